@@ -1,0 +1,44 @@
+//! The nouns of Hookmill: values only, no I/O, no clock, no libraries beyond serde.
+//!
+//! A **tenant** owns everything below it and can see nothing else. A **source** is a product that posts
+//! raw requests. An **event** is something that happened, kept as the bytes that said so. A
+//! **subscription** says which events are wanted, how they are changed, where they go and how they are
+//! signed and retried. A **delivery** is one event owed to one subscription; an **attempt** is one
+//! recorded try at it; an **outcome** is what happened, and says whose fault it was; a **verdict** is what
+//! happens next.
+//!
+//! Every other room may import this one, and it imports none.
+
+mod delivery;
+mod event;
+mod id;
+mod plugin;
+mod secret;
+mod subscription;
+mod tenant;
+
+pub use delivery::{
+    Attempt, AttemptRequest, AttemptResponse, Blame, Delivery, Frozen, Lane, Outcome, PluginRun, Status, Trigger,
+    Verdict,
+};
+pub use event::{Event, EventType, EventTypeError, RESERVED_PREFIX};
+pub use id::{AttemptId, DeliveryId, EventId, IdError, InboxId, KeyId, PluginId, SourceId, SubscriptionId, TenantId};
+pub use plugin::{
+    AuthNeed, Batching, Decision, Digest, Fault, FaultKind, Idempotency, Interprets, Kind, LogLine, Manifest,
+    OnUnknown, PluginEvent, PluginPayload, PluginRate, PluginRequest, PluginResponse, PluginVerdict, Rendered,
+    RetryScope, Verdicts,
+};
+pub use secret::{Sealed, Secret};
+pub use subscription::{
+    Algorithm, Auth, Backoff, BodyFormat, ConnectorSpec, Encoding, Envelope, NextSecret, RateLimit, RetryPolicy,
+    Signing, State, StateReason, Subscription, SubscriptionSpec, TransformSpec,
+};
+pub use tenant::{ApiKey, Inbox, Role, Source, SourceSpec, Tenant, TenantLimits, Verification};
+
+/// A duration in a configuration: `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"7d"`, or sums such as `"1h30m"`.
+pub mod duration;
+
+/// RFC 3339 in UTC with milliseconds, the one form in which the product writes times.
+pub fn rfc3339(at: jiff::Timestamp) -> String {
+    format!("{at:.3}")
+}

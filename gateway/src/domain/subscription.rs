@@ -1,0 +1,376 @@
+//! Subscriptions: which events are wanted, how they are changed, where they go, how they are signed and
+//! retried.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Sealed, SourceId, SubscriptionId, TenantId, duration};
+
+/// What a client asks for, field by field as in the API. Nothing secret is in it once it is stored: secrets
+/// are taken out into [`Subscription::secrets`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionSpec {
+    /// The client's own id for it: unique within the tenant, usable in paths as `uid:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// A name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where deliveries go; may be absent if the connector's config gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Exact event types or wildcards.
+    pub events: Vec<String>,
+    /// Only events of these sources; absent or empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_ids: Vec<SourceId>,
+    /// Operator form (an object) or one JSONPath (a string).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Value>,
+    /// Transforms, run in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<TransformSpec>,
+    /// The connector that makes the request; absent means the envelope is posted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connector: Option<ConnectorSpec>,
+    /// The signing secret, on its way in only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// How requests are signed.
+    #[serde(default)]
+    pub signing: Signing,
+    /// How the event is wrapped where there is no connector.
+    #[serde(default)]
+    pub envelope: Envelope,
+    /// How the JSON of the body is spelled.
+    #[serde(default)]
+    pub body_format: BodyFormat,
+    /// Headers added to every request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The same, but their values are secrets; stored they are empty strings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_headers: BTreeMap<String, String>,
+    /// Names of the event's kept headers that are passed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forward_headers: Vec<String>,
+    /// The `User-Agent`; `Hookmill/<version>` unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// How the request authenticates itself; stored without its secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Which answers are a success: `2xx`, `204`, `200-299`.
+    #[serde(default = "default_success")]
+    pub success: Vec<String>,
+    /// When to try again.
+    #[serde(default)]
+    pub retry_policy: RetryPolicy,
+    /// How long an answer may take, 1 s to 60 s.
+    #[serde(default = "default_timeout", with = "duration")]
+    pub timeout: Duration,
+    /// At most so many requests in a period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// Whether it takes part.
+    #[serde(default = "enabled_by_default")]
+    pub enabled: bool,
+    /// Free for the client; at most 16 KiB.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+}
+
+pub(super) fn enabled_by_default() -> bool {
+    true
+}
+
+fn default_success() -> Vec<String> {
+    vec!["2xx".to_owned()]
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+/// A transform and its config.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransformSpec {
+    /// `name`, `name@version` or `name@sha256:…`.
+    pub plugin: String,
+    /// What the plugin's schema asks for.
+    #[serde(default = "empty_object")]
+    pub config: Value,
+}
+
+/// A connector and its config.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectorSpec {
+    /// `name`, `name@version` or `name@sha256:…`.
+    pub name: String,
+    /// What the plugin's schema asks for; stored without its secrets.
+    #[serde(default = "empty_object")]
+    pub config: Value,
+}
+
+fn empty_object() -> Value {
+    Value::Object(Map::new())
+}
+
+/// How a request is signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "scheme", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Signing {
+    /// Standard Webhooks 1.0.
+    Standard {
+        /// `webhook` unless another family is wanted: `<prefix>-id`, `<prefix>-timestamp`,
+        /// `<prefix>-signature`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        header_prefix: Option<String>,
+        /// `sha256` (`v1`) or `ed25519` (`v1a`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        algorithm: Option<Algorithm>,
+    },
+    /// One header with an HMAC over a text made from a template.
+    Hmac {
+        /// The header's name.
+        header: String,
+        /// The hash; `sha256` unless given.
+        #[serde(default)]
+        algorithm: Algorithm,
+        /// How the digest is written; `hex` unless given.
+        #[serde(default)]
+        encoding: Encoding,
+        /// What is signed: `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}` and literal text.
+        #[serde(default = "whole_body")]
+        content: String,
+        /// The header's value: `{signature}`, `{timestamp}`, `{id}` and literal text.
+        #[serde(default = "bare_signature")]
+        value: String,
+        /// A header that carries the attempt's time in Unix seconds, if one is wanted beside.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp_header: Option<String>,
+    },
+    /// Not at all.
+    None {},
+}
+
+pub(super) fn whole_body() -> String {
+    "{body}".to_owned()
+}
+
+pub(super) fn bare_signature() -> String {
+    "{signature}".to_owned()
+}
+
+impl Default for Signing {
+    fn default() -> Self {
+        Self::Standard { header_prefix: None, algorithm: None }
+    }
+}
+
+/// A signature's algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// HMAC-SHA-1; only for receivers that know nothing better.
+    Sha1,
+    /// HMAC-SHA-256.
+    #[default]
+    Sha256,
+    /// HMAC-SHA-512.
+    Sha512,
+    /// Ed25519.
+    Ed25519,
+}
+
+/// How a signature is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// Lower-case hexadecimal.
+    #[default]
+    Hex,
+    /// Base64 with padding.
+    Base64,
+}
+
+/// How the event is wrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Envelope {
+    /// `{id,type,timestamp,data}`.
+    #[default]
+    Standard,
+    /// `data` alone.
+    None,
+    /// CloudEvents 1.0, structured.
+    Cloudevents,
+}
+
+/// How the body's JSON is spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyFormat {
+    /// `data` exactly as it arrived, or as the transforms left it.
+    #[default]
+    Kept,
+    /// Exactly what `JSON.stringify(JSON.parse(body))` gives.
+    Js,
+}
+
+/// How a request authenticates itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Auth {
+    /// `Authorization: Bearer …`.
+    Bearer {
+        /// The token.
+        #[serde(default)]
+        token: String,
+    },
+    /// `Authorization: Basic …`.
+    Basic {
+        /// The user's name; no colon.
+        username: String,
+        /// The password.
+        #[serde(default)]
+        password: String,
+    },
+    /// A header of its own.
+    Header {
+        /// Its name.
+        name: String,
+        /// Its value.
+        #[serde(default)]
+        value: String,
+    },
+    /// A bearer token fetched with a Google service account's key.
+    GoogleServiceAccount {
+        /// The key file's JSON, as text.
+        #[serde(default)]
+        service_account: String,
+        /// OAuth scopes.
+        scopes: Vec<String>,
+    },
+}
+
+/// How the wait grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backoff {
+    /// By a factor each time.
+    Exponential,
+    /// By the initial wait each time.
+    Linear,
+    /// Not at all.
+    Fixed,
+}
+
+/// When to try again: a list of waits, or the numbers to compute one. All absent: the default schedule.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// The wait before attempt n, counted from the end of the one before; the first is usually `"0s"`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "duration::list")]
+    pub schedule: Vec<Duration>,
+    /// Retries after the first attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
+    /// How the wait grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+    /// The wait before the first retry.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
+    pub initial: Option<Duration>,
+    /// The factor of exponential growth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// The longest wait.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
+    pub max_delay: Option<Duration>,
+    /// No attempt later than this after the delivery came to be.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
+    pub give_up_after: Option<Duration>,
+    /// Share of the wait that is added at random, 0 to 0.5; 0.1 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<f64>,
+}
+
+/// At most `max` requests in each period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// The period.
+    #[serde(with = "duration")]
+    pub per: Duration,
+    /// Most requests in it.
+    pub max: u32,
+}
+
+/// Whether a subscription is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is.
+    Active,
+    /// Deliveries are held until it is resumed.
+    Paused,
+    /// It takes no events, and what it was owed is held.
+    Disabled,
+}
+
+/// Why it is in its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateReason {
+    /// A person said so.
+    User,
+    /// The endpoint said it is gone (410).
+    Gone,
+    /// It failed for days, or its plugin hit its limits five times in a row.
+    Failing,
+}
+
+/// A subscription as it is kept. Immutable: a change makes the next revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// 1 for the first.
+    pub revision: u64,
+    /// What the client asked for, without secrets; plugin names are pinned. Its `url` is absent.
+    pub spec: SubscriptionSpec,
+    /// Secrets under the master key, by the JSON Pointer of the field they came from (`/secret`, `/url`,
+    /// `/auth/token`, `/secret_headers/x-key`, `/connector/config/token`, `/transforms/0/config/salt`).
+    pub secrets: BTreeMap<String, Sealed>,
+    /// The secret being rotated in, if there is a rotation under way.
+    pub next_secret: Option<NextSecret>,
+    /// Whether it is served.
+    pub state: State,
+    /// Why, unless active.
+    pub state_reason: Option<StateReason>,
+    /// Since when.
+    pub state_since: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When this revision was made.
+    pub updated_at: Timestamp,
+}
+
+/// A secret being rotated in. `/secret` stays the old one until the overlap ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NextSecret {
+    /// The new secret.
+    pub secret: Sealed,
+    /// From when on it alone counts.
+    pub from: Timestamp,
+}

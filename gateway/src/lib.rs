@@ -1,0 +1,4 @@
+//! Hookmill: a multi-tenant webhook transformation gateway.
+
+pub mod clock;
+pub mod domain;
