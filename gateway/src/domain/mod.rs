@@ -42,3 +42,20 @@ pub mod duration;
 pub fn rfc3339(at: jiff::Timestamp) -> String {
     format!("{at:.3}")
 }
+
+/// What is wrong with one field of what a client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where: an RFC 6901 JSON Pointer, without the `#`.
+    pub pointer: String,
+    /// What is wrong and what to write instead.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// Shorthand.
+    #[must_use]
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into() }
+    }
+}

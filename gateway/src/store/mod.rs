@@ -8,12 +8,20 @@
 //! deliberately not.** There is no query language, no transaction across verbs, and no clock: time is
 //! always passed in. A [`Store::settle`] may be lost in a crash: its delivery is then tried again.
 //!
-//! [`memory`] is the model that tests run against, [`sled`] the embedded store. [`conformance`] holds them
+//! [`memory`] is the model that tests run against, [`sled`] the embedded store. One conformance suite holds them
 //! to the same words.
 
-pub mod conformance;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod fixtures;
 pub mod memory;
 pub mod sled;
+mod transitions;
+
+pub use memory::MemoryStore;
+pub use sled::SledStore;
+pub use transitions::due;
 
 use std::sync::Arc;
 
@@ -94,8 +102,12 @@ pub enum Receipt {
     },
 }
 
-/// Deliveries of one event that are written in the same unit as the event.
+/// Deliveries of one event that are written in the same unit as the event. Those of an event with more are
+/// written out afterwards; they are offered, and found by their id or their event's, at once all the same.
 pub const EXPAND_AT_ONCE: usize = 64;
+
+/// Objects that a verb with a filter looks at for one page.
+pub const LOOK: usize = 2_000;
 
 /// A lane that has something waiting, and when its first entry is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +121,7 @@ pub struct LaneHead {
 }
 
 /// A delivery in the caller's hand, with its event.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// The delivery.
     pub delivery: Delivery,
@@ -118,7 +130,7 @@ pub struct Due {
 }
 
 /// What [`Store::take`] found in one lane.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
     /// Those due, in the lane's order.
     pub due: Vec<Due>,
@@ -152,6 +164,21 @@ pub enum Record {
     Inbox(Inbox),
     /// A named value of the gateway's own.
     Setting(String, Vec<u8>),
+}
+
+impl Record {
+    /// Its name.
+    #[must_use]
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Self::Tenant(tenant) => RecordKey::Tenant(tenant.id),
+            Self::Key(key) => RecordKey::Key(key.id),
+            Self::Source(source) => RecordKey::Source(source.tenant_id, source.id),
+            Self::Subscription(s) => RecordKey::Subscription(s.tenant_id, s.id),
+            Self::Inbox(inbox) => RecordKey::Inbox(inbox.tenant_id, inbox.id),
+            Self::Setting(name, _) => RecordKey::Setting(name.clone()),
+        }
+    }
 }
 
 /// The name of one object of the configuration.
@@ -222,8 +249,20 @@ pub struct EventFilter {
     pub matched: Option<bool>,
 }
 
+impl EventFilter {
+    /// Whether this event, owed to so many subscriptions, is wanted.
+    #[must_use]
+    pub fn admits(&self, event: &Event, deliveries: usize) -> bool {
+        self.event_type.as_ref().is_none_or(|wanted| *wanted == event.event_type)
+            && self.source_id.is_none_or(|id| Some(id) == event.source_id)
+            && self.since.is_none_or(|since| event.received_at >= since)
+            && self.until.is_none_or(|until| event.received_at < until)
+            && self.matched.is_none_or(|matched| matched == (deliveries > 0))
+    }
+}
+
 /// An event as the store keeps it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// The event.
     pub event: Arc<Event>,
@@ -232,7 +271,7 @@ pub struct StoredEvent {
 }
 
 /// A page of a list, newest first.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T, C> {
     /// Its items.
     pub items: Vec<T>,
@@ -253,7 +292,7 @@ pub struct Usage {
 }
 
 /// What [`Store::prune`] did.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Deliveries that were still open and too old: they must be settled as failed by the caller before
     /// their events go. In the caller's hand now.
@@ -334,6 +373,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// A delivery's attempts, in order.
     async fn attempts(&self, tenant: TenantId, delivery: DeliveryId) -> Result<Vec<Attempt>>;
+
+    /// Waits until everything handed over so far is durable.
+    async fn flush(&self) -> Result<()> {
+        self.begin(Vec::new()).await
+    }
 
     /// How much there is.
     async fn usage(&self) -> Result<Usage>;

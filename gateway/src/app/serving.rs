@@ -1,0 +1,51 @@
+//! A listener's connections: bounded in the time they may take, and let go when the gateway stops.
+
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Serves until `stop` says so; then no connection is taken, and those there are may end what they do.
+pub(super) fn start(
+    listener: TcpListener,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+    header_timeout: Duration,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let graceful = GracefulShutdown::new();
+        let mut builder = Builder::new(TokioExecutor::new());
+        // A client that sends its headers a byte at a time is let go.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).pipeline_flush(true);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of files, most likely: there is nothing to do but to wait until some are closed.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let _ = stream.set_nodelay(true);
+            let service = TowerToHyperService::new(router.clone());
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                // Errors here are the client's: it went away, or spoke no HTTP.
+                let _ = connection.await;
+            });
+        }
+        graceful.shutdown().await;
+    })
+}

@@ -1,0 +1,116 @@
+//! The command line.
+
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use figment::value::Value;
+
+use crate::config::{self, Config};
+
+/// A multi-tenant webhook transformation gateway: events in, WebAssembly transforms, signed deliveries out.
+#[derive(Parser)]
+#[command(name = "hookmill", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(serve::Serve),
+    /// Print every setting with its default and meaning, as a file for --config.
+    Config,
+}
+
+/// Where the settings come from.
+#[derive(Args, Debug, Clone, Default)]
+struct Settings {
+    /// The public listener [server.listen]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// The admin listener: metrics and health [server.admin_listen]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin_listen: Option<String>,
+    /// What the gateway is called from outside [server.public_url]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// The folder everything is kept in [store.data]
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<String>,
+    /// A file of settings; `hookmill config` prints one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A range of private addresses that targets may have; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    dangerous_allow_targets: Vec<String>,
+    /// Send one host's requests elsewhere: host=http://address:port; may be repeated
+    #[arg(long, value_name = "HOST=URL")]
+    dangerous_map_host: Vec<String>,
+}
+
+impl Settings {
+    fn load(&self) -> Result<Config, config::Error> {
+        let one = [
+            ("server.listen", &self.listen),
+            ("server.admin_listen", &self.admin_listen),
+            ("server.public_url", &self.public_url),
+            ("store.data", &self.data),
+        ];
+        let many = [
+            ("egress.dangerous_allow_targets", &self.dangerous_allow_targets),
+            ("egress.dangerous_map_hosts", &self.dangerous_map_host),
+        ];
+        let one = one.into_iter().filter_map(|(key, value)| Some((key, Value::from(value.clone()?))));
+        let many = many.into_iter().filter(|(_, values)| !values.is_empty());
+        let many = many.map(|(key, values)| (key, Value::from(values.clone())));
+        Config::load(self.config.as_deref(), &one.chain(many).collect::<Vec<_>>())
+    }
+}
+
+/// Runs the command line; errors end up on standard error as sentences.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Config => {
+            print(config::DEFAULTS);
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint_line(&format!("hookmill: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs `work` on a runtime with as many threads as the machine has cores.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Logs go to standard error: `HOOKMILL_LOG=debug`, `HOOKMILL_LOG=hookmill::pipeline=trace`.
+fn log_to_stderr(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HOOKMILL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    // A second gateway in one process keeps the first one's.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// Prints; a reader that went away (`| head`) is no error worth words.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn eprint_line(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

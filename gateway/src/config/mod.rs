@@ -1,0 +1,253 @@
+//! What an operator can set: one struct a concern, read once, checked as a whole.
+//!
+//! `defaults.toml` is compiled in and lists every setting; a file, the environment and the command line go
+//! over it, in this order. An unknown setting is refused, and all faults are reported at once. Nothing else in
+//! the gateway reads the environment, and no setting has a default anywhere but in that file.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use ipnet::IpNet;
+use serde::Deserialize;
+use url::Url;
+
+use crate::domain::duration;
+
+/// The compiled-in defaults, which are also the documentation.
+pub const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// Everything an operator can set. Field by field explained in `defaults.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "explained in defaults.toml, the one place")]
+pub struct Config {
+    pub server: Server,
+    pub store: Storage,
+    pub delivery: Delivery,
+    pub plugins: Plugins,
+    pub egress: Egress,
+}
+
+/// Listeners and requests.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "explained in defaults.toml, the one place")]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    pub public_url: String,
+    pub max_body: usize,
+    pub max_batch: usize,
+    #[serde(with = "duration")]
+    pub body_timeout: Duration,
+    #[serde(with = "duration")]
+    pub drain: Duration,
+    pub egress_ips: Vec<IpNet>,
+}
+
+/// What is kept, and where.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "explained in defaults.toml, the one place")]
+pub struct Storage {
+    pub data: PathBuf,
+    pub master_key: PathBuf,
+    pub cache: u64,
+    #[serde(with = "duration")]
+    pub retention: Duration,
+    pub ballast: u64,
+}
+
+/// Bounds of the pipeline.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "explained in defaults.toml, the one place")]
+pub struct Delivery {
+    pub in_flight: usize,
+    pub in_flight_per_endpoint: usize,
+    pub in_flight_per_host: usize,
+    pub waiting_bytes: usize,
+    pub waiting_per_lane: usize,
+    pub breaker_timeouts: u32,
+    #[serde(with = "duration")]
+    pub breaker_rest: Duration,
+    pub events_per_second: u32,
+    pub subscriptions_per_tenant: u32,
+    #[serde(with = "duration")]
+    pub dedupe_window: Duration,
+}
+
+/// Bounds of plugins.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "explained in defaults.toml, the one place")]
+pub struct Plugins {
+    #[serde(with = "duration")]
+    pub time: Duration,
+    pub memory: usize,
+    pub output: usize,
+    pub log: usize,
+    pub hostcall_fuel: usize,
+    pub component: usize,
+    pub instances: u32,
+}
+
+/// How the gateway dials out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "explained in defaults.toml, the one place")]
+pub struct Egress {
+    pub dangerous_allow_targets: Vec<IpNet>,
+    pub dangerous_map_hosts: Vec<String>,
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    pub extra_roots: PathBuf,
+}
+
+/// Settings that can't be used: every fault, a line each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Error(pub Vec<String>);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration can't be used:")?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
+    }
+}
+
+/// Variables that are no settings: read by `app`, by these names.
+const NOT_SETTINGS: [&str; 3] = ["operator_key", "master_key", "log"];
+
+impl Config {
+    /// The settings: defaults, then `file`, then the environment, then `flags` (by `section.key`).
+    ///
+    /// # Errors
+    /// Every fault, with where it came from.
+    pub fn load(file: Option<&Path>, flags: &[(&str, figment::value::Value)]) -> Result<Self, Error> {
+        let mut figment = Figment::from(Toml::string(DEFAULTS));
+        if let Some(file) = file {
+            if !file.is_file() {
+                return Err(Error(vec![format!("there is no file {}", file.display())]));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let env = Env::prefixed("HOOKMILL_")
+            .filter(|key| !NOT_SETTINGS.iter().any(|name| key.as_str().eq_ignore_ascii_case(name)))
+            .split("__");
+        figment = figment.merge(env);
+        for (key, value) in flags {
+            figment = figment.merge(Serialized::default(key, value));
+        }
+        let config: Self = figment
+            .extract()
+            .map_err(|error| Error(error.into_iter().map(|fault| fault.to_string()).collect()))?;
+        let faults = config.faults();
+        if faults.is_empty() { Ok(config) } else { Err(Error(faults)) }
+    }
+
+    /// What fits its type and can't be used all the same.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |fine: bool, fault: String| {
+            if !fine {
+                faults.push(fault);
+            }
+        };
+        let Self { server, store, delivery, plugins, egress } = self;
+        check(
+            server.public_url.is_empty() || Url::parse(&server.public_url).is_ok_and(|url| url.has_host()),
+            format!("server.public_url: `{}` is not an absolute URL such as https://hooks.example.com", server.public_url),
+        );
+        check((1024..=64 << 20).contains(&server.max_body), "server.max_body: between 1024 and 67108864".to_owned());
+        check((1..=10_000).contains(&server.max_batch), "server.max_batch: between 1 and 10000".to_owned());
+        check(store.retention >= Duration::from_secs(60), "store.retention: at least 1m".to_owned());
+        check(store.cache >= 1 << 20, "store.cache: at least 1048576".to_owned());
+        check(delivery.in_flight_per_endpoint > 0, "delivery.in_flight_per_endpoint: at least 1".to_owned());
+        check(delivery.in_flight_per_host > 0, "delivery.in_flight_per_host: at least 1".to_owned());
+        check(delivery.waiting_per_lane > 0, "delivery.waiting_per_lane: at least 1".to_owned());
+        check(delivery.breaker_timeouts > 0, "delivery.breaker_timeouts: at least 1".to_owned());
+        check(plugins.time >= Duration::from_millis(1), "plugins.time: at least 1ms".to_owned());
+        check(plugins.instances > 0, "plugins.instances: at least 1".to_owned());
+        check(plugins.hostcall_fuel > plugins.output, "plugins.hostcall_fuel: more than plugins.output".to_owned());
+        for entry in &egress.dangerous_map_hosts {
+            if let Err(fault) = mapped_host(entry) {
+                check(false, format!("egress.dangerous_map_hosts: {fault}"));
+            }
+        }
+        faults
+    }
+
+    /// What this gateway is called from outside, without a slash at the end.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        if self.server.public_url.is_empty() {
+            format!("http://{}", self.server.listen)
+        } else {
+            self.server.public_url.trim_end_matches('/').to_owned()
+        }
+    }
+
+    /// The master key's file.
+    #[must_use]
+    pub fn master_key_file(&self) -> PathBuf {
+        if self.store.master_key.as_os_str().is_empty() {
+            let mut name = self.store.data.clone().into_os_string();
+            name.push(".key");
+            name.into()
+        } else {
+            self.store.master_key.clone()
+        }
+    }
+}
+
+/// Reads `host=http://address:port`.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn mapped_host(entry: &str) -> Result<(String, Url), String> {
+    let (host, url) = entry.split_once('=').ok_or_else(|| format!("`{entry}` is not of the form host=http://address:port"))?;
+    let url = Url::parse(url).map_err(|error| format!("`{entry}`: {error}"))?;
+    Ok((host.to_ascii_lowercase(), url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_whole() {
+        let config = Config::load(None, &[]).unwrap();
+        assert_eq!(config.public_url(), "http://127.0.0.1:8080");
+        assert_eq!(config.master_key_file(), Path::new("./hookmill-data.key"));
+    }
+
+    #[test]
+    fn faults_are_reported_all_at_once() {
+        let flags = [("store.retention", "1s".into()), ("server.public_url", "nowhere".into()), ("server.max_batch", 0.into())];
+        let Error(faults) = Config::load(None, &flags).unwrap_err();
+        assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn unknown_settings_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hookmill.toml");
+        std::fs::write(&file, "[server]\nlissten = \"1\"\n").unwrap();
+        let error = Config::load(Some(&file), &[]).unwrap_err().to_string();
+        assert!(error.contains("lissten") && error.contains("hookmill.toml"), "{error}");
+        assert!(Config::load(Some(&folder.path().join("none")), &[]).unwrap_err().to_string().contains("there is no file"));
+    }
+
+    #[test]
+    fn hosts_are_mapped() {
+        let (host, url) = mapped_host("Hooks.Slack.com=http://127.0.0.1:9000").unwrap();
+        assert_eq!((host.as_str(), url.as_str()), ("hooks.slack.com", "http://127.0.0.1:9000/"));
+        assert!(mapped_host("hooks.slack.com").is_err());
+    }
+}

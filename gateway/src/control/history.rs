@@ -1,0 +1,203 @@
+//! Looking at what happened: events, deliveries, attempts, and why.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Control, Error, Result};
+use crate::domain::{Attempt, Delivery, DeliveryId, EventId, SubscriptionId, TenantId};
+use crate::pipeline::body_of;
+use crate::registry::Plan;
+use crate::store::{DeliveryFilter, EventFilter, Page, StoredEvent};
+
+/// How many of an event's deliveries an explanation looks through.
+const DELIVERIES_EXPLAINED: usize = 10_000;
+
+/// One subscription's part in the fate of an event.
+pub struct Explanation {
+    /// The subscription as it is now.
+    pub plan: Arc<Plan>,
+    /// Whether it would get the event now.
+    pub matched: bool,
+    /// Why, in words.
+    pub why: String,
+    /// The deliveries there are.
+    pub deliveries: Vec<DeliveryId>,
+}
+
+/// Why each subscription got an event or not.
+pub struct Explained {
+    /// By subscription id.
+    pub items: Vec<Explanation>,
+    /// The last subscription of this page, if there are more.
+    pub next: Option<SubscriptionId>,
+}
+
+/// An attempt, and the body that was sent with it where that is not kept with the attempt.
+pub struct AttemptBody {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The body; absent where nothing was sent or it can't be made again.
+    pub body: Option<Vec<u8>>,
+}
+
+/// A delivery with its attempts, in order.
+pub struct DeliveryDetail {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// Its attempts.
+    pub attempts: Vec<AttemptBody>,
+}
+
+impl Control {
+    /// Events, newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn events(
+        &self,
+        tenant: TenantId,
+        filter: &EventFilter,
+        limit: usize,
+        after: Option<EventId>,
+    ) -> Result<Page<StoredEvent, EventId>> {
+        Ok(self.store.events(tenant, filter, limit, after).await?)
+    }
+
+    /// One event.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn event(&self, tenant: TenantId, id: EventId) -> Result<StoredEvent> {
+        self.store.event(tenant, id).await?.ok_or(Error::NotFound("event"))
+    }
+
+    /// Every subscription as it is now, and why it would get the event or not, with the deliveries it did get.
+    ///
+    /// # Errors
+    /// If there is no such event.
+    pub async fn explain(
+        &self,
+        tenant: TenantId,
+        id: EventId,
+        limit: usize,
+        after: Option<SubscriptionId>,
+    ) -> Result<Explained> {
+        let stored = self.event(tenant, id).await?;
+        let mut deliveries: HashMap<SubscriptionId, Vec<DeliveryId>> = HashMap::new();
+        let filter = DeliveryFilter { event_id: Some(id), ..Default::default() };
+        let (mut seen, mut from) = (0, None);
+        loop {
+            let page = self.store.deliveries(tenant, &filter, 200, from).await?;
+            seen += page.items.len();
+            for delivery in page.items {
+                deliveries.entry(delivery.subscription_id).or_default().push(delivery.id);
+            }
+            match page.next {
+                Some(next) if seen < DELIVERIES_EXPLAINED => from = Some(next),
+                _ => break,
+            }
+        }
+        let mut plans = self.registry.plans(tenant);
+        plans.retain(|plan| after.is_none_or(|after| plan.subscription.id > after));
+        let more = plans.len() > limit;
+        plans.truncate(limit);
+        let next = plans.last().filter(|_| more).map(|plan| plan.subscription.id);
+        let explain = |plan: Arc<Plan>| {
+            let (matched, why) = self.pipeline.explain(&plan, &stored.event);
+            let deliveries = deliveries.remove(&plan.subscription.id).unwrap_or_default();
+            Explanation { matched, why, deliveries, plan }
+        };
+        Ok(Explained { items: plans.into_iter().map(explain).collect(), next })
+    }
+
+    /// Deliveries, newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn deliveries(
+        &self,
+        tenant: TenantId,
+        filter: &DeliveryFilter,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Page<Delivery, DeliveryId>> {
+        Ok(self.store.deliveries(tenant, filter, limit, after).await?)
+    }
+
+    /// One delivery with its attempts, and with the bodies that were sent.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<DeliveryDetail> {
+        let delivery = self.plain_delivery(tenant, id).await?;
+        let attempts = self.store.attempts(tenant, id).await?;
+        Ok(DeliveryDetail { attempts: self.with_bodies(&delivery, attempts).await?, delivery })
+    }
+
+    async fn plain_delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<Delivery> {
+        self.store.delivery(tenant, id).await?.ok_or(Error::NotFound("delivery"))
+    }
+
+    /// The subscription that a delivery belongs to.
+    ///
+    /// # Errors
+    /// If there is no such delivery.
+    pub async fn delivery_of(&self, tenant: TenantId, id: DeliveryId) -> Result<SubscriptionId> {
+        Ok(self.plain_delivery(tenant, id).await?.subscription_id)
+    }
+
+    /// Adds the bodies that attempts keep by reference only.
+    pub(super) async fn with_bodies(&self, delivery: &Delivery, attempts: Vec<Attempt>) -> Result<Vec<AttemptBody>> {
+        let referred =
+            |attempt: &Attempt| attempt.request.as_ref().is_some_and(|request| request.body.is_none());
+        if !attempts.iter().any(referred) {
+            return Ok(attempts.into_iter().map(|attempt| AttemptBody { body: kept(&attempt), attempt }).collect());
+        }
+        let event = self.store.event(delivery.tenant_id, delivery.event_id).await?.map(|stored| stored.event);
+        // The revision that sent it, not the one of today.
+        let subscription =
+            self.store.revision(delivery.tenant_id, delivery.subscription_id, delivery.revision).await?;
+        // What a connector made can't be made again here; it is kept with the attempt.
+        let spec = subscription.as_ref().map(|subscription| &subscription.spec).filter(|spec| spec.connector.is_none());
+        let again = match (spec, &event) {
+            (Some(spec), Some(event)) => Some(body_of(spec, event, delivery.frozen.as_deref()).to_vec()),
+            _ => None,
+        };
+        let fill = |attempt: Attempt| {
+            let body = kept(&attempt).or_else(|| again.clone().filter(|_| attempt.request.is_some()));
+            AttemptBody { attempt, body }
+        };
+        Ok(attempts.into_iter().map(fill).collect())
+    }
+
+    /// Sends a finished or held delivery again.
+    ///
+    /// # Errors
+    /// If there is none, or its subscription is gone.
+    pub async fn retry(&self, tenant: TenantId, id: DeliveryId) -> Result<Delivery> {
+        let delivery = self.plain_delivery(tenant, id).await?;
+        if self.registry.plan(tenant, delivery.subscription_id).is_none() {
+            return Err(Error::Conflict("its subscription is gone, so it has nowhere to go".to_owned()));
+        }
+        self.pipeline.retry(tenant, id).await?.ok_or(Error::NotFound("delivery"))
+    }
+
+    /// Ends a delivery that is still owed.
+    ///
+    /// # Errors
+    /// If there is none, or it has ended already.
+    pub async fn cancel(&self, tenant: TenantId, id: DeliveryId) -> Result<Delivery> {
+        let delivery = self.pipeline.cancel(tenant, id).await?.ok_or(Error::NotFound("delivery"))?;
+        match delivery.status {
+            crate::domain::Status::Cancelled => Ok(delivery),
+            crate::domain::Status::Pending => {
+                Err(Error::Conflict("it is being sent just now; try again in a moment".to_owned()))
+            }
+            status => Err(Error::Conflict(format!("it has ended already: it is {}", status.as_str()))),
+        }
+    }
+}
+
+fn kept(attempt: &Attempt) -> Option<Vec<u8>> {
+    attempt.request.as_ref().and_then(|request| request.body.clone())
+}

@@ -1,0 +1,71 @@
+//! What people may do: tenants, keys, sources, subscriptions, inboxes, and looking at what happened.
+//!
+//! **Who acts.** The API (and whatever else shows or changes the configuration) calls methods of
+//! [`Control`]; who may call which is the caller's to decide, with the [`Principal`] that
+//! [`Control::authenticate`] gives. **What is promised.** A change is whole or not at all, checked before
+//! it is saved, and durable when the method returns. A method that takes a tenant never sees, changes or
+//! even admits the existence of another's objects: they are [`Error::NotFound`]. Secrets leave only through
+//! [`Control::secret`] and at the moment they are made. **What is deliberately not.** Nothing here knows
+//! HTTP, no event is accepted here, and no delivery is made here: the pipeline does both.
+
+mod access;
+mod catalogue;
+mod error;
+mod history;
+mod idempotency;
+mod inboxes;
+mod keys;
+mod reading;
+mod sources;
+mod stats;
+mod subscriptions;
+mod tenants;
+mod trial;
+
+use std::sync::Arc;
+
+pub use self::access::{Principal, Refusal, mint};
+pub use self::error::Error;
+pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation};
+pub use self::idempotency::{Answers, Begun};
+pub use self::inboxes::InboxVerdict;
+pub use self::keys::NewKey;
+pub use self::reading::{Expected, read_slice, read_value};
+pub use self::stats::{Bucket, Health, Spread, Stats};
+pub use self::subscriptions::{Change, Made, Pending};
+pub use self::tenants::{NewTenant, TenantUsage};
+pub use self::trial::{EventChoice, SampleEvent, TrialTarget};
+use crate::clock::Clock;
+use crate::pipeline::Pipeline;
+use crate::registry::Registry;
+use crate::store::Store;
+
+/// The result of a method.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The door to everything that is configured. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    registry: Registry,
+    store: Arc<dyn Store>,
+    pipeline: Pipeline,
+    clock: Clock,
+    /// SHA-256 of the operator key that the configuration gives, if it gives one.
+    operator: Option<[u8; 32]>,
+    /// A change reads, checks and writes; two that overlap would undo each other.
+    changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Control {
+    /// Joins the parts.
+    #[must_use]
+    pub fn new(registry: Registry, store: Arc<dyn Store>, pipeline: Pipeline, clock: Clock) -> Self {
+        Self { registry, store, pipeline, clock, operator: None, changing: Arc::default() }
+    }
+
+    /// The time by the gateway's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}

@@ -1,0 +1,362 @@
+//! Subscriptions: made, changed, paused, and their secrets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::reading::{NOT_YET, READ_ONLY, merge, refuse, settle};
+use super::sources::without_nulls;
+use super::{Control, Error, Expected, Result, read_value};
+use crate::clock::later;
+use crate::domain::{
+    FieldError, NextSecret, Secret, Signing, State, StateReason, Status, Subscription, SubscriptionId,
+    SubscriptionSpec, TenantId,
+};
+use crate::registry::Plan;
+use crate::signing::Scheme;
+use crate::store::{DeliveryFilter, Record, RecordKey};
+
+/// The longest that two secrets may live side by side.
+const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Fields of a subscription that are refused with a reason.
+const REFUSED: [(&str, &str); 13] = [
+    ("profile", NOT_YET),
+    ("ordering", NOT_YET),
+    ("id", READ_ONLY),
+    ("tenant_id", READ_ONLY),
+    ("revision", READ_ONLY),
+    ("state", "read-only; say `enabled`, or use …/pause and …/resume"),
+    ("state_reason", READ_ONLY),
+    ("state_since", READ_ONLY),
+    ("secrets_set", READ_ONLY),
+    ("public_key", READ_ONLY),
+    ("fault", READ_ONLY),
+    ("created_at", READ_ONLY),
+    ("updated_at", READ_ONLY),
+];
+
+/// Kinds of `auth` that are known and not built.
+const AUTH_NOT_YET: [&str; 5] =
+    ["oauth2_client_credentials", "oauth2", "aws_sigv4", "mutual_tls", "mtls"];
+
+/// A subscription that was just made.
+pub struct Made {
+    /// It.
+    pub plan: Arc<Plan>,
+    /// Its signing secret, shown this once.
+    pub secret: Option<Secret>,
+}
+
+/// What is to become of deliveries that are still owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pending {
+    /// They wait.
+    #[default]
+    Keep,
+    /// They end as cancelled.
+    Cancel,
+}
+
+/// A change of one subscription.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// A merge patch.
+    Patch(Map<String, Value>),
+    /// Hold deliveries.
+    Pause,
+    /// Send them again.
+    Resume,
+    /// Begin to sign with this secret, or one that is made; both count for so long.
+    Rotate {
+        /// The new secret, if the client brings one.
+        secret: Option<String>,
+        /// How long the old one still counts.
+        overlap: Duration,
+    },
+    /// End a rotation now.
+    FinishRotation,
+}
+
+impl Control {
+    /// Makes a subscription.
+    ///
+    /// # Errors
+    /// Every mistake with its place; a uid that is taken; one subscription too many.
+    pub async fn create_subscription(&self, tenant: TenantId, wanted: Map<String, Value>) -> Result<Made> {
+        let subscription = self.draft(tenant, wanted)?;
+        let id = subscription.id;
+        let _changing = self.changing.lock().await;
+        let secret = self.registry.open_secret(&subscription, "/secret");
+        self.registry.save(vec![Record::Subscription(subscription)], vec![]).await?;
+        self.pipeline.changed(tenant, id);
+        Ok(Made { plan: self.subscription(tenant, id)?, secret })
+    }
+
+    /// What a client asked for as a subscription that is not saved.
+    pub(super) fn draft(&self, tenant: TenantId, wanted: Map<String, Value>) -> Result<Subscription> {
+        refuse_unavailable(&wanted)?;
+        let spec: SubscriptionSpec = read_value(Value::Object(without_nulls(wanted)))?;
+        self.check_sources(tenant, &spec)?;
+        Ok(self.registry.seal(tenant, SubscriptionId::new(self.clock.now()), spec, None)?)
+    }
+
+    /// One subscription.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn subscription(&self, tenant: TenantId, id: SubscriptionId) -> Result<Arc<Plan>> {
+        self.registry.plan(tenant, id).ok_or(Error::NotFound("subscription"))
+    }
+
+    /// The subscription of a path: `sub_…` or `uid:…`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn find_subscription(&self, tenant: TenantId, text: &str) -> Result<Arc<Plan>> {
+        let found = match text.strip_prefix("uid:") {
+            Some(uid) => self.registry.plan_by_uid(tenant, uid),
+            None => text.parse().ok().and_then(|id| self.registry.plan(tenant, id)),
+        };
+        found.ok_or(Error::NotFound("subscription"))
+    }
+
+    /// A tenant's subscriptions, by id.
+    #[must_use]
+    pub fn subscriptions(&self, tenant: TenantId) -> Vec<Arc<Plan>> {
+        self.registry.plans(tenant)
+    }
+
+    /// The version of a subscription, for [`Expected`].
+    #[must_use]
+    pub fn subscription_version(subscription: &Subscription) -> String {
+        subscription.revision.to_string()
+    }
+
+    /// Makes the next revision of a subscription.
+    ///
+    /// # Errors
+    /// If there is none, it has changed, or the change is not valid or not possible as it stands.
+    pub async fn change_subscription(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        change: Change,
+        expected: &Expected,
+        pending: Pending,
+    ) -> Result<Arc<Plan>> {
+        let changing = self.changing.lock().await;
+        let old = self.subscription(tenant, id)?.subscription.clone();
+        expected.check(&Self::subscription_version(&old))?;
+        let old = self.with_finished_rotation(&old);
+        let new = match change {
+            Change::Patch(patch) => Some(self.patched(tenant, &old, patch)?),
+            Change::Pause => match old.state {
+                State::Paused => None,
+                State::Active => Some(with_state(&old, State::Paused, Some(StateReason::User))),
+                State::Disabled => return Err(disabled(&old)),
+            },
+            Change::Resume => match old.state {
+                State::Active => None,
+                State::Paused => Some(with_state(&old, State::Active, None)),
+                State::Disabled => return Err(disabled(&old)),
+            },
+            Change::Rotate { secret, overlap } => Some(self.rotated(&old, secret, overlap)?),
+            Change::FinishRotation => Some(finished(&old).ok_or_else(|| {
+                Error::Conflict("no rotation is under way; POST …/rotate-secret begins one".to_owned())
+            })?),
+        };
+        if let Some(mut new) = new {
+            let now = self.clock.now();
+            new.revision = old.revision + 1;
+            new.updated_at = now;
+            if new.state != old.state {
+                new.state_since = now;
+            }
+            self.registry.save(vec![Record::Subscription(new)], vec![]).await?;
+            self.pipeline.changed(tenant, id);
+        }
+        drop(changing);
+        if pending == Pending::Cancel {
+            self.cancel_pending(tenant, id).await?;
+        }
+        self.subscription(tenant, id)
+    }
+
+    fn patched(&self, tenant: TenantId, old: &Subscription, patch: Map<String, Value>) -> Result<Subscription> {
+        refuse_unavailable(&patch)?;
+        let new_secret = patch.contains_key("secret");
+        let mut spec = self.registry.open_spec(old)?;
+        // The gateway may have disabled it since its owner enabled it; only a word of the owner undoes that.
+        spec.enabled = old.state != State::Disabled;
+        let mut value = serde_json::to_value(spec).map_err(|error| Error::Internal(error.to_string()))?;
+        replace_kinds(&mut value, &patch);
+        merge(&mut value, Value::Object(patch));
+        let spec: SubscriptionSpec = read_value(value)?;
+        self.check_sources(tenant, &spec)?;
+        let mut new = self.registry.seal(tenant, old.id, spec, Some(old))?;
+        if new_secret {
+            new.next_secret = None;
+        }
+        Ok(new)
+    }
+
+    fn check_sources(&self, tenant: TenantId, spec: &SubscriptionSpec) -> Result<()> {
+        let unknown = spec.source_ids.iter().enumerate().filter(|(_, id)| self.source(tenant, **id).is_err());
+        settle(unknown.map(|(at, _)| FieldError::new(format!("/source_ids/{at}"), "there is no such source")).collect())
+    }
+
+    fn rotated(&self, old: &Subscription, secret: Option<String>, overlap: Duration) -> Result<Subscription> {
+        if matches!(old.spec.signing, Signing::None {}) {
+            return Err(Error::Conflict("this subscription does not sign, so it has no secret to rotate".to_owned()));
+        }
+        if old.next_secret.is_some() {
+            return Err(Error::Conflict(
+                "a rotation is under way; end it with POST …/rotate-secret/finish first".to_owned(),
+            ));
+        }
+        if overlap > LONGEST_OVERLAP {
+            return Err(Error::field("/overlap", "an overlap is at most \"30d\""));
+        }
+        let scheme = Scheme::for_delivery(&old.spec.signing)
+            .map_err(|errors| Error::Internal(format!("the stored signing scheme does not compile: {errors:?}")))?;
+        let secret = match secret {
+            Some(text) => {
+                scheme.check_secret(&text).map_err(|detail| Error::field("/secret", detail))?;
+                Secret::new(text)
+            }
+            None => scheme.generate_secret(),
+        };
+        let next = NextSecret {
+            secret: self.registry.seal_secret(old.id, &secret),
+            from: later(self.clock.now(), overlap),
+        };
+        let new = Subscription { next_secret: Some(next), ..old.clone() };
+        Ok(if overlap.is_zero() { finished(&new).unwrap_or(new) } else { new })
+    }
+
+    /// A rotation whose overlap is over has ended by itself; this writes it down.
+    fn with_finished_rotation(&self, subscription: &Arc<Subscription>) -> Arc<Subscription> {
+        let over = subscription.next_secret.as_ref().is_some_and(|next| next.from <= self.clock.now());
+        match finished(subscription) {
+            Some(finished) if over => Arc::new(finished),
+            _ => subscription.clone(),
+        }
+    }
+
+    /// The signing secret that counts now, and the one being rotated in.
+    ///
+    /// # Errors
+    /// If there is no such subscription, it has no secret, or the secret does not open.
+    pub fn secret(&self, tenant: TenantId, id: SubscriptionId) -> Result<(Secret, Option<(Secret, jiff::Timestamp)>)> {
+        let plan = self.subscription(tenant, id)?;
+        let subscription = self.with_finished_rotation(&plan.subscription);
+        if !subscription.secrets.contains_key("/secret") {
+            return Err(Error::NotFound("secret; this subscription does not sign"));
+        }
+        let unopened = || Error::Internal("the stored signing secret does not open".to_owned());
+        let secret = self.registry.open_secret(&subscription, "/secret").ok_or_else(unopened)?;
+        let next = match &subscription.next_secret {
+            Some(next) => Some((self.registry.open_next_secret(&subscription).ok_or_else(unopened)?, next.from)),
+            None => None,
+        };
+        Ok((secret, next))
+    }
+
+    /// The public key of a subscription that signs with one.
+    #[must_use]
+    pub fn public_key(&self, plan: &Plan) -> Option<String> {
+        let Signing::Standard { algorithm: Some(crate::domain::Algorithm::Ed25519), .. } =
+            plan.subscription.spec.signing
+        else {
+            return None;
+        };
+        let scheme = Scheme::for_delivery(&plan.subscription.spec.signing).ok()?;
+        scheme.public_key(&self.registry.open_secret(&plan.subscription, "/secret")?)
+    }
+
+    /// Removes a subscription. What was delivered can still be looked at.
+    ///
+    /// # Errors
+    /// If there is none, or it has changed.
+    pub async fn delete_subscription(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        expected: &Expected,
+    ) -> Result<()> {
+        let changing = self.changing.lock().await;
+        expected.check(&Self::subscription_version(&self.subscription(tenant, id)?.subscription))?;
+        self.registry.save(vec![], vec![RecordKey::Subscription(tenant, id)]).await?;
+        self.pipeline.changed(tenant, id);
+        drop(changing);
+        // Nobody is left whom they could be sent to. What is in the dispatcher's hand it ends itself.
+        self.cancel_pending(tenant, id).await
+    }
+
+    async fn cancel_pending(&self, tenant: TenantId, id: SubscriptionId) -> Result<()> {
+        for status in [Status::Pending, Status::Held] {
+            let filter = DeliveryFilter { subscription_id: Some(id), status: Some(status), ..Default::default() };
+            let mut after = None;
+            loop {
+                let page = self.store.deliveries(tenant, &filter, 200, after).await?;
+                for delivery in &page.items {
+                    self.pipeline.cancel(tenant, delivery.id).await?;
+                }
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A tagged object of another kind replaces the old one: merged into it, the fields of the old kind would
+/// be refused as unknown to the new.
+fn replace_kinds(value: &mut Value, patch: &Map<String, Value>) {
+    for (field, tag) in [("signing", "scheme"), ("auth", "type"), ("connector", "name")] {
+        let wanted = patch.get(field).and_then(|part| part.get(tag)).and_then(Value::as_str);
+        let name = |text: &str| text.split('@').next().unwrap_or(text).to_owned();
+        let current = value.get(field).and_then(|part| part.get(tag)).and_then(Value::as_str);
+        if let (Some(wanted), Some(current)) = (wanted, current)
+            && name(wanted) != name(current)
+            && let Some(object) = value.as_object_mut()
+        {
+            object.shift_remove(field);
+        }
+    }
+}
+
+fn refuse_unavailable(wanted: &Map<String, Value>) -> Result<()> {
+    let mut errors = refuse(wanted, &REFUSED);
+    let auth = wanted.get("auth").and_then(|auth| auth.get("type")).and_then(Value::as_str);
+    if let Some(kind) = auth.filter(|kind| AUTH_NOT_YET.contains(kind)) {
+        errors.push(FieldError::new("/auth/type", format!("`{kind}` is not available in this version")));
+    }
+    settle(errors)
+}
+
+fn with_state(old: &Subscription, state: State, state_reason: Option<StateReason>) -> Subscription {
+    Subscription { state, state_reason, ..old.clone() }
+}
+
+fn disabled(old: &Subscription) -> Error {
+    let why = match old.state_reason {
+        Some(StateReason::Gone) => ": its endpoint said that it is gone",
+        Some(StateReason::Failing) => ": it failed for too long",
+        _ => "",
+    };
+    Error::Conflict(format!("the subscription is disabled{why}; enable it with PATCH {{\"enabled\":true}}"))
+}
+
+/// The subscription with its next secret in the place of the old one; `None` if there is none.
+fn finished(old: &Subscription) -> Option<Subscription> {
+    let mut new = old.clone();
+    let next = new.next_secret.take()?;
+    // Both are sealed for the same place.
+    new.secrets.insert("/secret".to_owned(), next.secret);
+    Some(new)
+}

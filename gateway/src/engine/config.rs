@@ -1,0 +1,31 @@
+//! The limits, each a key of the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What plugins may use, and what the engine may use for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// A call's own running time, in whole milliseconds (a fraction counts as one); waiting for a turn or for
+    /// other work is not counted. Usually 50 ms.
+    pub time: Duration,
+    /// Bytes of linear memory a call may have, all memories together. Usually 64 MiB; at most 4 GiB.
+    pub memory: usize,
+    /// Bytes of what a call gives back, all texts together. Usually 1 MiB.
+    pub output: usize,
+    /// Bytes a call may log; each line counts 16 more than its text. Usually 16 KiB.
+    pub log: usize,
+    /// Bytes that may be copied from a guest at once, before their shape is known. Copying can't be
+    /// interrupted, so this bounds its time. Usually 4 MiB, and always more than [`output`](Self::output).
+    pub hostcall_fuel: usize,
+    /// Bytes of an uploaded component. Usually 24 MiB.
+    pub component: usize,
+    /// Instances that can be alive at once; a call beyond that waits. Each takes address space (about 16 GiB
+    /// of it, untouched), not memory.
+    pub instances: u32,
+    /// Calls that run at once; never more than the machine has cores.
+    pub concurrency: usize,
+    /// Where compiled components are kept. Made if absent; ignored, with a warning, if anyone else can write
+    /// there. `None` compiles at every start.
+    pub cache_dir: Option<PathBuf>,
+}

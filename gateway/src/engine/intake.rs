@@ -1,0 +1,112 @@
+//! From uploaded bytes to a component worth compiling.
+//!
+//! Compiling is what costs, so everything that can be seen in the bytes is looked at first: size, kind,
+//! imports, exports.
+
+use std::borrow::Cow;
+
+use wit_component::{ComponentEncoder, DecodedWasm};
+
+use super::error::InstallError;
+use super::manifest::CONTRACT;
+use crate::domain::Kind;
+
+/// `\0asm`, then the version: 1 for a core module; 13 on layer 1 for a component.
+/// <https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>
+const MAGIC: &[u8] = b"\0asm";
+const MODULE: &[u8] = &[0x01, 0, 0, 0];
+const COMPONENT: &[u8] = &[0x0d, 0, 0x01, 0];
+
+/// The component in `bytes`: as it is, or made of a core module that carries its type in a custom section,
+/// which is what `cargo build --target wasm32-unknown-unknown` writes.
+pub(super) fn component(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, InstallError> {
+    if bytes.len() > limit {
+        return Err(InstallError::TooLarge { size: bytes.len(), limit });
+    }
+    let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.get(..4)).ok_or(InstallError::NotWasm)?;
+    match version {
+        COMPONENT => Ok(Cow::Borrowed(bytes)),
+        MODULE => encode(bytes).map(Cow::Owned),
+        _ => Err(InstallError::NotWasm),
+    }
+}
+
+fn encode(module: &[u8]) -> Result<Vec<u8>, InstallError> {
+    (ComponentEncoder::default().validate(true).module(module)).and_then(|mut encoder| encoder.encode()).map_err(
+        |error| {
+            let text = format!("{error:#}");
+            let import = quoted(&text, "module requires an import interface named ");
+            let export = quoted(&text, "failed to find export of function ");
+            match (import, export) {
+                (Some(name), _) => refuse_import(name),
+                (None, Some(name)) => missing(name),
+                (None, None) => InstallError::Malformed(error.into()),
+            }
+        },
+    )
+}
+
+/// What stands between backticks behind `before`: wit-component's errors have no types.
+fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.trim_start_matches('`').split(['`', '\n']).next()
+}
+
+/// Which world the component is of, by what it imports and exports.
+pub(super) fn survey(component: &[u8]) -> Result<Kind, InstallError> {
+    let decoded = wit_component::decode(component).map_err(|error| InstallError::Malformed(error.into()))?;
+    let DecodedWasm::Component(resolve, world) = decoded else { return Err(InstallError::WrongWorld) };
+    let Some(world) = resolve.worlds.get(world) else { return Err(InstallError::WrongWorld) };
+    for key in world.imports.keys() {
+        // Types that a world uses are imports too, by their bare names. Bare functions show after compiling.
+        let name = resolve.name_world_key(key);
+        if name.contains([':', '/']) {
+            check_interface(&name)?;
+        }
+    }
+    let exports: Vec<String> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
+    let exported = |name: &str| exports.iter().any(|export| export == name);
+    let (kind, wanted) = match (exported("transform"), exported("render") || exported("interpret")) {
+        (true, false) => (Kind::Transform, ["describe", "transform"].as_slice()),
+        (false, true) => (Kind::Connector, ["describe", "render", "interpret"].as_slice()),
+        _ => return Err(InstallError::WrongWorld),
+    };
+    match wanted.iter().find(|name| !exported(name)) {
+        Some(name) => Err(InstallError::MissingExport { name: (*name).to_owned(), world: world_name(kind) }),
+        None => Ok(kind),
+    }
+}
+
+/// Whether a plugin may import this interface.
+fn check_interface(name: &str) -> Result<(), InstallError> {
+    let (path, version) = name.split_once('@').unwrap_or((name, ""));
+    match path {
+        "hookmill:plugin/host" | "hookmill:plugin/types" if version == CONTRACT => Ok(()),
+        "hookmill:plugin/host" | "hookmill:plugin/types" => {
+            Err(InstallError::Contract { found: format!("hookmill:plugin@{version}") })
+        }
+        _ => Err(refuse_import(name)),
+    }
+}
+
+/// The refusal of an import, with the hint that its name calls for.
+pub(super) fn refuse_import(name: &str) -> InstallError {
+    if name.starts_with("wasi") {
+        InstallError::Wasi { name: name.to_owned() }
+    } else {
+        InstallError::ForbiddenImport { name: name.to_owned() }
+    }
+}
+
+fn missing(name: &str) -> InstallError {
+    let world = if name == "transform" { Kind::Transform } else { Kind::Connector };
+    InstallError::MissingExport { name: name.to_owned(), world: world_name(world) }
+}
+
+/// The world's name in `wit/plugin.wit`.
+pub(super) fn world_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Transform => "transform",
+        Kind::Connector => "connector",
+    }
+}

@@ -1,0 +1,57 @@
+//! The one room that knows WebAssembly: it takes in plugins, and runs them where they can do no harm.
+//!
+//! **Who acts.** A tenant uploads bytes; [`Engine::install`] makes a component of them, looks at what it
+//! imports and exports, compiles it (or finds the artifact of an earlier compile), and asks it once what
+//! it is. What comes out is a [`Plugin`], cheap to keep by the thousand. The pipeline then calls
+//! [`Engine::transform`], [`Engine::render`] and [`Engine::interpret`], in the words of `domain`; nothing
+//! of wasmtime can be seen from outside.
+//!
+//! **What is promised.**
+//! - *Nothing leaks.* Every call has a fresh instance: memory, tables and globals as the component was
+//!   built. What one event or tenant left behind is gone before the next begins.
+//! - *Nothing runs away.* Running time, memory, tables, stack, output and log are bounded. A guest that
+//!   goes beyond a bound ends in a [`Fault`](crate::domain::Fault) that names it, and the engine is as
+//!   good as before. A guest gives way to the host's other work every millisecond.
+//! - *Nothing is starved.* At most [`EngineConfig::concurrency`] calls run at once. Where more want to,
+//!   tenants take turns by the running time they used (`turns`), one call each while others wait. A full
+//!   pool means waiting, never a failed call.
+//! - *What comes out is checked.* A transform keeps the event's id and gives valid JSON; a connector gives
+//!   one well-formed request. What breaks the contract is a fault, not a surprise further on.
+//! - *The same in, the same out.* A guest can call `log` and nothing else. Float results are made canonical,
+//!   so that a run can be repeated on another machine and compared.
+//!
+//! **What is deliberately not here.** No instance is reused for a second event, which makes guests that are
+//! slow to start (JavaScript, Python) pay for it each time. No secret is known here: what a plugin gets for
+//! one is a placeholder. Header names that only the host may set are `pipeline`'s to refuse, as they are its
+//! own. Compiling happens in this process, on one thread of its own, one component at a time.
+//!
+//! In reading order: [`EngineConfig`]; `intake` (bytes to component), `artifacts` (compiled code on disk),
+//! `manifest` (what it says of itself); `guest` (one call's limits), `turns` (whose turn it is), `ticker`
+//! (time passing), `run` (one call), `output` (what came back), `fault` (what went wrong); `engine` joins
+//! them.
+
+mod artifacts;
+mod bindings;
+mod config;
+mod convert;
+#[expect(clippy::module_inception, reason = "the room's main noun is its name")]
+mod engine;
+mod error;
+mod fault;
+pub mod fixtures;
+mod guest;
+mod intake;
+mod manifest;
+mod output;
+mod run;
+mod runtime;
+mod ticker;
+mod turns;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::EngineConfig;
+pub use engine::{Engine, Plugin};
+pub use error::{Error, InstallError};
+pub use run::Ran;

@@ -1,0 +1,108 @@
+//! One call: a turn, a place in the pool, a fresh instance, and what it cost.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wasmtime::Store;
+
+use super::config::EngineConfig;
+use super::fault::{self, Stage};
+use super::guest::Guest;
+use super::ticker::{Running, Ticker};
+use super::turns::Turn;
+use crate::domain::{Fault, FaultKind, LogLine};
+
+/// How a call ended, well or not, and what it used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran<T> {
+    /// What the plugin gave back, checked; or what went wrong.
+    pub result: Result<T, Fault>,
+    /// What it logged, also where it ended in a fault.
+    pub log: Vec<LogLine>,
+    /// The guest's own running time, the start of its instance included. Waiting is not.
+    pub cpu: Duration,
+    /// The most linear memory it had, in bytes.
+    pub peak_memory: usize,
+}
+
+impl<T> Ran<T> {
+    /// A call that was never made.
+    pub(super) fn refused(fault: Fault) -> Self {
+        Self { result: Err(fault), log: Vec::new(), cpu: Duration::ZERO, peak_memory: 0 }
+    }
+}
+
+/// A call being made. The fields are in the order in which they must go: the instance, then its place, then
+/// the turn.
+pub(super) struct Call<'a> {
+    store: Store<Guest>,
+    _place: Option<SemaphorePermit<'a>>,
+    meter: Meter<'a>,
+}
+
+/// Counts the time in which a call's future is polled, which is when the guest runs.
+pub(super) struct Meter<'a> {
+    spent: Duration,
+    turn: Option<Turn>,
+    _running: Running<'a>,
+}
+
+impl<'a> Call<'a> {
+    /// Waits for a place in the pool, and makes a store with the limits set. `turn` is held, and charged.
+    pub(super) async fn begin(
+        engine: &wasmtime::Engine,
+        config: &EngineConfig,
+        pool: &'a Semaphore,
+        ticker: &'a Ticker,
+        turn: Option<Turn>,
+    ) -> Self {
+        // The pool is never closed, so there is always a permit.
+        let place = pool.acquire().await.ok();
+        let mut store = Store::new(engine, Guest::new(config));
+        store.limiter(|guest| guest);
+        store.set_hostcall_fuel(config.hostcall_fuel);
+        store.epoch_deadline_callback(|mut store| store.data_mut().tick());
+        store.set_epoch_deadline(1);
+        let meter = Meter { spent: Duration::ZERO, turn, _running: ticker.running() };
+        Self { store, _place: place, meter }
+    }
+
+    /// The store to work with, and the meter to run the work under.
+    pub(super) fn parts(&mut self) -> (&mut Store<Guest>, &mut Meter<'a>) {
+        (&mut self.store, &mut self.meter)
+    }
+
+    /// Ends the call: everything it held is free again before what came back is looked at.
+    pub(super) fn end<R, T>(self, result: Result<R, Stage>, check: impl FnOnce(R) -> Result<T, Fault>) -> Ran<T> {
+        let Self { store, _place: place, meter } = self;
+        let result = result.map_err(|stage| fault::of_call(&stage, store.data()));
+        let peak_memory = store.data().peak_memory();
+        let cpu = meter.spent;
+        let log = store.into_data().into_log();
+        drop((place, meter));
+        if let Err(Fault { kind: FaultKind::Engine, message, .. }) = &result {
+            tracing::error!(%message, "a plugin's call failed for a reason of the engine's own");
+        }
+        Ran { result: result.and_then(check), log, cpu, peak_memory }
+    }
+}
+
+impl Meter<'_> {
+    /// Runs the work, counting. A call that is given up half-way has still been charged for that half.
+    pub(super) async fn run<F: Future>(&mut self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let begin = Instant::now();
+            let polled = work.as_mut().poll(context);
+            let cost = begin.elapsed();
+            self.spent += cost;
+            if let Some(turn) = &mut self.turn {
+                turn.charge(cost);
+            }
+            polled
+        })
+        .await
+    }
+}

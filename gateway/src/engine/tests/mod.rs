@@ -1,0 +1,66 @@
+//! The engine against guests, well-behaved and hostile.
+
+mod calls;
+mod fairness;
+mod guests;
+mod hostile;
+mod install;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::guests::{ECHO, Guest};
+use super::{Engine, EngineConfig, Plugin, Ran};
+use crate::domain::{Decision, FaultKind, PluginEvent, TenantId};
+
+/// The usual limits, in a small pool.
+fn config() -> EngineConfig {
+    EngineConfig {
+        time: Duration::from_millis(50),
+        memory: 64 << 20,
+        output: 1 << 20,
+        log: 16 << 10,
+        hostcall_fuel: 4 << 20,
+        component: 24 << 20,
+        instances: 4,
+        concurrency: 2,
+        cache_dir: None,
+    }
+}
+
+fn engine() -> Engine {
+    Engine::new(config()).unwrap()
+}
+
+fn tenant(number: u8) -> TenantId {
+    TenantId::from_bytes([number; 16])
+}
+
+fn event() -> PluginEvent {
+    PluginEvent {
+        id: "evt_1".into(),
+        event_type: "order.paid".into(),
+        source: "shop".into(),
+        timestamp: "2026-01-01T00:00:00.000Z".into(),
+        data: r#"{"total": 12345678901234567890}"#.into(),
+        attributes: vec![("traceparent".into(), "00-1".into())],
+    }
+}
+
+async fn install(engine: &Engine, guest: &Guest) -> Arc<Plugin> {
+    engine.install(&guest.module()).await.unwrap()
+}
+
+async fn run(engine: &Engine, plugin: &Plugin) -> Ran<Decision> {
+    engine.transform(plugin, tenant(1), &event(), "{}").await
+}
+
+/// Runs a hostile transform, holds its fault against the kind wanted, and sees that the engine is none the worse.
+async fn check(engine: &Engine, hostile: &Guest, wanted: FaultKind) -> Ran<Decision> {
+    let healthy = install(engine, &Guest::transform(ECHO)).await;
+    let hostile = install(engine, hostile).await;
+    let ran = run(engine, &hostile).await;
+    assert_eq!(ran.result.as_ref().map_err(|fault| fault.kind), Err(wanted), "{:?}", ran.result);
+    assert_eq!(run(engine, &healthy).await.result, Ok(Decision::Keep(vec![event()])));
+    ran
+}

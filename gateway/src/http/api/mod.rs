@@ -1,0 +1,33 @@
+//! The API, one file per resource: what is asked is taken apart, given to `control`, and shown.
+
+mod deliveries;
+mod events;
+mod inboxes;
+mod keys;
+mod plugins;
+mod sources;
+mod subscriptions;
+mod tenants;
+mod trial;
+pub(super) mod views;
+
+pub(super) use self::trial::EventShape;
+use super::route::Route;
+
+/// The routes of all resources.
+pub(super) fn routes() -> Vec<Route> {
+    [
+        events::routes(),
+        subscriptions::routes(),
+        trial::routes(),
+        deliveries::routes(),
+        sources::routes(),
+        plugins::routes(),
+        inboxes::routes(),
+        keys::routes(),
+        tenants::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

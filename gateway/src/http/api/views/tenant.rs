@@ -1,0 +1,307 @@
+//! Tenants, keys, sources, inboxes, plugins.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{Raw, Time};
+use crate::control::{Principal, TenantUsage};
+use crate::domain::{ApiKey, Inbox, Kind, Secret, Source, Tenant};
+use crate::engine::Plugin;
+use crate::http::HttpConfig;
+use crate::http::guard::word;
+
+/// A tenant.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tenant)]
+pub(in crate::http) struct TenantView {
+    /// `ten_…`
+    id: String,
+    /// The operator's own id, usable in paths as `uid:…`.
+    uid: Option<String>,
+    /// A name for people.
+    name: String,
+    /// Free for the operator.
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+    /// What it may use; what is absent has the configured default.
+    #[schema(value_type = Limits)]
+    limits: Value,
+    created_at: Time,
+}
+
+/// What a tenant may use.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a shape for the document")]
+pub(in crate::http) struct Limits {
+    /// Events taken in per second.
+    #[schema(required = false)]
+    events_per_second: Option<u32>,
+    /// Subscriptions.
+    #[schema(required = false)]
+    subscriptions: Option<u32>,
+}
+
+/// What makes a tenant, and in part what changes one.
+#[derive(ToSchema)]
+#[schema(as = NewTenant)]
+#[expect(dead_code, reason = "a shape for the document; read by control")]
+pub(in crate::http) struct NewTenantBody {
+    /// A name for people, 1 to 200 bytes.
+    name: String,
+    /// The operator's own id: unique, 1 to 128 of `A-Z a-z 0-9 . _ -`.
+    #[schema(required = false)]
+    uid: Option<String>,
+    /// Free for the operator; at most 16 KiB.
+    #[schema(required = false, value_type = Object)]
+    metadata: Map<String, Value>,
+    #[schema(required = false)]
+    limits: Limits,
+}
+
+impl From<&Tenant> for TenantView {
+    fn from(tenant: &Tenant) -> Self {
+        Self {
+            id: tenant.id.to_string(),
+            uid: tenant.uid.clone(),
+            name: tenant.name.clone(),
+            metadata: tenant.metadata.clone(),
+            limits: serde_json::to_value(&tenant.limits).unwrap_or_default(),
+            created_at: tenant.created_at.into(),
+        }
+    }
+}
+
+/// A tenant that was just made, with its first admin key.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct CreatedTenant {
+    #[serde(flatten)]
+    tenant: TenantView,
+    /// The first admin key. It is shown this once.
+    key: String,
+}
+
+impl CreatedTenant {
+    pub(in crate::http) fn new(tenant: &Tenant, key: &Secret) -> Self {
+        Self { tenant: tenant.into(), key: key.expose().to_owned() }
+    }
+}
+
+/// How much a tenant has.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Usage)]
+pub(in crate::http) struct UsageView {
+    subscriptions: usize,
+    sources: usize,
+    keys: usize,
+    inboxes: usize,
+}
+
+impl From<TenantUsage> for UsageView {
+    fn from(usage: TenantUsage) -> Self {
+        let TenantUsage { subscriptions, sources, keys, inboxes } = usage;
+        Self { subscriptions, sources, keys, inboxes }
+    }
+}
+
+/// A key, without its secret half.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Key)]
+pub(in crate::http) struct KeyView {
+    /// `key_…`
+    id: String,
+    /// `null` for operator and producer keys.
+    tenant_id: Option<String>,
+    /// `ingest`, `viewer`, `editor`, `admin`, `producer` or `operator`.
+    role: &'static str,
+    name: Option<String>,
+    created_at: Time,
+    /// From when on it is refused; `null`: never.
+    expires_at: Option<Time>,
+}
+
+impl From<&ApiKey> for KeyView {
+    fn from(key: &ApiKey) -> Self {
+        Self {
+            id: key.id.to_string(),
+            tenant_id: key.tenant_id.map(|id| id.to_string()),
+            role: word(key.role),
+            name: key.name.clone(),
+            created_at: key.created_at.into(),
+            expires_at: key.expires_at.map(Time::from),
+        }
+    }
+}
+
+/// What makes a key.
+#[derive(ToSchema)]
+#[schema(as = NewKey)]
+#[expect(dead_code, reason = "a shape for the document; read by control")]
+pub(in crate::http) struct NewKeyBody {
+    /// `ingest`, `viewer`, `editor` or `admin` for a tenant; `operator` or `producer` for the operator.
+    role: String,
+    /// A name for people.
+    #[schema(required = false)]
+    name: Option<String>,
+    /// From when on it is refused; never, unless given.
+    #[schema(required = false)]
+    expires_at: Option<Time>,
+}
+
+/// A key that was just made.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct CreatedKey {
+    #[serde(flatten)]
+    view: KeyView,
+    /// The key. It is shown this once.
+    key: String,
+}
+
+impl CreatedKey {
+    pub(in crate::http) fn new(key: &ApiKey, text: &Secret) -> Self {
+        Self { view: key.into(), key: text.expose().to_owned() }
+    }
+}
+
+/// Whose key this is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Me)]
+pub(in crate::http) struct MeView {
+    /// `null` for the operator key of the configuration.
+    key_id: Option<String>,
+    /// What it may do.
+    role: &'static str,
+    /// The tenant it acts for; `null` for operator and producer keys.
+    tenant: Option<TenantView>,
+}
+
+impl MeView {
+    pub(in crate::http) fn new(principal: &Principal, tenant: Option<&Tenant>) -> Self {
+        Self {
+            key_id: principal.key.map(|id| id.to_string()),
+            role: word(principal.role),
+            tenant: tenant.map(TenantView::from),
+        }
+    }
+}
+
+/// A source.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Source)]
+pub(in crate::http) struct SourceView {
+    /// `src_…`
+    id: String,
+    name: String,
+    /// The absolute URL to paste into the product.
+    url: String,
+    /// How a request proves where it comes from; `null`: any is taken.
+    #[schema(value_type = Option<super::shapes::Verification>)]
+    verification: Option<Value>,
+    /// Where the event's parts are.
+    #[schema(value_type = Object)]
+    extract: Map<String, Value>,
+    /// Request headers kept with the event.
+    keep_headers: Vec<String>,
+    /// Whether it takes requests.
+    enabled: bool,
+    /// Where secrets are set, as pointers.
+    secrets_set: Vec<String>,
+    created_at: Time,
+    updated_at: Time,
+}
+
+impl SourceView {
+    pub(in crate::http) fn new(source: &Source, config: &HttpConfig) -> Self {
+        let verification = source.spec.verification.as_ref().and_then(|it| serde_json::to_value(it).ok());
+        Self {
+            id: source.id.to_string(),
+            name: source.spec.name.clone(),
+            url: config.url(&format!("/in/{}", source.id)),
+            verification,
+            extract: source.spec.extract.clone(),
+            keep_headers: source.spec.keep_headers.clone(),
+            enabled: source.spec.enabled,
+            secrets_set: source.secret.iter().map(|_| "#/secret".to_owned()).collect(),
+            created_at: source.created_at.into(),
+            updated_at: source.updated_at.into(),
+        }
+    }
+}
+
+/// An inbox. Its URL is all that is needed to see what arrived: keep it to yourself.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Inbox)]
+pub(in crate::http) struct InboxView {
+    /// `inb_…`
+    id: String,
+    /// Takes any request, and shows a page to a browser.
+    url: String,
+    /// What arrived, as JSON.
+    requests_url: String,
+    created_at: Time,
+}
+
+impl InboxView {
+    pub(in crate::http) fn new(inbox: &Inbox, config: &HttpConfig) -> Self {
+        let url = config.url(&format!("/inbox/{}", inbox.token));
+        Self {
+            id: inbox.id.to_string(),
+            requests_url: format!("{url}/requests"),
+            url,
+            created_at: inbox.created_at.into(),
+        }
+    }
+}
+
+/// A plugin's manifest.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Plugin)]
+pub(in crate::http) struct PluginView {
+    name: String,
+    version: String,
+    /// `transform` or `connector`.
+    kind: &'static str,
+    /// The SHA-256 of the component.
+    digest: String,
+    title: String,
+    description: String,
+    /// JSON Schema (draft 2020-12) of its config. Fields marked `writeOnly` are secrets and never come back.
+    config_schema: Raw,
+    /// Hosts it may address; empty: that of the subscription's own URL.
+    hosts: Vec<String>,
+    /// How requests are authenticated for it, if they are.
+    #[schema(value_type = Object)]
+    auth: Value,
+    /// The target's usual rate.
+    #[schema(value_type = Option<Object>)]
+    rate: Option<Value>,
+    /// What follows when it is not known whether a request arrived: `retry` or `hold`.
+    #[schema(value_type = String)]
+    on_unknown: Value,
+    /// The version of the plugin contract that it was made for.
+    contract: String,
+}
+
+impl From<&Plugin> for PluginView {
+    fn from(plugin: &Plugin) -> Self {
+        let manifest = plugin.manifest();
+        Self {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            kind: match manifest.kind {
+                Kind::Transform => "transform",
+                Kind::Connector => "connector",
+            },
+            digest: plugin.digest().to_string(),
+            title: manifest.title.clone(),
+            description: manifest.description.clone(),
+            config_schema: Raw::of(&manifest.config_schema),
+            hosts: manifest.hosts.clone(),
+            auth: serde_json::to_value(&manifest.auth).unwrap_or_default(),
+            rate: manifest.rate.and_then(|rate| serde_json::to_value(rate).ok()),
+            on_unknown: serde_json::to_value(manifest.on_unknown).unwrap_or_default(),
+            contract: manifest.contract.clone(),
+        }
+    }
+}
+

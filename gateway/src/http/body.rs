@@ -1,0 +1,123 @@
+//! Bodies in and out.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::Shared;
+use super::problem::{Kind, Problem};
+use crate::control;
+
+/// How long a body may take to arrive. A sender that drips holds a connection no longer.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads a body of at most `max` bytes; what is larger is refused as soon as that is known.
+pub(super) async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
+    let too_large =
+        || Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken"));
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > max as u64) {
+        return Err(too_large());
+    }
+    // Sockets keep real time, whatever the gateway's clock shows.
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Problem::new(Kind::Unparsable, format!("the body could not be read: {error}"))),
+        Err(_) => Err(Problem::new(Kind::BodyTimeout, "the body was not complete after 30 seconds")),
+    }
+}
+
+/// Whether the content type is JSON of some kind; none at all is taken for it.
+fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    Err(Problem::new(Kind::UnsupportedMediaType, format!("`{essence}` is not taken here; send `application/json`")))
+}
+
+/// A JSON body, of exactly this form.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        check_json(&parts.headers)?;
+        let bytes = read(&parts.headers, body, app.config.max_body).await?;
+        parse(&bytes).map(Json)
+    }
+}
+
+/// The same, where no body at all stands for `{}`.
+pub(super) struct OptionalJson<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts.headers, body, app.config.max_body).await?;
+        if bytes.is_empty() {
+            return parse(b"{}").map(OptionalJson);
+        }
+        check_json(&parts.headers)?;
+        parse(&bytes).map(OptionalJson)
+    }
+}
+
+/// A JSON object whose fields others look at.
+pub(super) type Fields = Json<Map<String, Value>>;
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    match control::read_slice(bytes) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(errors)) => Err(Problem::invalid(errors)),
+        Err(detail) => Err(Problem::new(Kind::Unparsable, format!("the body is not JSON: {detail}"))),
+    }
+}
+
+/// An answer in JSON.
+pub(super) fn answer<T: Serialize>(status: StatusCode, body: &T) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => {
+            let content_type = HeaderValue::from_static("application/json");
+            (status, [(header::CONTENT_TYPE, content_type)], bytes).into_response()
+        }
+        Err(error) => Problem::internal(format!("an answer could not be written: {error}")).into_response(),
+    }
+}
+
+/// The same with the object's version.
+pub(super) fn versioned<T: Serialize>(status: StatusCode, version: &str, body: &T) -> Response {
+    let mut response = answer(status, body);
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{version}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// `201`, and where the new object is.
+pub(super) fn created<T: Serialize>(location: &str, version: &str, body: &T) -> Response {
+    let mut response = versioned(StatusCode::CREATED, version, body);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// `204`.
+pub(super) fn nothing() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}

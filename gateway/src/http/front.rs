@@ -1,0 +1,69 @@
+//! What every request passes: it gets an id, a panic becomes a problem, and problems are written.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+
+use super::Shared;
+use super::problem::{Kind, Problem};
+
+/// Carries the request's id back.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Puts the front before a router, and makes problems of what nothing answers.
+pub(super) fn enclose(router: Router<Shared>) -> Router<Shared> {
+    router
+        .fallback(|| async { Problem::new(Kind::NoSuchRoute, "nothing answers at this path; see /docs") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(Kind::MethodNotAllowed, "this method is not taken here; `Allow` lists those that are")
+        })
+        .layer(middleware::from_fn(front))
+}
+
+async fn front(request: Request, next: Next) -> Response {
+    let id = format!("req_{:032x}", rand::random::<u128>());
+    let (method, path) = (request.method().clone(), loggable(request.uri().path()));
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => {
+            let said = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Problem::internal(format!("a handler panicked: {said}")).into_response()
+        }
+    };
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let status = problem.kind().entry().status;
+        if status.is_server_error() {
+            tracing::error!(request_id = %id, %method, path, %status, problem = problem.kind().entry().id, "request failed: {}", problem.for_log());
+        } else {
+            tracing::debug!(request_id = %id, %method, path, %status, problem = problem.kind().entry().id, "request refused");
+        }
+        let mut written = problem.render(&id);
+        // What axum added to the empty answer, such as `Allow`, stays.
+        for (name, value) in response.headers() {
+            if *name != header::CONTENT_LENGTH && *name != header::CONTENT_TYPE {
+                written.headers_mut().insert(name, value.clone());
+            }
+        }
+        response = written;
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A path without the parts that are credentials.
+fn loggable(path: &str) -> String {
+    match path.strip_prefix("/inbox/") {
+        Some(_) => "/inbox/<redacted>".to_owned(),
+        None => path.to_owned(),
+    }
+}

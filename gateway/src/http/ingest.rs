@@ -1,0 +1,261 @@
+//! Where events come in: the hot path. A body is read once, handed on as it is, and answered by hand.
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::guard::{Access, Caller};
+use super::params::{Params, Segments, id};
+use super::problem::{Kind, Problem, ProblemView};
+use super::route::{Payload, Route, Tag};
+use super::{App, Shared, body};
+use crate::domain::{EventId, FieldError, Role, SourceId, TenantId};
+use crate::pipeline::{Incoming, IngestError, Ingested, NewEvent, Pipeline};
+
+/// The routes of this file.
+pub(super) fn routes() -> Vec<Route> {
+    const ATOMIC: (&str, &str) = ("atomic", "`true`: if one event of a batch is not valid, none is accepted (422).");
+    const WHAT: &str = "One event; a JSON array or NDJSON of at most 1,000; or CloudEvents 1.0 in any of its three \
+        modes. Answered once it is on disk. The same `id` (per `source`), or the same `Idempotency-Key`, within 24 \
+        hours answers `200` with the first answer and `\"duplicate\": true`; with other content it is a 409. A batch \
+        is answered item by item, in order.";
+    vec![
+        Route::post("/v1/events", "post_events", "Accept events", post_events)
+            .tag(Tag::Ingest)
+            .needs(Access::Tenant(Role::Ingest))
+            .about(WHAT)
+            .query(&[ATOMIC])
+            .takes(Payload::Events)
+            .gives::<Receipt>(StatusCode::ACCEPTED, "Accepted, and on disk.")
+            .hot(),
+        Route::post("/v1/tenants/{tenant}/events", "post_tenant_events", "Accept events of a tenant", post_tenant_events)
+            .tag(Tag::Ingest)
+            .needs(Access::Producer)
+            .about("The same for the source product itself, with a `producer` key. The tenant is `ten_…` or `uid:…`.")
+            .query(&[ATOMIC])
+            .takes(Payload::Events)
+            .gives::<Receipt>(StatusCode::ACCEPTED, "Accepted, and on disk.")
+            .hot(),
+        Route::post("/in/{source}", "post_to_source", "Take a product's own webhook", post_to_source)
+            .tag(Tag::Ingest)
+            .needs(Access::Public)
+            .about(
+                "Whatever the product posts, verified over the raw bytes as the source says. A wrong or missing \
+                 signature, or a timestamp too old or in the future, is a 401. What is not JSON becomes \
+                 `{\"raw\"|\"raw_base64\", \"content_type\"}`, a form becomes an object.",
+            )
+            .takes(Payload::Anything)
+            .gives::<Receipt>(StatusCode::ACCEPTED, "Accepted, and on disk.")
+            .hot(),
+    ]
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IngestQuery {
+    #[serde(default)]
+    atomic: bool,
+}
+
+/// What was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Receipt {
+    /// The gateway's id for the event; of a duplicate, the first one's.
+    #[schema(value_type = String)]
+    id: EventId,
+    /// The client's own id.
+    external_id: Option<String>,
+    /// To how many subscriptions it is owed.
+    deliveries: usize,
+    /// Present and `true` if it was accepted before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    duplicate: bool,
+}
+
+/// The answer to a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchReceipt {
+    /// How many were accepted, duplicates among them.
+    accepted: usize,
+    /// How many were not.
+    rejected: usize,
+    /// One each, in order.
+    data: Vec<ItemReceipt>,
+}
+
+/// What became of one event of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum ItemReceipt {
+    /// It was accepted.
+    Accepted(Receipt),
+    /// It was not.
+    Rejected {
+        /// Why.
+        problem: ProblemView,
+    },
+}
+
+impl From<Ingested> for Receipt {
+    fn from(ingested: Ingested) -> Self {
+        let Ingested { id, external_id, deliveries, duplicate } = ingested;
+        Self { id, external_id, deliveries, duplicate }
+    }
+}
+
+impl Receipt {
+    fn status(&self) -> StatusCode {
+        if self.duplicate { StatusCode::OK } else { StatusCode::ACCEPTED }
+    }
+}
+
+async fn post_events(
+    State(app): State<Shared>,
+    caller: Caller,
+    Params(query): Params<IngestQuery>,
+    request: Request,
+) -> Result<Response, Problem> {
+    accept(&app, caller.tenant()?, query.atomic, request).await
+}
+
+async fn post_tenant_events(
+    State(app): State<Shared>,
+    Segments(tenant): Segments<String>,
+    Params(query): Params<IngestQuery>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let tenant = app.control.find_tenant(&tenant)?;
+    accept(&app, tenant.id, query.atomic, request).await
+}
+
+async fn accept(app: &App, tenant: TenantId, atomic: bool, request: Request) -> Result<Response, Problem> {
+    let (headers, bytes) = read(app, request).await?;
+    let content_type = match headers.get(header::CONTENT_TYPE) {
+        Some(value) => Some(value.to_str().map_err(|_| {
+            Problem::new(Kind::UnsupportedMediaType, "the content type is not readable")
+        })?),
+        None => None,
+    };
+    match Pipeline::parse(content_type, &headers, &bytes, &app.config.parse)? {
+        Incoming::One(mut event) => {
+            if event.external_id.is_none() && event.dedupe.is_none() {
+                event.dedupe = idempotency_key(&headers)?;
+            }
+            one(app, tenant, event).await
+        }
+        Incoming::Many(items) => batch(app, tenant, items, atomic).await,
+    }
+}
+
+async fn one(app: &App, tenant: TenantId, event: NewEvent) -> Result<Response, Problem> {
+    let ingested = app.pipeline.ingest(tenant, vec![event]).await.pop();
+    let ingested = ingested.ok_or_else(|| Problem::internal("ingest answered nothing to one event"))?;
+    let receipt = Receipt::from(ingested?);
+    Ok(body::answer(receipt.status(), &receipt))
+}
+
+async fn batch(
+    app: &App,
+    tenant: TenantId,
+    items: Vec<Result<NewEvent, crate::pipeline::ItemError>>,
+    atomic: bool,
+) -> Result<Response, Problem> {
+    if atomic && items.iter().any(Result::is_err) {
+        let wrong = items.into_iter().enumerate().filter_map(|(at, item)| item.err().map(|error| (at, error)));
+        let errors = wrong.flat_map(|(at, error)| match error.errors.is_empty() {
+            true => vec![FieldError::new(format!("/{at}"), error.detail)],
+            false => error
+                .errors
+                .into_iter()
+                .map(|error| FieldError::new(format!("/{at}{}", error.pointer), error.detail))
+                .collect(),
+        });
+        return Err(Problem::invalid(errors.collect()));
+    }
+    let mut good = Vec::with_capacity(items.len());
+    // What is bad keeps its place; what is good leaves a gap that the answer fills.
+    let places: Vec<Option<Problem>> = items
+        .into_iter()
+        .map(|item| match item {
+            Ok(event) => {
+                good.push(event);
+                None
+            }
+            Err(error) => Some(error.into()),
+        })
+        .collect();
+    let mut answers = match good.is_empty() {
+        true => Vec::new(),
+        false => app.pipeline.ingest(tenant, good).await,
+    };
+    // Nothing was accepted for a reason of ours: the batch as a whole is to be sent again.
+    let ours = |answer: &Result<Ingested, IngestError>| !matches!(answer, Ok(_) | Err(IngestError::Conflict { .. }));
+    if !answers.is_empty() && answers.iter().all(ours) {
+        if let Some(Err(error)) = answers.pop() {
+            return Err(error.into());
+        }
+    }
+    let mut answers = answers.into_iter();
+    let data: Vec<ItemReceipt> = places
+        .into_iter()
+        .map(|place| match place {
+            Some(problem) => ItemReceipt::Rejected { problem: problem.view(None) },
+            None => match answers.next() {
+                Some(Ok(ingested)) => ItemReceipt::Accepted(ingested.into()),
+                Some(Err(error)) => ItemReceipt::Rejected { problem: Problem::from(error).view(None) },
+                None => ItemReceipt::Rejected { problem: Problem::internal("no answer").view(None) },
+            },
+        })
+        .collect();
+    let accepted = data.iter().filter(|item| matches!(item, ItemReceipt::Accepted(_))).count();
+    let receipt = BatchReceipt { accepted, rejected: data.len() - accepted, data };
+    Ok(body::answer(StatusCode::ACCEPTED, &receipt))
+}
+
+async fn post_to_source(
+    State(app): State<Shared>,
+    Segments(source): Segments<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let source: SourceId = id(&source, "source")?;
+    let inlet = app.control.open_source(source)?;
+    let (headers, bytes) = read(&app, request).await?;
+    let url = app.config.url(&format!("/in/{source}"));
+    app.control
+        .verify(&inlet, "POST", &url, &headers, &bytes)
+        .map_err(|rejection| Problem::new(Kind::BadSignature, rejection.to_string()))?;
+    let event = Pipeline::from_source(&inlet, &headers, &bytes).map_err(|error| {
+        // A product's webhook can only be read or not: there is no client who could mend a field.
+        let errors = error.errors;
+        Problem::new(Kind::Unparsable, error.detail).with_errors(errors)
+    })?;
+    one(&app, inlet.source.tenant_id, event).await
+}
+
+async fn read(app: &App, request: Request) -> Result<(HeaderMap, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let encoded = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if parts.headers.get_all(header::CONTENT_ENCODING).iter().any(encoded) {
+        return Err(Problem::new(Kind::UnsupportedContentEncoding, "send the body without Content-Encoding"));
+    }
+    let bytes = body::read(&parts.headers, body, app.config.max_body).await?;
+    Ok((parts.headers, bytes))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= 256 => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(Kind::Invalid, "an Idempotency-Key is 1 to 256 printable ASCII characters")),
+    }
+}
+
+impl IntoResponse for Receipt {
+    fn into_response(self) -> Response {
+        body::answer(self.status(), &self)
+    }
+}

@@ -1,0 +1,518 @@
+//! What went wrong, said to a client: the only table of status codes.
+//!
+//! Every refusal is an RFC 9457 problem with a stable `type`, which is a page that this gateway serves.
+//! Rooms below know nothing of this; their errors become problems in the `From`s at the end. What is said
+//! inside (`Problem::internal`) is logged once, by the front, and never sent.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::FieldError;
+use crate::pipeline::{IngestError, IngestProblem, ItemError};
+use crate::{control, store};
+
+/// Which problem it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Unparsable,
+    Invalid,
+    ReservedType,
+    UnsupportedMediaType,
+    UnsupportedContentEncoding,
+    BodyTooLarge,
+    BodyTimeout,
+    TooMany,
+    Unauthenticated,
+    BadSignature,
+    Forbidden,
+    NotFound,
+    NoSuchRoute,
+    MethodNotAllowed,
+    Conflict,
+    DuplicateDiffers,
+    LimitReached,
+    PreconditionFailed,
+    IdempotencyKeyReused,
+    RequestUnderWay,
+    RateLimited,
+    Overloaded,
+    DiskFull,
+    Unavailable,
+    Internal,
+}
+
+/// One row of the table.
+pub(crate) struct Entry {
+    /// The last part of `type`, and of the page's URL.
+    pub(crate) id: &'static str,
+    pub(crate) status: StatusCode,
+    pub(crate) title: &'static str,
+    /// What it means and what to do, for the page.
+    pub(crate) help: &'static str,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 25] = [
+        Self::Unparsable,
+        Self::Invalid,
+        Self::ReservedType,
+        Self::UnsupportedMediaType,
+        Self::UnsupportedContentEncoding,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::TooMany,
+        Self::Unauthenticated,
+        Self::BadSignature,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::NoSuchRoute,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::DuplicateDiffers,
+        Self::LimitReached,
+        Self::PreconditionFailed,
+        Self::IdempotencyKeyReused,
+        Self::RequestUnderWay,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::DiskFull,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    pub(crate) fn entry(self) -> Entry {
+        let row = |id, status, title, help| Entry { id, status, title, help };
+        match self {
+            Self::Unparsable => row(
+                "unparsable",
+                StatusCode::BAD_REQUEST,
+                "The body cannot be read",
+                "The body is not what its content type says: most often it is not JSON. The detail says where reading \
+                 stopped. Nothing of the request was applied. Check for a missing bracket, a trailing comma, single \
+                 quotes, or a body that was cut off.",
+            ),
+            Self::Invalid => row(
+                "invalid",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The request is not valid",
+                "The request could be read, but something in it is not allowed, missing or unknown. Each entry of \
+                 `errors` has a `pointer` (RFC 6901, as a URL fragment) to the place in the body and a `detail` that \
+                 says what to write instead. Fields that are not known are refused, never ignored. Nothing was applied.",
+            ),
+            Self::ReservedType => row(
+                "reserved-event-type",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The event type is reserved",
+                "Event types that begin with `hookmill.` are the gateway's own operational events. Give your event \
+                 another type.",
+            ),
+            Self::UnsupportedMediaType => row(
+                "unsupported-media-type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The content type is not taken here",
+                "Send `Content-Type: application/json`. Events may also be `application/x-ndjson` or one of the \
+                 CloudEvents types. With curl, `-d` alone says that the body is a form: add \
+                 `-H 'content-type: application/json'`.",
+            ),
+            Self::UnsupportedContentEncoding => row(
+                "unsupported-content-encoding",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Compressed bodies are not taken",
+                "Send the body as it is, without `Content-Encoding`. This version does not decompress what it is sent.",
+            ),
+            Self::BodyTooLarge => row(
+                "body-too-large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The body is too large",
+                "The body is larger than this gateway takes (1 MiB unless its operator says otherwise). Send fewer \
+                 events at once, or put a link to the large part into the event instead of the part itself.",
+            ),
+            Self::BodyTimeout => row(
+                "body-timeout",
+                StatusCode::REQUEST_TIMEOUT,
+                "The body did not arrive in time",
+                "The request's body was not complete after 30 seconds. Nothing was applied. Send it again; if it \
+                 happens often, look at the network between you and the gateway.",
+            ),
+            Self::TooMany => row(
+                "too-many-events",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Too many events at once",
+                "One request carries at most 1,000 events. Send them in several requests.",
+            ),
+            Self::Unauthenticated => row(
+                "unauthenticated",
+                StatusCode::UNAUTHORIZED,
+                "No valid key",
+                "Send `Authorization: Bearer <key>` with a key of this gateway. A key is shown once, when it is made; \
+                 it may have expired or been revoked since. Make a new one with a key of the role `admin` \
+                 (`POST /v1/keys`), or ask the operator.",
+            ),
+            Self::BadSignature => row(
+                "bad-signature",
+                StatusCode::UNAUTHORIZED,
+                "The signature is not right",
+                "The source verifies its requests, and this one did not pass: the signature is missing, was made with \
+                 another secret or over other bytes, or its timestamp is too old or in the future. Compare the \
+                 secret here with the one in the product, and the clocks.",
+            ),
+            Self::Forbidden => row(
+                "forbidden",
+                StatusCode::FORBIDDEN,
+                "The key may not do this",
+                "The key is valid, but its role does not reach this far. Of a tenant's roles each may do what those \
+                 before it may: `ingest` posts events, `viewer` reads, `editor` changes, `admin` makes keys and reads \
+                 secrets. An operator key manages tenants and their keys and sees nothing inside a tenant.",
+            ),
+            Self::NotFound => row(
+                "not-found",
+                StatusCode::NOT_FOUND,
+                "There is no such object",
+                "The object does not exist, has been deleted, or belongs to another tenant. Check the id and the key.",
+            ),
+            Self::NoSuchRoute => row(
+                "no-such-route",
+                StatusCode::NOT_FOUND,
+                "There is no such page or operation",
+                "Nothing answers at this path. The reference at /docs lists everything that does; mind that there \
+                 is no slash at the end.",
+            ),
+            Self::MethodNotAllowed => row(
+                "method-not-allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The method is not taken here",
+                "Something answers at this path, but not to this method. The `Allow` header lists those that are taken.",
+            ),
+            Self::Conflict => row(
+                "conflict",
+                StatusCode::CONFLICT,
+                "It contradicts what there is",
+                "The request is valid in itself, but not as things stand now. The detail says what stands in its way.",
+            ),
+            Self::DuplicateDiffers => row(
+                "duplicate-differs",
+                StatusCode::CONFLICT,
+                "The same id came with other content",
+                "An event with this id (or `Idempotency-Key`) was accepted within the last 24 hours, and its content \
+                 was another. The first one stands. Give every event an id of its own.",
+            ),
+            Self::LimitReached => row(
+                "limit-reached",
+                StatusCode::CONFLICT,
+                "There are as many as there may be",
+                "A limit on the number of objects is reached. Delete one, or ask the operator for a higher limit.",
+            ),
+            Self::PreconditionFailed => row(
+                "precondition-failed",
+                StatusCode::PRECONDITION_FAILED,
+                "It has changed since you read it",
+                "The `If-Match` header names a version that is no longer the current one: somebody changed the object \
+                 meanwhile. Read it again, look at the difference, and repeat the change with the new `ETag`.",
+            ),
+            Self::IdempotencyKeyReused => row(
+                "idempotency-key-reused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The Idempotency-Key was used for something else",
+                "The same `Idempotency-Key` came with another body before. Use a new key for every new request.",
+            ),
+            Self::RequestUnderWay => row(
+                "request-under-way",
+                StatusCode::CONFLICT,
+                "The same request is being worked on",
+                "A request with this `Idempotency-Key` has not been answered yet. Wait a moment and send it again.",
+            ),
+            Self::RateLimited => row(
+                "rate-limited",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests",
+                "The tenant posts events faster than it may. Wait as long as `Retry-After` says, or ask the operator \
+                 for a higher limit. Nothing was accepted.",
+            ),
+            Self::Overloaded => row(
+                "overloaded",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The gateway has too much to write",
+                "Nothing was accepted. Send the request again after the time in `Retry-After`; what was answered with \
+                 2xx before is safe.",
+            ),
+            Self::DiskFull => row(
+                "disk-full",
+                StatusCode::INSUFFICIENT_STORAGE,
+                "The gateway's disk is nearly full",
+                "New events are refused so that what was accepted stays safe. Deliveries go on. The operator has to \
+                 make room; it clears by itself when old events are removed.",
+            ),
+            Self::Unavailable => row(
+                "unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The gateway is not ready",
+                "The gateway starts, stops, or has lost its store. Nothing was accepted. Send the request again a \
+                 little later.",
+            ),
+            Self::Internal => row(
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong in the gateway",
+                "This is a fault of the gateway, not of your request. The `instance` of the answer is in its log: \
+                 name it when you report the fault.",
+            ),
+        }
+    }
+
+    pub(crate) fn from_id(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.entry().id == id)
+    }
+}
+
+/// A refusal on its way to the client. The front writes it, with the request's id in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    kind: Kind,
+    detail: String,
+    errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the log only.
+    internal: Option<String>,
+}
+
+/// The body of a refusal (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemView {
+    /// Which problem it is: the path of a page on this gateway.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The same in words; equal for all problems of the type.
+    title: &'static str,
+    /// The HTTP status code.
+    status: u16,
+    /// What happened this time.
+    detail: String,
+    /// The request's id, as in the `x-request-id` header and in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    /// The mistakes, where they have places.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldErrorView>,
+}
+
+/// A mistake and its place.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FieldError)]
+struct FieldErrorView {
+    /// RFC 6901, as a URL fragment; `#` is the whole body.
+    pointer: String,
+    /// What is wrong and what to write instead.
+    detail: String,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, headers: Vec::new(), internal: None }
+    }
+
+    pub(crate) fn internal(what: impl Into<String>) -> Self {
+        let mut problem = Self::new(Kind::Internal, "a fault in the gateway; it has been logged");
+        problem.internal = Some(what.into());
+        problem
+    }
+
+    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] if only.pointer.is_empty() => only.detail.clone(),
+            [only] => format!("{}: {}", only.pointer.trim_start_matches('/'), only.detail),
+            several => format!("{} fields are not valid", several.len()),
+        };
+        Self { errors, ..Self::new(Kind::Invalid, detail) }
+    }
+
+    pub(crate) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The text for the log, if there is one that the client does not see.
+    pub(crate) fn for_log(&self) -> &str {
+        self.internal.as_deref().unwrap_or(&self.detail)
+    }
+
+    pub(crate) fn view(&self, instance: Option<&str>) -> ProblemView {
+        let entry = self.kind.entry();
+        ProblemView {
+            kind: format!("/problems/{}", entry.id),
+            title: entry.title,
+            status: entry.status.as_u16(),
+            detail: self.detail.clone(),
+            instance: instance.map(str::to_owned),
+            errors: self.errors.iter().map(FieldErrorView::from).collect(),
+        }
+    }
+
+    /// The whole answer.
+    pub(crate) fn render(&self, instance: &str) -> Response {
+        let body = serde_json::to_vec(&self.view(Some(instance))).unwrap_or_default();
+        let content_type = HeaderValue::from_static("application/problem+json");
+        let mut response = (self.kind.entry().status, [(header::CONTENT_TYPE, content_type)], body).into_response();
+        self.add_headers(response.headers_mut());
+        response
+    }
+
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, never too early.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if self.kind == Kind::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hookmill\""));
+        }
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
+impl From<&FieldError> for FieldErrorView {
+    fn from(error: &FieldError) -> Self {
+        Self { pointer: fragment(&error.pointer), detail: error.detail.clone() }
+    }
+}
+
+/// A JSON Pointer as a URL fragment (RFC 6901, section 6).
+fn fragment(pointer: &str) -> String {
+    use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+    const ESCAPED: &AsciiSet =
+        &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'%').add(b'#').add(b'^').add(b'{').add(b'}');
+    format!("#{}", utf8_percent_encode(pointer, ESCAPED))
+}
+
+/// The front finds the problem in the response's extensions and writes it, for it knows the request's id.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.kind.entry().status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<control::Error> for Problem {
+    fn from(error: control::Error) -> Self {
+        match error {
+            control::Error::NotFound(what) => Self::new(Kind::NotFound, format!("there is no such {what}")),
+            control::Error::Invalid(errors) => Self::invalid(errors),
+            control::Error::Conflict(detail) => Self::new(Kind::Conflict, detail),
+            control::Error::Precondition => {
+                Self::new(Kind::PreconditionFailed, "the object is not the version that If-Match names")
+            }
+            control::Error::Limit(detail) => Self::new(Kind::LimitReached, detail),
+            control::Error::Store(error) => error.into(),
+            control::Error::Internal(what) => Self::internal(what),
+        }
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Overloaded => {
+                Self::new(Kind::Overloaded, "too much is waiting to be written").retry_after(Duration::from_secs(1))
+            }
+            store::Error::DiskFull(detail) => Self::new(Kind::DiskFull, detail),
+            error @ (store::Error::Fatal(_) | store::Error::Refused(_)) => {
+                let mut problem = Self::new(Kind::Unavailable, "the store is not available")
+                    .retry_after(Duration::from_secs(5));
+                problem.internal = Some(error.to_string());
+                problem
+            }
+        }
+    }
+}
+
+impl From<IngestError> for Problem {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Conflict { event_id } => Self::new(
+                Kind::DuplicateDiffers,
+                format!("an event with this id was accepted as {event_id}, and its content was another"),
+            ),
+            IngestError::RateLimited { retry_after } => {
+                Self::new(Kind::RateLimited, "the tenant posts events faster than it may").retry_after(retry_after)
+            }
+            IngestError::NoTenant => Self::new(Kind::NotFound, "there is no such tenant"),
+            IngestError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ItemError> for Problem {
+    fn from(error: ItemError) -> Self {
+        Self::new(error.problem.into(), error.detail).with_errors(error.errors)
+    }
+}
+
+impl From<IngestProblem> for Kind {
+    fn from(problem: IngestProblem) -> Self {
+        match problem {
+            IngestProblem::Unparsable => Self::Unparsable,
+            IngestProblem::Invalid => Self::Invalid,
+            IngestProblem::ReservedType => Self::ReservedType,
+            IngestProblem::UnsupportedMediaType => Self::UnsupportedMediaType,
+            IngestProblem::TooMany => Self::TooMany,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_problem_has_an_id_of_its_own_a_failure_status_and_help() {
+        let mut ids = HashSet::new();
+        for kind in Kind::ALL {
+            let entry = kind.entry();
+            assert!(ids.insert(entry.id), "{} twice", entry.id);
+            assert!(entry.status.is_client_error() || entry.status.is_server_error());
+            assert!(entry.help.ends_with('.') && entry.help.len() > 40, "{}", entry.id);
+            assert_eq!(Kind::from_id(entry.id), Some(kind));
+        }
+        // `ALL` is as long as the enum: its last variant is the last entry.
+        assert_eq!(Kind::ALL.len(), Kind::Internal as usize + 1);
+    }
+
+    #[test]
+    fn pointers_become_fragments() {
+        for (pointer, wanted) in [("", "#"), ("/a/b", "#/a/b"), ("/a b/%", "#/a%20b/%25"), ("/é", "#/%C3%A9")] {
+            assert_eq!(fragment(pointer), wanted);
+        }
+    }
+
+    #[test]
+    fn waits_are_whole_seconds_and_never_too_early() {
+        for (millis, wanted) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2")] {
+            let response = Problem::new(Kind::RateLimited, "x").retry_after(Duration::from_millis(millis)).render("r");
+            assert_eq!(response.headers()[header::RETRY_AFTER], wanted);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The body of a request: an envelope around the event, or what a connector made; and the secrets in it.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{envelope, js};
+use crate::domain::{BodyFormat, Envelope, Event, Frozen, Secret, SubscriptionSpec};
+use crate::registry::PLACEHOLDER;
+
+/// What is to be sent, before it is wrapped and signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    /// The event as it came.
+    Kept,
+    /// The event as the transforms left it: type, time and data.
+    Changed { event_type: String, timestamp: String, data: String },
+    /// A connector's request.
+    Made { method: String, url: Option<String>, headers: Vec<(String, String)>, content_type: String, body: Vec<u8> },
+}
+
+impl Content {
+    /// For keeping; `None` where it can be had from the event again.
+    pub(super) fn freeze(&self, plugins: Vec<(String, crate::domain::Digest)>) -> Option<Frozen> {
+        match self {
+            Self::Kept => None,
+            Self::Changed { event_type, timestamp, data } => Some(Frozen {
+                method: None,
+                url: None,
+                headers: Vec::new(),
+                content_type: String::new(),
+                body: data.clone().into_bytes(),
+                event_type: event_type.clone(),
+                timestamp: timestamp.clone(),
+                plugins,
+            }),
+            Self::Made { method, url, headers, content_type, body } => Some(Frozen {
+                method: Some(method.clone()),
+                url: url.clone(),
+                headers: headers.clone(),
+                content_type: content_type.clone(),
+                body: body.clone(),
+                event_type: String::new(),
+                timestamp: String::new(),
+                plugins,
+            }),
+        }
+    }
+
+    /// The other way.
+    pub(super) fn thaw(frozen: &Frozen) -> Self {
+        match &frozen.method {
+            None => Self::Changed {
+                event_type: frozen.event_type.clone(),
+                timestamp: frozen.timestamp.clone(),
+                data: String::from_utf8_lossy(&frozen.body).into_owned(),
+            },
+            Some(method) => Self::Made {
+                method: method.clone(),
+                url: frozen.url.clone(),
+                headers: frozen.headers.clone(),
+                content_type: frozen.content_type.clone(),
+                body: frozen.body.clone(),
+            },
+        }
+    }
+}
+
+/// The bytes and the content type that a subscription without a connector sends for this.
+pub(super) fn wrap(spec: &SubscriptionSpec, event: &Event, content: &Content) -> (Bytes, &'static str) {
+    let time = crate::domain::rfc3339(event.timestamp);
+    let (event_type, timestamp, data) = match content {
+        Content::Changed { event_type, timestamp, data } => (event_type.as_str(), timestamp.as_str(), data.as_str()),
+        _ => (event.event_type.as_str(), time.as_str(), &*event.data),
+    };
+    let view = envelope::View { event, event_type, timestamp, data };
+    let (text, content_type) = match spec.envelope {
+        Envelope::Standard => (envelope::standard(&view), "application/json"),
+        Envelope::None => (data.to_owned(), "application/json"),
+        Envelope::Cloudevents => (envelope::cloudevents(&view), "application/cloudevents+json; charset=utf-8"),
+    };
+    let text = match spec.body_format {
+        BodyFormat::Kept => text,
+        BodyFormat::Js => js::stringify(&text),
+    };
+    (Bytes::from(text), content_type)
+}
+
+/// The body of a recorded attempt that was kept by reference: made again from the event, what the transforms
+/// left, and the subscription as it was.
+#[must_use]
+pub fn body_of(spec: &SubscriptionSpec, event: &Event, frozen: Option<&Frozen>) -> Bytes {
+    match frozen.map(Content::thaw) {
+        Some(Content::Made { body, .. }) => Bytes::from(body),
+        Some(content) => wrap(spec, event, &content).0,
+        None => wrap(spec, event, &Content::Kept).0,
+    }
+}
+
+/// How a secret is written where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Url,
+    Header,
+    Json,
+    Text,
+}
+
+/// Puts secrets in the place of their placeholders, in one pass: a secret that looks like a placeholder stays.
+pub(super) fn fill<'a>(text: &'a str, secrets: &[(String, Secret)], place: Place) -> Cow<'a, str> {
+    if secrets.is_empty() || !text.contains(PLACEHOLDER) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some(at) = rest.find(PLACEHOLDER) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        match secrets.iter().find(|(stand_in, _)| from.starts_with(stand_in.as_str())) {
+            Some((stand_in, secret)) => {
+                write(&mut out, secret.expose(), place);
+                rest = &from[stand_in.len()..];
+            }
+            None => {
+                out.push_str(PLACEHOLDER);
+                rest = &from[PLACEHOLDER.len()..];
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// Whether a placeholder is left that none of these secrets fills.
+pub(super) fn is_stale(text: &[u8], secrets: &[(String, Secret)]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let mut rest = &*text;
+    while let Some(at) = rest.find(PLACEHOLDER) {
+        rest = &rest[at..];
+        let digits = rest.get(PLACEHOLDER.len()..PLACEHOLDER.len() + 32);
+        let is_one = digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if is_one && !secrets.iter().any(|(stand_in, _)| rest.starts_with(stand_in.as_str())) {
+            return true;
+        }
+        rest = &rest[PLACEHOLDER.len()..];
+    }
+    false
+}
+
+fn write(out: &mut String, secret: &str, place: Place) {
+    match place {
+        Place::Header | Place::Text => out.push_str(secret),
+        Place::Url => out.extend(percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC)),
+        Place::Json => {
+            let quoted = serde_json::Value::from(secret).to_string();
+            out.push_str(quoted.trim_start_matches('"').strip_suffix('"').unwrap_or_default());
+        }
+    }
+}
+
+const MASK: &[u8] = b"<redacted>";
+
+/// Masks secrets that an endpoint echoes, before anything sees them.
+pub(super) fn mask(text: &mut Vec<u8>, secrets: &[Secret]) {
+    for secret in secrets {
+        let secret = secret.expose().as_bytes();
+        // Shorter ones would mask by chance, and are no secrets.
+        if secret.len() < 6 {
+            continue;
+        }
+        let mut from = 0;
+        while let Some(at) = text.get(from..).and_then(|rest| rest.windows(secret.len()).position(|part| part == secret)) {
+            text.splice(from + at..from + at + secret.len(), MASK.iter().copied());
+            from += at + MASK.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets() -> Vec<(String, Secret)> {
+        vec![(format!("{PLACEHOLDER}{}", "0".repeat(32)), Secret::new("a\"b/c\\".to_owned()))]
+    }
+
+    #[test]
+    fn secrets_are_escaped_for_where_they_stand() {
+        let text = format!("x {PLACEHOLDER}{} y", "0".repeat(32));
+        assert_eq!(fill(&text, &secrets(), Place::Text), "x a\"b/c\\ y");
+        assert_eq!(fill(&text, &secrets(), Place::Json), "x a\\\"b/c\\\\ y");
+        assert_eq!(fill(&text, &secrets(), Place::Url), "x a%22b%2Fc%5C y");
+    }
+
+    #[test]
+    fn what_is_no_placeholder_stays_and_is_told_from_a_stale_one() {
+        let other = format!("{PLACEHOLDER}{}", "f".repeat(32));
+        assert_eq!(fill(&other, &secrets(), Place::Text), other);
+        assert!(is_stale(other.as_bytes(), &secrets()));
+        assert!(!is_stale(PLACEHOLDER.as_bytes(), &secrets()));
+        assert!(!is_stale(secrets()[0].0.as_bytes(), &secrets()));
+    }
+
+    #[test]
+    fn echoed_secrets_are_masked() {
+        let mut text = b"token a\"b/c\\ and a\"b/c\\!".to_vec();
+        mask(&mut text, &[secrets().remove(0).1]);
+        assert_eq!(text, b"token <redacted> and <redacted>!");
+        let mut text = b"redacted".to_vec();
+        mask(&mut text, &[Secret::new("redacted".to_owned())]);
+        assert_eq!(text, MASK, "the mask itself is not masked again");
+    }
+}

@@ -1,0 +1,477 @@
+//! One attempt: what is sent is made (or was, and is frozen), wrapped, signed, sent, and its answer read.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use jiff::Timestamp;
+use url::Url;
+
+use super::Parts;
+use super::body::{self, Content, Place};
+use super::lanes::{End, Work};
+use super::record::{self, Report};
+use crate::clock::since;
+use crate::domain::{
+    AttemptRequest, AttemptResponse, Decision, Event, OnUnknown, Outcome, PluginEvent, PluginPayload, PluginResponse,
+    PluginRun, PluginVerdict, Rendered, RetryScope, Status, Verdicts,
+};
+use crate::egress::{Answer, AuthFailure, Credential, Failure, FailureClass, Outbound};
+use crate::engine::Ran;
+use crate::registry::{Plan, Step};
+use crate::retry;
+use crate::signing::SignParts;
+
+/// How much of an answer's body is kept.
+const RESPONSE_KEPT: usize = 16 * 1024;
+/// The same after a success.
+const RESPONSE_KEPT_OF_SUCCESS: usize = 1024;
+
+/// Makes one attempt at what is in hand and settles it.
+pub(super) async fn deliver(parts: &Arc<Parts>, work: &Work) -> End {
+    let delivery = &work.delivery;
+    let Some(plan) = parts.registry.plan(delivery.tenant_id, delivery.subscription_id) else {
+        record::end_without_attempt(parts, work, Status::Cancelled, "the subscription was deleted").await;
+        return End::NotSent;
+    };
+    if !plan.sends() {
+        // It was paused or disabled after the attempt was given its turn: back into the store.
+        record::release(parts, work).await;
+        return End::NotSent;
+    }
+    let report = attempt(parts, &plan, work).await;
+    record::record(parts, &plan, work, report).await
+}
+
+/// Makes one attempt, without recording it.
+pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Report {
+    let started_at = parts.clock.now();
+    let (content, runs) = match content(parts, plan, work).await {
+        Ok(made) => made,
+        Err((outcome, runs)) => return Report::unsent(started_at, outcome, runs),
+    };
+    let mut report = Report { runs, ..Report::unsent(started_at, Outcome::Delivered, Vec::new()) };
+    report.freeze = work.delivery.frozen.is_none().then(|| content.freeze(report.digests())).flatten();
+    let prepared = match prepare(parts, plan, &work.event, &content, started_at).await {
+        Ok(prepared) => prepared,
+        Err(outcome) => return Report { outcome, ..report },
+    };
+    report.request = Some(prepared.shown(plan, matches!(content, Content::Made { .. })));
+    if must_not_repeat(plan) && let Err(error) = begin(parts, work).await {
+        report.outcome = Outcome::Unbuildable { detail: format!("the attempt could not be marked as begun: {error}") };
+        return report;
+    }
+    let sent_at = parts.clock.now();
+    let mut sent = send(parts, plan, work, &prepared).await;
+    if let (Some(credential), Ok(answer)) = (&prepared.credential, &sent)
+        && answer.status == StatusCode::UNAUTHORIZED
+        && parts.authenticator.invalidate(credential)
+    {
+        // A token may have been revoked before its time: once more, with a new one.
+        match prepare(parts, plan, &work.event, &content, started_at).await {
+            Ok(prepared) => sent = send(parts, plan, work, &prepared).await,
+            Err(outcome) => return Report { outcome, ..report },
+        }
+    }
+    match sent {
+        Ok(answer) => read(parts, plan, work, answer, &mut report).await,
+        Err(failure) => {
+            report.duration = since(sent_at, parts.clock.now());
+            report.outcome = outcome_of(failure);
+        }
+    }
+    report
+}
+
+/// Whether a second request would do harm, so that the first must be known of even after a crash.
+fn must_not_repeat(plan: &Plan) -> bool {
+    plan.on_unknown == OnUnknown::Hold
+}
+
+async fn begin(parts: &Parts, work: &Work) -> crate::store::Result<()> {
+    let mut delivery = work.delivery.clone();
+    delivery.begun = true;
+    parts.store.begin(vec![delivery]).await
+}
+
+type Runs = Vec<PluginRun>;
+
+/// What is to be sent: frozen at an earlier attempt, or made now by the transforms and the connector.
+async fn content(parts: &Parts, plan: &Plan, work: &Work) -> Result<(Content, Runs), (Outcome, Runs)> {
+    if let Some(frozen) = &work.delivery.frozen {
+        let fits = frozen.method.is_some() == plan.connector.is_some();
+        if fits && !body::is_stale(&frozen.body, &plan.placeholders) {
+            let runs = frozen
+                .plugins
+                .iter()
+                .map(|(plugin, digest)| PluginRun { plugin: plugin.clone(), digest: *digest, cpu_us: 0, log: Vec::new() });
+            return Ok((Content::thaw(frozen), runs.collect()));
+        }
+    }
+    make(parts, plan, &work.event, &mut |_, _| {}).await
+}
+
+/// Runs the transforms and the connector. `look` sees each step's output, for previews.
+pub(super) async fn make(
+    parts: &Parts,
+    plan: &Plan,
+    event: &Event,
+    look: &mut (dyn FnMut(&PluginRun, Result<String, String>) + Send),
+) -> Result<(Content, Runs), (Outcome, Runs)> {
+    let mut runs = Vec::new();
+    if plan.transforms.is_empty() && plan.connector.is_none() {
+        return Ok((Content::Kept, runs));
+    }
+    let tenant = event.tenant_id;
+    let mut current = plugin_event(event);
+    for step in &plan.transforms {
+        let ran = parts.engine.transform(&step.plugin, tenant, &current, &step.config).await;
+        let (run, result) = account(step, ran);
+        match result {
+            Ok(Decision::Keep(events)) => match events.into_iter().next() {
+                Some(kept) => {
+                    look(&run, Ok(kept.data.clone()));
+                    runs.push(run);
+                    current = kept;
+                }
+                None => {
+                    runs.push(run);
+                    return Err((dropped(step, "it kept nothing"), runs));
+                }
+            },
+            Ok(Decision::Drop(reason)) => {
+                look(&run, Err(format!("dropped: {reason}")));
+                runs.push(run);
+                return Err((dropped(step, &reason), runs));
+            }
+            Err(outcome) => {
+                look(&run, Err(outcome.describe()));
+                runs.push(run);
+                return Err((outcome, runs));
+            }
+        }
+    }
+    let Some(step) = &plan.connector else {
+        let PluginEvent { event_type, timestamp, data, .. } = current;
+        return Ok((Content::Changed { event_type, timestamp, data }, runs));
+    };
+    let ran = parts.engine.render(&step.plugin, tenant, std::slice::from_ref(&current), &step.config).await;
+    let (run, result) = account(step, ran);
+    let made = match result {
+        Ok(Rendered::Send(requests)) => requests.into_iter().next().ok_or_else(|| dropped(step, "it sent nothing")),
+        Ok(Rendered::Drop(reason)) => Err(dropped(step, &reason)),
+        Err(outcome) => Err(outcome),
+    };
+    match made {
+        Ok(request) => {
+            let body = match request.body {
+                PluginPayload::Text(text) => text.into_bytes(),
+                PluginPayload::Bytes(bytes) => bytes,
+            };
+            look(&run, Ok(String::from_utf8_lossy(&body).into_owned()));
+            runs.push(run);
+            let crate::domain::PluginRequest { method, url, headers, content_type, .. } = request;
+            Ok((Content::Made { method, url, headers, content_type, body }, runs))
+        }
+        Err(outcome) => {
+            look(&run, Err(outcome.describe()));
+            runs.push(run);
+            Err((outcome, runs))
+        }
+    }
+}
+
+fn dropped(step: &Step, reason: &str) -> Outcome {
+    Outcome::Dropped { plugin: step.reference.clone(), reason: reason.to_owned() }
+}
+
+/// Splits a run into what is recorded of it and what it came to.
+fn account<T>(step: &Step, ran: Ran<T>) -> (PluginRun, Result<T, Outcome>) {
+    let run = PluginRun {
+        plugin: step.reference.clone(),
+        digest: step.plugin.digest(),
+        cpu_us: u64::try_from(ran.cpu.as_micros()).unwrap_or(u64::MAX),
+        log: ran.log,
+    };
+    // Counters are whole numbers: this one is named for seconds, as its kind is, and counts microseconds into a
+    // gauge that only rises.
+    metrics::gauge!("hookmill_plugin_cpu_seconds_total").increment(ran.cpu.as_secs_f64());
+    metrics::gauge!("hookmill_plugin_peak_memory_bytes").set(ran.peak_memory as f64);
+    let result = ran.result.map_err(|fault| Outcome::PluginFault {
+        plugin: step.reference.clone(),
+        kind: fault.kind,
+        message: fault.message,
+        retryable: fault.retryable,
+    });
+    (run, result)
+}
+
+fn plugin_event(event: &Event) -> PluginEvent {
+    PluginEvent {
+        id: event.public_id(),
+        event_type: event.event_type.as_str().to_owned(),
+        source: event.source.as_deref().unwrap_or_default().to_owned(),
+        timestamp: crate::domain::rfc3339(event.timestamp),
+        data: event.data.to_string(),
+        attributes: event.attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+    }
+}
+
+/// A request, ready to be sent.
+pub(super) struct Prepared {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+    /// A fetched credential among the headers.
+    credential: Option<Credential>,
+}
+
+impl Prepared {
+    /// The request fit for the log. With a connector the body is shown as the connector made it, its secrets as
+    /// placeholders; without one it is not stored at all, since it can be made again.
+    pub(super) fn shown(&self, plan: &Plan, made: bool) -> AttemptRequest {
+        let url = if plan.placeholders.iter().any(|(_, secret)| self.url.as_str().contains(secret.expose())) {
+            format!("{}/…", self.url.origin().ascii_serialization())
+        } else {
+            crate::registry::url_for_reading(&self.url)
+        };
+        let headers = self.headers.iter().map(|(name, value)| {
+            let secret = plan.secret_headers.contains(name) || value.is_sensitive() || *name == header::AUTHORIZATION;
+            let value = if secret { "<redacted>".into() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
+            (name.to_string(), value)
+        });
+        let body = made.then(|| {
+            let mut body = self.body.to_vec();
+            body::mask(&mut body, &plan.leaving);
+            body
+        });
+        AttemptRequest { method: self.method.to_string(), url, headers: headers.collect(), body }
+    }
+
+    /// The body, its secrets masked, for a preview.
+    pub(super) fn shown_body(&self, plan: &Plan) -> Vec<u8> {
+        let mut body = self.body.to_vec();
+        body::mask(&mut body, &plan.leaving);
+        body
+    }
+}
+
+/// Builds the request: URL, headers, body, credentials and signature.
+pub(super) async fn prepare(
+    parts: &Parts,
+    plan: &Plan,
+    event: &Event,
+    content: &Content,
+    now: Timestamp,
+) -> Result<Prepared, Outcome> {
+    let unbuildable = |detail: String| Outcome::Unbuildable { detail };
+    let mut headers = HeaderMap::with_capacity(plan.headers.len() + 6);
+    for (name, value) in &plan.headers {
+        headers.append(name.clone(), value.clone());
+    }
+    for name in &plan.subscription.spec.forward_headers {
+        let kept = event.attributes.iter().find(|(kept, _)| kept.eq_ignore_ascii_case(name));
+        if let Some((name, value)) = kept
+            && let (Ok(name), Ok(value)) = (HeaderName::try_from(&**name), HeaderValue::try_from(&**value))
+        {
+            headers.append(name, value);
+        }
+    }
+    let (method, url, body) = match content {
+        Content::Kept | Content::Changed { .. } => {
+            let url = plan.url.clone().ok_or_else(|| unbuildable("the subscription has no url".to_owned()))?;
+            let (body, content_type) = body::wrap(&plan.subscription.spec, event, content);
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+            (Method::POST, url, body)
+        }
+        Content::Made { method, url, headers: made, content_type, body } => {
+            let method = Method::from_bytes(method.as_bytes()).map_err(|_| unbuildable(format!("`{method}` is no method")))?;
+            let (url, body) = fill_in(plan, url.as_deref(), made, content_type, body, &mut headers).map_err(unbuildable)?;
+            (method, url, body)
+        }
+    };
+    let mut credential = None;
+    if let Some(auth) = &plan.fetched {
+        let fetched = parts.authenticator.authorize(event.tenant_id, auth).await.map_err(|failure| match failure {
+            AuthFailure::Retryable { detail } => Outcome::Unreachable { class: "auth".to_owned(), detail },
+            AuthFailure::Configuration { detail } => unbuildable(detail),
+        })?;
+        headers.insert(fetched.name.clone(), fetched.value.clone());
+        credential = Some(fetched);
+    }
+    if let Some(signer) = &plan.signer {
+        let (scheme, keys) = signer.at(now);
+        let id = event.id.to_string();
+        let signed = SignParts {
+            id: &id,
+            timestamp_s: now.as_second(),
+            body: &body,
+            url: url.as_str(),
+            method: method.as_str(),
+        };
+        let signature = scheme.sign(keys, &signed).map_err(|error| unbuildable(error.to_string()))?;
+        for (name, value) in signature {
+            headers.insert(name, value);
+        }
+    }
+    Ok(Prepared { method, url, headers, body, credential })
+}
+
+/// A connector's request with its secrets in place, if it goes where they may go.
+fn fill_in(
+    plan: &Plan,
+    url: Option<&str>,
+    made: &[(String, String)],
+    content_type: &str,
+    body: &[u8],
+    headers: &mut HeaderMap,
+) -> Result<(Url, Bytes), String> {
+    // The host is read before any secret is filled in, so that a secret can't choose it.
+    let target = match url {
+        Some(url) => Url::parse(url).map_err(|error| format!("the connector's URL is not one: {error}"))?,
+        None => plan.url.clone().ok_or("the connector left the URL to the subscription, which has none")?,
+    };
+    let host = target.host_str().unwrap_or_default();
+    let own = plan.url.as_ref().and_then(Url::host_str) == Some(host);
+    let trusted = own || plan.hosts.iter().any(|named| named == host);
+    let secrets = if trusted { plan.placeholders.as_slice() } else { &[] };
+    let uses_secrets = url.is_some_and(|url| url.contains(crate::registry::PLACEHOLDER))
+        || made.iter().any(|(_, value)| value.contains(crate::registry::PLACEHOLDER))
+        || body::is_stale(body, &[]);
+    if uses_secrets && !trusted {
+        return Err(format!("the connector would send a secret to `{host}`, which neither its manifest nor the subscription's url names"));
+    }
+    let target = match url {
+        Some(text) if text.contains(crate::registry::PLACEHOLDER) => {
+            let filled = Url::parse(&body::fill(text, secrets, Place::Url)).map_err(|_| "a secret makes the URL invalid")?;
+            if filled.host_str() != Some(host) {
+                return Err("a secret would change the host".to_owned());
+            }
+            filled
+        }
+        _ => target,
+    };
+    for (name, value) in made {
+        let (name, mut filled) = crate::egress::check_header(name, &body::fill(value, secrets, Place::Header))
+            .map_err(|detail| format!("the connector's header `{name}` can't be sent: {detail}"))?;
+        filled.set_sensitive(value.contains(crate::registry::PLACEHOLDER));
+        headers.insert(name, filled);
+    }
+    let value = HeaderValue::try_from(content_type).map_err(|_| "the connector's content type is no header value")?;
+    headers.insert(header::CONTENT_TYPE, value);
+    let place = if content_type.contains("json") { Place::Json } else { Place::Text };
+    let body = match std::str::from_utf8(body) {
+        Ok(text) => match body::fill(text, secrets, place) {
+            Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
+        },
+        Err(_) => Bytes::copy_from_slice(body),
+    };
+    Ok((target, body))
+}
+
+async fn send(parts: &Parts, plan: &Plan, work: &Work, prepared: &Prepared) -> Result<Answer, Failure> {
+    let outbound = Outbound {
+        method: prepared.method.clone(),
+        url: prepared.url.clone(),
+        headers: prepared.headers.clone(),
+        body: prepared.body.clone(),
+        timeout: plan.timeout(),
+    };
+    let egress = if plan.is_inbox && Some(&prepared.url) == plan.url.as_ref() { &parts.own_inboxes } else { &parts.egress };
+    egress.send(work.delivery.tenant_id, outbound).await
+}
+
+/// What an attempt that got no whole answer came to.
+fn outcome_of(failure: Failure) -> Outcome {
+    let class = failure.class.as_str().to_owned();
+    match failure.class {
+        FailureClass::Blocked => Outcome::Blocked { detail: failure.detail },
+        _ if failure.sent => Outcome::Unknown { class, detail: failure.detail },
+        // Time ran out while connecting: nothing was sent, but the endpoint is just as slow.
+        _ => Outcome::Unreachable { class, detail: failure.detail },
+    }
+}
+
+/// Reads an answer: by the connector's word where it wants to be asked, else by the default rule.
+async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &mut Report) {
+    let status_code = answer.status.as_u16();
+    let is_success = plan.success.admits(status_code);
+    let mut body = answer.body.to_vec();
+    body::mask(&mut body, &plan.leaving);
+    let headers: Vec<(String, String)> = answer
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            let mut value = value.as_bytes().to_vec();
+            body::mask(&mut value, &plan.leaving);
+            (name.to_string(), String::from_utf8_lossy(&value).into_owned())
+        })
+        .collect();
+    report.duration = answer.duration;
+    report.outcome = by_default(&answer.headers, status_code, is_success, parts.clock.now());
+    if let Some(step) = plan.connector.as_ref().filter(|step| step.interprets((200..300).contains(&status_code))) {
+        let response = PluginResponse {
+            status: status_code,
+            headers: headers.clone(),
+            body: String::from_utf8_lossy(&body).into_owned(),
+            truncated: answer.truncated,
+        };
+        let ran = parts.engine.interpret(&step.plugin, work.delivery.tenant_id, &response, &step.config, 1).await;
+        let (run, verdicts) = account(step, ran);
+        report.runs.push(run);
+        match verdicts {
+            Ok(Verdicts::All(verdict)) => by_connector(verdict, status_code, report),
+            Ok(Verdicts::Each(list)) => match list.into_iter().next() {
+                Some(verdict) => by_connector(verdict, status_code, report),
+                None => tracing::debug!(plugin = step.reference, "interpret gave no verdict; the default rule holds"),
+            },
+            // The endpoint has answered; a connector that faults over the answer must not cause a second request.
+            Err(fault) => {
+                if !is_success {
+                    report.note = Some(format!("the connector could not read the answer ({}); the default rule holds", fault.describe()));
+                }
+            }
+        }
+    }
+    let kept = if report.outcome == Outcome::Delivered { RESPONSE_KEPT_OF_SUCCESS } else { RESPONSE_KEPT };
+    let truncated = answer.truncated || body.len() > kept;
+    body.truncate(kept);
+    report.response = Some(AttemptResponse { status_code, headers, body, truncated });
+}
+
+fn by_default(headers: &HeaderMap, status_code: u16, is_success: bool, now: Timestamp) -> Outcome {
+    match status_code {
+        _ if is_success => Outcome::Delivered,
+        410 => Outcome::Gone { reason: "it answered 410 Gone".to_owned() },
+        429 | 503 => Outcome::Throttled {
+            status_code,
+            after: headers
+                .get(header::RETRY_AFTER)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|value| retry::parse_retry_after(value, now)),
+        },
+        _ => Outcome::Refused { status_code },
+    }
+}
+
+fn by_connector(verdict: PluginVerdict, status_code: u16, report: &mut Report) {
+    report.outcome = match verdict {
+        PluginVerdict::Delivered => Outcome::Delivered,
+        PluginVerdict::Retry { after, scope } => {
+            report.whole_host = scope == RetryScope::Host;
+            Outcome::Throttled { status_code, after }
+        }
+        PluginVerdict::Rejected(reason) => Outcome::Rejected { reason },
+        PluginVerdict::Gone(reason) => Outcome::Gone { reason },
+        PluginVerdict::Unknown(reason) => Outcome::Unknown { class: "answer".to_owned(), detail: reason },
+    };
+}
+
+/// From the event's arrival until now.
+pub(super) fn age(event: &Event, now: Timestamp) -> Duration {
+    since(event.received_at, now)
+}

@@ -1,0 +1,83 @@
+//! Gives lanes their turns: starts attempts, reads from the store, and keeps the timers.
+//!
+//! There is no dispatcher task that all work passes through. Whoever changes something (an accepted event,
+//! an ended attempt, a timer, a changed subscription) calls [`pump`], which asks the lanes what is to be done
+//! and starts it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::lanes::{End, Permit, Work};
+use super::{Parts, deliver};
+use crate::domain::{Lane, TenantId};
+
+/// Starts the timekeeper.
+pub(super) fn start(parts: &Arc<Parts>) {
+    tokio::spawn(keep_time(parts.clone()));
+    pump(parts);
+}
+
+/// Starts whatever may be started now.
+pub(super) fn pump(parts: &Arc<Parts>) {
+    let todo = parts.lanes.next(parts.clock.now(), |lane, tenant| permit(parts, lane, tenant));
+    for work in todo.start {
+        tokio::spawn(run(parts.clone(), work));
+    }
+    if !todo.load.is_empty() {
+        tokio::spawn(load(parts.clone(), todo.load));
+    }
+}
+
+fn permit(parts: &Parts, lane: Lane, tenant: TenantId) -> Permit {
+    match parts.registry.plan(tenant, lane.subscription_id) {
+        Some(plan) => Permit { sends: plan.sends(), rate: plan.rate, host: plan.host.clone() },
+        None => Permit { sends: true, rate: None, host: None },
+    }
+}
+
+async fn run(parts: Arc<Parts>, work: Work) {
+    // A panic is a bug of ours. It must not take the lane's place for ever, nor the delivery: that is due
+    // again when the process starts anew, and the endpoint is not blamed.
+    let end = AssertUnwindSafe(deliver::deliver(&parts, &work)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(delivery_id = %work.delivery.id, "an attempt panicked; the delivery waits for the next start");
+        End::NotSent
+    });
+    parts.lanes.ended(&work, end, parts.clock.now());
+    pump(&parts);
+}
+
+async fn load(parts: Arc<Parts>, lanes: Vec<(Lane, usize)>) {
+    let now = parts.clock.now();
+    match parts.store.take(&lanes, now).await {
+        Ok(taken) => {
+            for ((lane, _), taken) in lanes.iter().zip(taken) {
+                parts.lanes.loaded(*lane, Some(taken), parts.clock.now());
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "what is due could not be read");
+            for (lane, _) in &lanes {
+                parts.lanes.loaded(*lane, None, parts.clock.now());
+            }
+        }
+    }
+    parts.lanes.timer.notify_one();
+    pump(&parts);
+}
+
+async fn keep_time(parts: Arc<Parts>) {
+    loop {
+        let changed = parts.lanes.timer.notified();
+        match parts.lanes.first_timer() {
+            Some(at) => tokio::select! {
+                () = parts.clock.sleep_until(at) => {}
+                () = changed => {}
+            },
+            None => changed.await,
+        }
+        parts.lanes.wake(parts.clock.now());
+        pump(&parts);
+    }
+}

@@ -1,0 +1,745 @@
+//! The lanes: what waits in memory, what is under way, and whose turn it is. No I/O and no clock, so that
+//! fairness and bounds can be tested by tables.
+//!
+//! A **lane** is one subscription's queue. Of what it owes, some waits here (`ready`), the rest in the store,
+//! of which only the time of the first entry is known (`in_store`). Tenants take turns, and within a tenant its
+//! lanes do; a tenant may have a quarter of all attempts while another waits, and one endpoint and one host
+//! only so many.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::Limits;
+use crate::clock::later;
+use crate::domain::{Delivery, Event, Lane, RateLimit, TenantId};
+use crate::store::{Due, LaneHead, Taken};
+
+/// A delivery in hand.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    pub(super) delivery: Delivery,
+    pub(super) event: Arc<Event>,
+    /// The host it counts for, once it is under way.
+    pub(super) host: Option<Arc<str>>,
+}
+
+impl From<Due> for Work {
+    fn from(due: Due) -> Self {
+        Self { delivery: due.delivery, event: due.event, host: None }
+    }
+}
+
+/// Whether a lane may send, as its subscription stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Permit {
+    /// Whether it sends at all; a deleted subscription's does, so that its deliveries come to their end.
+    pub(super) sends: bool,
+    /// How fast.
+    pub(super) rate: Option<RateLimit>,
+    /// The host it sends to, where that is known beforehand.
+    pub(super) host: Option<Arc<str>>,
+}
+
+/// How an attempt ended, for the lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It got an answer.
+    Answered,
+    /// The endpoint did not answer in time.
+    TimedOut,
+    /// It did not get as far as the endpoint.
+    NotSent,
+    /// The endpoint, or its whole host, wants to be left alone until then.
+    LeaveAlone { until: Timestamp, host: bool },
+}
+
+/// What is to be done now.
+#[derive(Debug, Default)]
+pub(super) struct Todo {
+    /// Attempts to make.
+    pub(super) start: Vec<Work>,
+    /// Lanes to read from the store, and how many of each.
+    pub(super) load: Vec<(Lane, usize)>,
+}
+
+/// All lanes.
+pub(super) struct Lanes {
+    core: Mutex<Core>,
+    /// Told when the first timer may have changed.
+    pub(super) timer: Notify,
+    idle: Notify,
+}
+
+struct Core {
+    bounds: Bounds,
+    lanes: HashMap<Lane, State>,
+    tenants: HashMap<TenantId, Tenant>,
+    /// Tenants that have something to do, in turn.
+    turns: VecDeque<TenantId>,
+    hosts: HashMap<(TenantId, Arc<str>), Host>,
+    timers: BTreeSet<(Timestamp, Lane)>,
+    under_way: usize,
+    waiting: usize,
+    waiting_bytes: usize,
+    stopped: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Bounds {
+    total: usize,
+    per_lane: usize,
+    per_host: usize,
+    waiting_per_lane: usize,
+    waiting_bytes: usize,
+    breaker_timeouts: u32,
+    breaker_rest: Duration,
+}
+
+#[derive(Default)]
+struct Tenant {
+    /// Lanes that have something to do, in turn.
+    turns: VecDeque<Lane>,
+    under_way: usize,
+}
+
+#[derive(Default)]
+struct Host {
+    under_way: usize,
+    leave_alone_until: Option<Timestamp>,
+}
+
+struct State {
+    tenant: TenantId,
+    ready: VecDeque<Work>,
+    /// Promised room in `ready` for events that are being accepted.
+    reserved: usize,
+    under_way: usize,
+    /// When the first entry in the store is due.
+    in_store: Option<Timestamp>,
+    /// A read from the store is under way; what was noted since then.
+    loading: Option<Option<Timestamp>>,
+    /// In its tenant's turns.
+    queued: bool,
+    timer: Option<Timestamp>,
+    leave_alone_until: Option<Timestamp>,
+    /// Times of the last sends, where a rate is set.
+    sent: VecDeque<Timestamp>,
+    timeouts: u32,
+    rests: u32,
+    /// Faults at a plugin's limits, in a row.
+    limit_faults: u32,
+}
+
+impl State {
+    fn new(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            ready: VecDeque::new(),
+            reserved: 0,
+            under_way: 0,
+            in_store: None,
+            loading: None,
+            queued: false,
+            timer: None,
+            leave_alone_until: None,
+            sent: VecDeque::new(),
+            timeouts: 0,
+            rests: 0,
+            limit_faults: 0,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.reserved == 0 && self.under_way == 0 && self.in_store.is_none() && self.loading.is_none()
+    }
+}
+
+impl Lanes {
+    pub(super) fn new(limits: &Limits, heads: Vec<LaneHead>) -> Self {
+        let bounds = Bounds {
+            total: limits.in_flight.max(4),
+            per_lane: limits.in_flight_per_endpoint.max(1),
+            per_host: limits.in_flight_per_host.max(1),
+            waiting_per_lane: limits.waiting_per_lane,
+            waiting_bytes: limits.waiting_bytes,
+            breaker_timeouts: limits.breaker_timeouts.max(1),
+            breaker_rest: limits.breaker_rest,
+        };
+        let mut core = Core {
+            bounds,
+            lanes: HashMap::with_capacity(heads.len()),
+            tenants: HashMap::new(),
+            turns: VecDeque::new(),
+            hosts: HashMap::new(),
+            timers: BTreeSet::new(),
+            under_way: 0,
+            waiting: 0,
+            waiting_bytes: 0,
+            stopped: false,
+        };
+        for head in heads {
+            core.note_due(head.lane, head.tenant_id, head.due);
+        }
+        Self { core: Mutex::new(core), timer: Notify::new(), idle: Notify::new() }
+    }
+
+    /// Asks for room for a fresh delivery, before it is accepted. Without room it will wait in the store, and
+    /// so it does behind others that already wait there.
+    pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> bool {
+        let mut core = self.core.lock();
+        let bounds = core.bounds;
+        if core.stopped || core.waiting_bytes + bytes > bounds.waiting_bytes {
+            return false;
+        }
+        let state = core.lanes.entry(lane).or_insert_with(|| State::new(tenant));
+        if state.ready.len() + state.reserved >= bounds.waiting_per_lane || state.in_store.is_some_and(|due| due <= now) {
+            return false;
+        }
+        state.reserved += 1;
+        core.waiting += 1;
+        core.waiting_bytes += bytes;
+        true
+    }
+
+    /// Gives back room that was asked for and is not needed: the event was a duplicate.
+    pub(super) fn unreserve(&self, lane: Lane, bytes: usize) {
+        let mut core = self.core.lock();
+        if let Some(state) = core.lanes.get_mut(&lane) {
+            state.reserved = state.reserved.saturating_sub(1);
+        }
+        core.waiting = core.waiting.saturating_sub(1);
+        core.waiting_bytes = core.waiting_bytes.saturating_sub(bytes);
+    }
+
+    /// Puts accepted deliveries into the room that was reserved for them.
+    pub(super) fn put(&self, works: impl IntoIterator<Item = Work>) {
+        let mut core = self.core.lock();
+        for work in works {
+            let lane = work.delivery.lane;
+            if let Some(state) = core.lanes.get_mut(&lane) {
+                state.reserved = state.reserved.saturating_sub(1);
+                state.ready.push_back(work);
+                core.queue(lane);
+            }
+        }
+    }
+
+    /// Something of this lane in the store is due then.
+    pub(super) fn note_due(&self, lane: Lane, tenant: TenantId, due: Timestamp) {
+        self.core.lock().note_due(lane, tenant, due);
+        self.timer.notify_one();
+    }
+
+    /// Whose turn it is, as far as bounds allow. `permit` says how a lane's subscription stands.
+    pub(super) fn next(&self, now: Timestamp, permit: impl FnMut(Lane, TenantId) -> Permit) -> Todo {
+        self.core.lock().next(now, permit)
+    }
+
+    /// What a read from the store brought; `None` if it failed.
+    pub(super) fn loaded(&self, lane: Lane, taken: Option<Taken>, now: Timestamp) {
+        self.core.lock().loaded(lane, taken, now);
+    }
+
+    /// An attempt has ended, and its delivery has been settled.
+    pub(super) fn ended(&self, work: &Work, end: End, now: Timestamp) {
+        let mut core = self.core.lock();
+        core.ended(work, end, now);
+        if core.under_way == 0 {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Counts faults at a plugin's limits; anything else begins anew. How many there are in a row.
+    pub(super) fn limit_fault(&self, lane: Lane, fault: bool) -> u32 {
+        let mut core = self.core.lock();
+        let Some(state) = core.lanes.get_mut(&lane) else { return 0 };
+        state.limit_faults = if fault { state.limit_faults + 1 } else { 0 };
+        state.limit_faults
+    }
+
+    /// When something may have to be done next without anything happening.
+    pub(super) fn first_timer(&self) -> Option<Timestamp> {
+        self.core.lock().timers.first().map(|(at, _)| *at)
+    }
+
+    /// Gives lanes whose time has come their turn.
+    pub(super) fn wake(&self, now: Timestamp) {
+        let mut core = self.core.lock();
+        while let Some((at, lane)) = core.timers.first().copied().filter(|(at, _)| *at <= now) {
+            core.timers.remove(&(at, lane));
+            if let Some(state) = core.lanes.get_mut(&lane) {
+                state.timer = None;
+            }
+            core.queue(lane);
+        }
+    }
+
+    /// No turn is given any more.
+    pub(super) fn stop(&self) {
+        self.core.lock().stopped = true;
+    }
+
+    /// Attempts under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.core.lock().under_way
+    }
+
+    /// Deliveries in memory.
+    pub(super) fn pending(&self) -> usize {
+        let core = self.core.lock();
+        core.waiting + core.under_way
+    }
+
+    /// When the longest-waiting delivery was due, as far as it is known here.
+    pub(super) fn oldest_due(&self) -> Option<Timestamp> {
+        let core = self.core.lock();
+        let in_memory = core.lanes.values().filter_map(|state| state.ready.front()?.delivery.next_attempt_at);
+        let in_store = core.lanes.values().filter_map(|state| state.in_store);
+        in_memory.chain(in_store).min()
+    }
+
+    /// Waits until nothing is under way.
+    pub(super) async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.under_way() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl Core {
+    fn note_due(&mut self, lane: Lane, tenant: TenantId, due: Timestamp) {
+        let state = self.lanes.entry(lane).or_insert_with(|| State::new(tenant));
+        if let Some(noted) = &mut state.loading {
+            *noted = Some(noted.map_or(due, |earlier| earlier.min(due)));
+        }
+        state.in_store = Some(state.in_store.map_or(due, |earlier| earlier.min(due)));
+        self.set_timer(lane, due);
+    }
+
+    /// Wakes the lane then, or earlier.
+    fn set_timer(&mut self, lane: Lane, at: Timestamp) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        if state.timer.is_some_and(|earlier| earlier <= at) {
+            return;
+        }
+        if let Some(later) = state.timer.replace(at) {
+            self.timers.remove(&(later, lane));
+        }
+        self.timers.insert((at, lane));
+    }
+
+    fn queue(&mut self, lane: Lane) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        if state.queued {
+            return;
+        }
+        state.queued = true;
+        let tenant = self.tenants.entry(state.tenant).or_default();
+        if tenant.turns.is_empty() {
+            self.turns.push_back(state.tenant);
+        }
+        tenant.turns.push_back(lane);
+    }
+
+    fn next(&mut self, now: Timestamp, mut permit: impl FnMut(Lane, TenantId) -> Permit) -> Todo {
+        let mut todo = Todo::default();
+        // A tenant that is over its share is passed over, once, and then the round is at its end.
+        let mut passed_over = 0;
+        while !self.stopped && self.under_way < self.bounds.total && passed_over < self.turns.len() {
+            let Some(tenant_id) = self.turns.pop_front() else { break };
+            let others_wait = !self.turns.is_empty();
+            let Some(tenant) = self.tenants.get_mut(&tenant_id) else { continue };
+            if others_wait && tenant.under_way >= self.bounds.total / 4 {
+                self.turns.push_back(tenant_id);
+                passed_over += 1;
+                continue;
+            }
+            let Some(lane) = tenant.turns.pop_front() else { continue };
+            if !tenant.turns.is_empty() {
+                self.turns.push_back(tenant_id);
+            }
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.queued = false;
+            }
+            let started = todo.start.len();
+            self.serve(lane, now, &mut permit, &mut todo);
+            if todo.start.len() > started {
+                passed_over = 0;
+            }
+        }
+        todo
+    }
+
+    /// One lane's turn: at most one attempt, and a read where memory runs low.
+    fn serve(
+        &mut self,
+        lane: Lane,
+        now: Timestamp,
+        permit: &mut impl FnMut(Lane, TenantId) -> Permit,
+        todo: &mut Todo,
+    ) {
+        let bounds = self.bounds;
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let permit = permit(lane, state.tenant);
+        // A lane that may not send is looked at again when its subscription changes.
+        if !permit.sends {
+            return;
+        }
+        let host_key = permit.host.map(|host| (state.tenant, host));
+        let host = host_key.as_ref().and_then(|key| self.hosts.get(key));
+        let alone = state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until)).filter(|until| *until > now);
+        if let Some(until) = alone {
+            self.set_timer(lane, until);
+            return;
+        }
+        // A tried endpoint that did not answer is tried by one attempt before the rest follow.
+        let most = if state.timeouts >= bounds.breaker_timeouts { 1 } else { bounds.per_lane };
+        let host_full = host.is_some_and(|host| host.under_way >= bounds.per_host);
+        if state.ready.is_empty() {
+            self.load(lane, now, todo);
+            return;
+        }
+        if state.under_way >= most || host_full {
+            // The end of one of them gives the lane its turn again.
+            if host_full && state.under_way == 0 {
+                self.set_timer(lane, later(now, Duration::from_millis(50)));
+            }
+            return;
+        }
+        if let Some(rate) = permit.rate {
+            if let Some(at) = next_slot(&mut state.sent, rate, now) {
+                self.set_timer(lane, at);
+                return;
+            }
+            state.sent.push_back(now);
+        }
+        let Some(mut work) = state.ready.pop_front() else { return };
+        state.under_way += 1;
+        let tenant = state.tenant;
+        let more = !state.ready.is_empty() || state.in_store.is_some_and(|due| due <= now);
+        self.under_way += 1;
+        self.waiting = self.waiting.saturating_sub(1);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(work.event.weight());
+        if let Some(tenant) = self.tenants.get_mut(&tenant) {
+            tenant.under_way += 1;
+        }
+        if let Some(key) = host_key {
+            work.host = Some(key.1.clone());
+            self.hosts.entry(key).or_default().under_way += 1;
+        }
+        todo.start.push(work);
+        if more {
+            self.queue(lane);
+        }
+    }
+
+    /// Asks for what is due in the store, if there is room for it.
+    fn load(&mut self, lane: Lane, now: Timestamp, todo: &mut Todo) {
+        let bounds = self.bounds;
+        let crowded = self.waiting_bytes >= bounds.waiting_bytes;
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let Some(due) = state.in_store else {
+            self.forget_if_empty(lane);
+            return;
+        };
+        if due > now {
+            self.set_timer(lane, due);
+        } else if crowded {
+            self.set_timer(lane, later(now, Duration::from_millis(50)));
+        } else if state.loading.is_none() {
+            state.loading = Some(None);
+            todo.load.push((lane, bounds.waiting_per_lane.clamp(1, 128)));
+        }
+    }
+
+    fn loaded(&mut self, lane: Lane, taken: Option<Taken>, now: Timestamp) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let noted = state.loading.take().flatten();
+        let Some(taken) = taken else {
+            // The read failed: try again shortly.
+            let again = later(now, Duration::from_secs(1));
+            self.set_timer(lane, again);
+            return;
+        };
+        state.in_store = [taken.next, noted].into_iter().flatten().min();
+        let count = taken.due.len();
+        let bytes: usize = taken.due.iter().map(|due| due.event.weight()).sum();
+        state.ready.extend(taken.due.into_iter().map(Work::from));
+        let next = state.in_store;
+        self.waiting += count;
+        self.waiting_bytes += bytes;
+        if count > 0 {
+            self.queue(lane);
+        } else if let Some(due) = next {
+            self.set_timer(lane, due);
+        } else {
+            self.forget_if_empty(lane);
+        }
+    }
+
+    fn ended(&mut self, work: &Work, end: End, now: Timestamp) {
+        let lane = work.delivery.lane;
+        self.under_way = self.under_way.saturating_sub(1);
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        state.under_way = state.under_way.saturating_sub(1);
+        let tenant = state.tenant;
+        let host_key = work.host.clone().map(|host| (tenant, host));
+        match end {
+            End::Answered => (state.timeouts, state.rests) = (0, 0),
+            End::NotSent => {}
+            End::TimedOut => {
+                state.timeouts += 1;
+                if state.timeouts >= self.bounds.breaker_timeouts {
+                    let rest = self.bounds.breaker_rest * 2u32.pow(state.rests.min(4));
+                    state.rests += 1;
+                    state.leave_alone_until = Some(later(now, rest));
+                }
+            }
+            End::LeaveAlone { until, host: false } => state.leave_alone_until = state.leave_alone_until.max(Some(until)),
+            End::LeaveAlone { until, host: true } => {
+                if let Some(key) = &host_key {
+                    let host = self.hosts.entry(key.clone()).or_default();
+                    host.leave_alone_until = host.leave_alone_until.max(Some(until));
+                }
+            }
+        }
+        if let Some(tenant) = self.tenants.get_mut(&tenant) {
+            tenant.under_way = tenant.under_way.saturating_sub(1);
+        }
+        if let Some(key) = host_key
+            && let Some(host) = self.hosts.get_mut(&key)
+        {
+            host.under_way = host.under_way.saturating_sub(1);
+            if host.under_way == 0 && host.leave_alone_until.is_none_or(|until| until <= now) {
+                self.hosts.remove(&key);
+            }
+        }
+        self.queue(lane);
+    }
+
+    /// Memory is for lanes that owe something.
+    fn forget_if_empty(&mut self, lane: Lane) {
+        let Some(state) = self.lanes.get(&lane) else { return };
+        let remembers = state.leave_alone_until.is_some() || state.timeouts + state.limit_faults > 0 || !state.sent.is_empty();
+        if state.is_empty() && !state.queued && !remembers {
+            if let Some(at) = state.timer {
+                self.timers.remove(&(at, lane));
+            }
+            self.lanes.remove(&lane);
+        }
+    }
+}
+
+/// `None`: now; else when the rate next allows a send. Forgets sends that no longer count.
+fn next_slot(sent: &mut VecDeque<Timestamp>, rate: RateLimit, now: Timestamp) -> Option<Timestamp> {
+    while sent.front().is_some_and(|first| later(*first, rate.per) <= now) {
+        sent.pop_front();
+    }
+    let over = (sent.len() + 1).checked_sub(rate.max as usize).filter(|over| *over > 0)?;
+    sent.get(over - 1).map(|blocking| later(*blocking, rate.per))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{DeliveryId, EventId, EventType, Status, SubscriptionId, Trigger};
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap()
+    }
+
+    fn limits() -> Limits {
+        Limits {
+            in_flight: 8,
+            in_flight_per_endpoint: 4,
+            in_flight_per_host: 4,
+            waiting_bytes: 1 << 20,
+            waiting_per_lane: 100,
+            breaker_timeouts: 2,
+            breaker_rest: Duration::from_secs(30),
+            events_per_second: 0,
+            dedupe_window: Duration::from_secs(1),
+            retention: Duration::from_secs(1),
+        }
+    }
+
+    fn work(lane: Lane, tenant: TenantId) -> Work {
+        let event = Event {
+            id: EventId::new(at(0)),
+            tenant_id: tenant,
+            external_id: None,
+            event_type: EventType::parse("a").unwrap(),
+            source_id: None,
+            source: None,
+            timestamp: at(0),
+            received_at: at(0),
+            data: "1".into(),
+            attributes: vec![],
+        };
+        let delivery = Delivery {
+            id: DeliveryId::new(at(0)),
+            tenant_id: tenant,
+            event_id: event.id,
+            event_type: event.event_type.clone(),
+            subscription_id: lane.subscription_id,
+            revision: 1,
+            lane,
+            status: Status::Pending,
+            reason: None,
+            trigger: Trigger::Automatic,
+            attempt_count: 0,
+            created_at: at(0),
+            next_attempt_at: Some(at(0)),
+            finished_at: None,
+            last_status_code: None,
+            frozen: None,
+            begun: false,
+        };
+        Work { delivery, event: Arc::new(event), host: None }
+    }
+
+    fn put(lanes: &Lanes, lane: Lane, tenant: TenantId, count: usize) {
+        for _ in 0..count {
+            let work = work(lane, tenant);
+            assert!(lanes.reserve(lane, tenant, work.event.weight(), at(0)));
+            lanes.put([work]);
+        }
+    }
+
+    fn lane() -> Lane {
+        Lane::of(SubscriptionId::new(at(0)))
+    }
+
+    fn open(_: Lane, _: TenantId) -> Permit {
+        Permit { sends: true, rate: None, host: None }
+    }
+
+    #[test]
+    fn one_endpoint_has_only_so_many_and_the_next_follows_an_end() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        put(&lanes, lane, tenant, 6);
+        let first = lanes.next(at(0), open).start;
+        assert_eq!(first.len(), 4);
+        assert!(lanes.next(at(0), open).start.is_empty());
+        lanes.ended(&first[0], End::Answered, at(1));
+        assert_eq!(lanes.next(at(1), open).start.len(), 1);
+        assert_eq!(lanes.under_way(), 4);
+    }
+
+    #[test]
+    fn a_tenant_with_much_leaves_room_for_one_with_little() {
+        let lanes = Lanes::new(&limits(), vec![]);
+        let (busy, quiet) = (TenantId::new(at(0)), TenantId::new(at(0)));
+        for _ in 0..10 {
+            put(&lanes, lane(), busy, 10);
+        }
+        put(&lanes, lane(), quiet, 3);
+        let started = lanes.next(at(0), open).start;
+        let of = |tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
+        assert_eq!((of(quiet), started.len()), (3, 8), "the quiet one has its three, the busy one the rest");
+    }
+
+    #[test]
+    fn a_lane_that_may_not_send_waits_until_it_changes() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        put(&lanes, lane, tenant, 1);
+        let closed = |_, _| Permit { sends: false, rate: None, host: None };
+        assert!(lanes.next(at(0), closed).start.is_empty());
+        assert!(lanes.next(at(0), open).start.is_empty(), "nobody asked for it again");
+        lanes.note_due(lane, tenant, at(1));
+        lanes.wake(at(1));
+        assert_eq!(lanes.next(at(1), open).start.len(), 1);
+    }
+
+    #[test]
+    fn a_rate_is_kept_in_every_window() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        put(&lanes, lane, tenant, 5);
+        let rate = Some(RateLimit { per: Duration::from_secs(1), max: 2 });
+        let limited = |_, _| Permit { sends: true, rate, host: None };
+        let mut sent = Vec::new();
+        for millis in (0..3000).step_by(100) {
+            lanes.wake(at(millis));
+            for work in lanes.next(at(millis), limited).start {
+                sent.push(millis);
+                lanes.ended(&work, End::Answered, at(millis));
+            }
+        }
+        assert_eq!(sent, [0, 0, 1000, 1000, 2000]);
+    }
+
+    #[test]
+    fn an_endpoint_that_times_out_is_left_alone_then_tried_by_one() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        put(&lanes, lane, tenant, 10);
+        let first = lanes.next(at(0), open).start;
+        first.iter().for_each(|work| lanes.ended(work, End::TimedOut, at(0)));
+        assert!(lanes.next(at(0), open).start.is_empty());
+        assert_eq!(lanes.first_timer(), Some(at(8 * 30_000 / 2)), "three rests: 30, 60, 120 s");
+        let later = at(120_000);
+        lanes.wake(later);
+        let probe = lanes.next(later, open).start;
+        assert_eq!(probe.len(), 1);
+        lanes.ended(&probe[0], End::Answered, later);
+        assert_eq!(lanes.next(later, open).start.len(), 4);
+    }
+
+    #[test]
+    fn a_host_that_asks_for_peace_gets_it_for_all_of_the_tenants_lanes() {
+        let (lanes, tenant) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)));
+        let (one, other) = (lane(), lane());
+        put(&lanes, one, tenant, 1);
+        put(&lanes, other, tenant, 1);
+        let hosted = |lane, _| Permit { sends: lane == one, rate: None, host: Some("h".into()) };
+        let first = lanes.next(at(0), hosted).start;
+        lanes.ended(&first[0], End::LeaveAlone { until: at(5000), host: true }, at(0));
+        let both = |_, _| Permit { sends: true, rate: None, host: Some("h".into()) };
+        lanes.note_due(other, tenant, at(1));
+        lanes.wake(at(1));
+        assert!(lanes.next(at(1), both).start.is_empty());
+        lanes.wake(at(5000));
+        assert_eq!(lanes.next(at(5000), both).start.len(), 1);
+    }
+
+    #[test]
+    fn what_is_noted_while_the_store_is_read_is_not_forgotten() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        lanes.note_due(lane, tenant, at(0));
+        lanes.wake(at(0));
+        assert_eq!(lanes.next(at(0), open).load.len(), 1);
+        lanes.note_due(lane, tenant, at(50));
+        lanes.loaded(lane, Some(Taken::default()), at(0));
+        assert_eq!(lanes.first_timer(), Some(at(50)));
+        lanes.wake(at(50));
+        assert_eq!(lanes.next(at(50), open).load.len(), 1);
+    }
+
+    #[test]
+    fn fresh_deliveries_stand_behind_those_that_wait_in_the_store() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        lanes.note_due(lane, tenant, at(0));
+        assert!(!lanes.reserve(lane, tenant, 1, at(1)));
+    }
+
+    #[test]
+    fn an_empty_lane_is_forgotten() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        put(&lanes, lane, tenant, 1);
+        let work = lanes.next(at(0), open).start.remove(0);
+        lanes.ended(&work, End::Answered, at(1));
+        lanes.next(at(1), open);
+        assert!(lanes.core.lock().lanes.is_empty());
+        assert_eq!(lanes.pending(), 0);
+    }
+}

@@ -1,0 +1,195 @@
+//! The data's way, from the door to the endpoint.
+//!
+//! **Who acts.** [`parse`](Pipeline::parse) reads what was posted, once. `ingest` finds the subscriptions
+//! that want it and asks the store to accept event and deliveries in one unit; only then is the client
+//! answered. `dispatch` keeps the lanes: what is due, what may leave, whose turn it is. `deliver` makes one
+//! attempt: transforms, envelope, signature, the request, the answer. `record` writes down what happened and
+//! what follows.
+//!
+//! ```text
+//! http ─ parse ─ ingest ─ Store::accept ─ dispatch ─ deliver ─ record ─ Store::settle
+//!                                            ▲                    │
+//!                                            └──── retry at … ────┘
+//! ```
+//!
+//! **What is promised.** An accepted event's deliveries are tried until their schedules end, at least once,
+//! whatever happens to this process. A lane that can't send (paused, rate-limited, broken, full) holds up no
+//! other; tenants take turns; everything queued is bounded, and what does not fit waits in the store. What an
+//! automatic retry sends is what the first attempt sent, but for signature, time and attempt number.
+//! **What is deliberately not.** There is no order between deliveries, and no delivery exactly once:
+//! receivers tell duplicates by the id.
+
+mod body;
+mod deliver;
+mod dispatch;
+mod envelope;
+mod extract;
+mod ingest;
+mod js;
+mod lanes;
+mod parse;
+mod preview;
+mod record;
+mod retention;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::body::body_of;
+pub use self::extract::ExtractError;
+pub use self::ingest::{IngestError, Ingested};
+pub use self::parse::{Incoming, IngestProblem, ItemError, NewEvent, ParseLimits};
+pub use self::preview::{Preview, PreviewStep};
+use crate::clock::Clock;
+use crate::domain::{Delivery, DeliveryId, Lane, SubscriptionId, TenantId};
+use crate::egress::{Authenticator, Egress};
+use crate::engine::Engine;
+use crate::registry::Registry;
+use crate::store::{self, Store};
+
+/// Bounds of the pipeline; each is a configuration key.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Attempts under way, in total.
+    pub in_flight: usize,
+    /// Attempts under way to one subscription.
+    pub in_flight_per_endpoint: usize,
+    /// Attempts under way to one host, for one tenant.
+    pub in_flight_per_host: usize,
+    /// Bytes of events kept in memory while they wait to be sent; beyond, they wait in the store.
+    pub waiting_bytes: usize,
+    /// Deliveries of one lane kept in memory while they wait.
+    pub waiting_per_lane: usize,
+    /// Consecutive time-outs after which an endpoint is left alone for a while.
+    pub breaker_timeouts: u32,
+    /// How long it is left alone at first; doubled each time, at most 16 times that.
+    pub breaker_rest: Duration,
+    /// Events a tenant may post per second, unless its own limits say otherwise; 0 means any number.
+    pub events_per_second: u32,
+    /// How long a client's id makes a second event a duplicate.
+    pub dedupe_window: Duration,
+    /// How long events and deliveries are kept.
+    pub retention: Duration,
+}
+
+/// The pipeline's handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Pipeline(Arc<Parts>);
+
+/// What the rooms of the pipeline share.
+struct Parts {
+    clock: Clock,
+    store: Arc<dyn Store>,
+    registry: Registry,
+    engine: Engine,
+    egress: Egress,
+    /// For this gateway's own inboxes alone: the one address it may reach is our own.
+    own_inboxes: Egress,
+    authenticator: Authenticator,
+    limits: Limits,
+    lanes: lanes::Lanes,
+    rates: ingest::Rates,
+}
+
+/// What a pipeline is made of.
+pub struct Setup {
+    /// The time.
+    pub clock: Clock,
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The configuration.
+    pub registry: Registry,
+    /// Runs plugins.
+    pub engine: Engine,
+    /// Dials out.
+    pub egress: Egress,
+    /// Dials our own inboxes.
+    pub own_inboxes: Egress,
+    /// Fetches tokens.
+    pub authenticator: Authenticator,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Pipeline {
+    /// Starts it: everything that is due in the store begins to move.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn start(setup: Setup) -> store::Result<Self> {
+        let heads = setup.store.heads().await?;
+        let parts = Parts {
+            lanes: lanes::Lanes::new(&setup.limits, heads),
+            rates: ingest::Rates::default(),
+            clock: setup.clock,
+            store: setup.store,
+            registry: setup.registry,
+            engine: setup.engine,
+            egress: setup.egress,
+            own_inboxes: setup.own_inboxes,
+            authenticator: setup.authenticator,
+            limits: setup.limits,
+        };
+        let pipeline = Self(Arc::new(parts));
+        dispatch::start(&pipeline.0);
+        retention::start(&pipeline.0);
+        Ok(pipeline)
+    }
+
+    /// Makes a finished or held delivery due again, now, because a person asked. `None`: there is none.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn retry(&self, tenant: TenantId, delivery: DeliveryId) -> store::Result<Option<Delivery>> {
+        let requeued = self.0.store.requeue(tenant, delivery, self.0.clock.now()).await?;
+        if let Some(delivery) = &requeued {
+            self.due(delivery);
+        }
+        Ok(requeued)
+    }
+
+    /// Ends a delivery that has not been sent. `None`: there is none.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn cancel(&self, tenant: TenantId, delivery: DeliveryId) -> store::Result<Option<Delivery>> {
+        self.0.store.cancel(tenant, delivery, self.0.clock.now()).await
+    }
+
+    /// To be called after a subscription was changed: what it holds back may be free now.
+    pub fn changed(&self, tenant: TenantId, id: SubscriptionId) {
+        self.0.lanes.note_due(Lane::of(id), tenant, self.0.clock.now());
+        dispatch::pump(&self.0);
+    }
+
+    /// Sets the gauges that are not counted as things happen.
+    pub fn measure(&self) {
+        metrics::gauge!("hookmill_deliveries_pending").set(self.pending() as f64);
+        let now = self.0.clock.now();
+        let oldest = self.0.lanes.oldest_due().map_or(0.0, |due| crate::clock::since(due, now).as_secs_f64());
+        metrics::gauge!("hookmill_oldest_due_seconds").set(oldest);
+    }
+
+    /// Deliveries in memory: waiting or under way.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.0.lanes.pending()
+    }
+
+    /// Takes no more from the store and waits until what is under way has ended, at most this long. What has
+    /// not ended then is due again at the next start.
+    pub async fn drain(&self, at_most: Duration) {
+        self.0.lanes.stop();
+        let ended = tokio::time::timeout(at_most, self.0.lanes.idle()).await;
+        if ended.is_err() {
+            tracing::warn!(under_way = self.0.lanes.under_way(), "ended with attempts under way; they will be made again");
+        }
+    }
+
+    fn due(&self, delivery: &Delivery) {
+        if let Some(due) = delivery.next_attempt_at {
+            self.0.lanes.note_due(delivery.lane, delivery.tenant_id, due);
+            dispatch::pump(&self.0);
+        }
+    }
+}

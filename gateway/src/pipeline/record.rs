@@ -1,0 +1,274 @@
+//! Writes down what an attempt came to, and sees to what follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::dispatch;
+use super::lanes::{End, Work};
+use super::{Parts, deliver, ingest};
+use crate::domain::{
+    Attempt, AttemptId, AttemptRequest, AttemptResponse, Digest, Event, EventId, EventType, Frozen, Lane,
+    Outcome, PluginRun, State, StateReason, Status, Trigger, Verdict,
+};
+use crate::registry::Plan;
+use crate::retry::{self, Decide};
+use crate::store::{Accepted, Record, Settled};
+
+/// Faults at a plugin's limits, in a row, after which its subscription is disabled.
+const LIMIT_FAULTS: u32 = 5;
+
+/// What one attempt came to.
+pub(super) struct Report {
+    pub(super) started_at: Timestamp,
+    pub(super) outcome: Outcome,
+    /// The endpoint's answer time.
+    pub(super) duration: Duration,
+    pub(super) request: Option<AttemptRequest>,
+    pub(super) response: Option<AttemptResponse>,
+    pub(super) runs: Vec<PluginRun>,
+    /// What is to be sent again if this is tried again.
+    pub(super) freeze: Option<Frozen>,
+    /// A wait concerns the whole host.
+    pub(super) whole_host: bool,
+    /// Something the log should say besides.
+    pub(super) note: Option<String>,
+}
+
+impl Report {
+    /// An attempt that sent nothing.
+    pub(super) fn unsent(started_at: Timestamp, outcome: Outcome, runs: Vec<PluginRun>) -> Self {
+        Self {
+            started_at,
+            outcome,
+            duration: Duration::ZERO,
+            request: None,
+            response: None,
+            runs,
+            freeze: None,
+            whole_host: false,
+            note: None,
+        }
+    }
+
+    /// Which plugins ran.
+    pub(super) fn digests(&self) -> Vec<(String, Digest)> {
+        self.runs.iter().map(|run| (run.plugin.clone(), run.digest)).collect()
+    }
+
+    fn end(&self, verdict: &Verdict) -> End {
+        match (&self.outcome, verdict) {
+            (Outcome::Throttled { .. }, Verdict::RetryAt(until)) => {
+                End::LeaveAlone { until: *until, host: self.whole_host }
+            }
+            (Outcome::Unknown { class, .. } | Outcome::Unreachable { class, .. }, _) if class == "timeout" => {
+                End::TimedOut
+            }
+            _ if self.response.is_some() => End::Answered,
+            _ => End::NotSent,
+        }
+    }
+
+    /// The attempt as it is kept.
+    pub(super) fn into_attempt(self, work: &Work, verdict: Verdict, because: String, now: Timestamp) -> Attempt {
+        Attempt {
+            id: AttemptId::new(now),
+            number: work.delivery.attempt_count + 1,
+            trigger: work.delivery.trigger,
+            outcome: self.outcome,
+            started_at: self.started_at,
+            duration: self.duration,
+            since_received: deliver::age(&work.event, now),
+            request: self.request,
+            response: self.response,
+            plugins: self.runs,
+            verdict,
+            because: match self.note {
+                Some(note) => format!("{because}; {note}"),
+                None => because,
+            },
+        }
+    }
+}
+
+/// Settles an attempt, and tells the lane how it ended.
+pub(super) async fn record(parts: &Arc<Parts>, plan: &Plan, work: &Work, report: Report) -> End {
+    let now = parts.clock.now();
+    let (verdict, because) = retry::decide(
+        &plan.schedule,
+        &Decide {
+            outcome: &report.outcome,
+            attempt_number: work.delivery.attempt_count + 1,
+            created_at: work.delivery.created_at,
+            now,
+            jitter: rand::random::<f64>(),
+            on_unknown: plan.on_unknown,
+            trigger: work.delivery.trigger,
+        },
+    );
+    count(&report, work, now);
+    let end = report.end(&verdict);
+    let limit_fault = matches!(&report.outcome, Outcome::PluginFault { kind, .. } if kind.is_limit());
+    let delivery = settled(work, &report, &verdict, &because, now);
+    let (status, reason) = (delivery.status, delivery.reason.clone());
+    let due = delivery.next_attempt_at;
+    let attempt = report.into_attempt(work, verdict.clone(), because, now);
+    let faulting = parts.lanes.limit_fault(work.delivery.lane, limit_fault) >= LIMIT_FAULTS;
+    settle(parts, Settled { delivery, attempt: Some(attempt) }).await;
+    if let Some(due) = due {
+        // The entry must be there when the lane looks for it.
+        if let Err(error) = parts.store.flush().await {
+            tracing::error!(%error, "a retry could not be written down; it is made again at the next start");
+        }
+        parts.lanes.note_due(work.delivery.lane, work.delivery.tenant_id, due);
+    }
+    if status == Status::Failed && work.delivery.trigger != Trigger::Test {
+        announce(parts, &work.event, "hookmill.delivery.failed", &failed(work, reason.as_deref())).await;
+    }
+    if verdict == Verdict::GiveUpAndDisable {
+        disable(parts, plan, &work.event, StateReason::Gone).await;
+    } else if faulting {
+        disable(parts, plan, &work.event, StateReason::Failing).await;
+    }
+    end
+}
+
+/// The delivery as it is after the attempt.
+fn settled(work: &Work, report: &Report, verdict: &Verdict, because: &str, now: Timestamp) -> crate::domain::Delivery {
+    let mut delivery = work.delivery.clone();
+    delivery.attempt_count += 1;
+    delivery.begun = false;
+    delivery.reason = Some(because.to_owned());
+    delivery.next_attempt_at = None;
+    delivery.last_status_code = report.response.as_ref().map_or(delivery.last_status_code, |got| Some(got.status_code));
+    (delivery.status, delivery.finished_at) = match verdict {
+        Verdict::Deliver => (Status::Delivered, Some(now)),
+        Verdict::Drop => (Status::Dropped, Some(now)),
+        Verdict::GiveUp | Verdict::GiveUpAndDisable => (Status::Failed, Some(now)),
+        Verdict::Hold => (Status::Held, None),
+        Verdict::RetryAt(at) => {
+            delivery.next_attempt_at = Some(*at);
+            (Status::Pending, None)
+        }
+    };
+    if delivery.status == Status::Pending || delivery.status == Status::Held {
+        if let Some(frozen) = &report.freeze {
+            delivery.frozen = Some(Box::new(frozen.clone()));
+        }
+    }
+    delivery
+}
+
+/// Ends a delivery that no attempt was made at.
+pub(super) async fn end_without_attempt(parts: &Parts, work: &Work, status: Status, reason: &str) {
+    let mut delivery = work.delivery.clone();
+    delivery.status = status;
+    delivery.reason = Some(reason.to_owned());
+    delivery.next_attempt_at = None;
+    delivery.finished_at = Some(parts.clock.now());
+    settle(parts, Settled { delivery, attempt: None }).await;
+}
+
+/// Gives a delivery back to the store, as it was.
+pub(super) async fn release(parts: &Parts, work: &Work) {
+    if let Err(error) = parts.store.release(vec![work.delivery.id]).await {
+        tracing::error!(%error, delivery_id = %work.delivery.id, "a delivery could not be given back");
+    }
+    let due = work.delivery.next_attempt_at.unwrap_or_else(|| parts.clock.now());
+    parts.lanes.note_due(work.delivery.lane, work.delivery.tenant_id, due);
+}
+
+async fn settle(parts: &Parts, settled: Settled) {
+    let id = settled.delivery.id;
+    if let Err(error) = parts.store.settle(vec![settled]).await {
+        // The store has failed and the process is about to end: what was tried is tried again after it.
+        tracing::error!(%error, delivery_id = %id, "the end of an attempt could not be written down");
+    }
+}
+
+fn count(report: &Report, work: &Work, now: Timestamp) {
+    let outcome = report.outcome.as_str();
+    metrics::counter!("hookmill_attempts_total", "outcome" => outcome).increment(1);
+    if report.response.is_some() {
+        metrics::histogram!("hookmill_attempt_duration_seconds").record(report.duration.as_secs_f64());
+    }
+    if report.outcome == Outcome::Delivered && work.delivery.trigger == Trigger::Automatic {
+        let age = deliver::age(&work.event, now);
+        metrics::histogram!("hookmill_event_to_delivery_seconds").record(age.as_secs_f64());
+    }
+}
+
+fn failed(work: &Work, reason: Option<&str>) -> serde_json::Value {
+    serde_json::json!({
+        "delivery_id": work.delivery.id,
+        "event_id": work.delivery.event_id,
+        "event_type": work.delivery.event_type,
+        "subscription_id": work.delivery.subscription_id,
+        "attempt_count": work.delivery.attempt_count + 1,
+        "reason": reason,
+    })
+}
+
+/// Disables a subscription for a reason of its endpoint's or its plugin's.
+async fn disable(parts: &Arc<Parts>, plan: &Plan, event: &Event, reason: StateReason) {
+    let Some(current) = parts.registry.plan(plan.subscription.tenant_id, plan.subscription.id) else { return };
+    if current.subscription.state == State::Disabled {
+        return;
+    }
+    let now = parts.clock.now();
+    let mut subscription = (*current.subscription).clone();
+    subscription.revision += 1;
+    subscription.spec.enabled = false;
+    subscription.state = State::Disabled;
+    subscription.state_reason = Some(reason);
+    subscription.state_since = now;
+    subscription.updated_at = now;
+    let said = serde_json::json!({ "subscription_id": subscription.id, "reason": reason });
+    match parts.registry.save(vec![Record::Subscription(subscription)], Vec::new()).await {
+        Ok(()) => announce(parts, event, "hookmill.subscription.disabled", &said).await,
+        Err(error) => tracing::error!(%error, subscription_id = %plan.subscription.id, "could not be disabled"),
+    }
+}
+
+/// Posts an operational event to the tenant, if any of its subscriptions asks for it. Such an event is never
+/// the cause of another.
+pub(super) async fn announce(parts: &Arc<Parts>, about: &Event, event_type: &str, data: &serde_json::Value) {
+    if about.event_type.is_reserved() {
+        return;
+    }
+    let tenant = about.tenant_id;
+    let (Some(matcher), Ok(event_type)) = (parts.registry.matcher(tenant), EventType::parse(event_type)) else { return };
+    let now = parts.clock.now();
+    let event = Arc::new(Event {
+        id: EventId::new(now),
+        tenant_id: tenant,
+        external_id: None,
+        event_type,
+        source_id: None,
+        source: Some("hookmill".into()),
+        timestamp: now,
+        received_at: now,
+        data: data.to_string().into(),
+        attributes: Vec::new(),
+    });
+    let deliveries: Vec<_> = matcher
+        .candidates(event.event_type.as_str())
+        .filter(|plan| ingest::why(plan, &event).0)
+        .map(|plan| ingest::delivery(plan, &event, Trigger::Automatic, now))
+        .collect();
+    if deliveries.is_empty() {
+        return;
+    }
+    let lanes: Vec<Lane> = deliveries.iter().map(|delivery| delivery.lane).collect();
+    let accepted = Accepted { event, deliveries, in_hand: 0, dedupe: None };
+    match parts.store.accept(vec![accepted]).await {
+        Ok(_) => {
+            for lane in lanes {
+                parts.lanes.note_due(lane, tenant, now);
+            }
+            dispatch::pump(parts);
+        }
+        Err(error) => tracing::error!(%error, "an operational event could not be written down"),
+    }
+}

@@ -1,0 +1,55 @@
+//! Forgets what is older than it is kept for, in small steps; what is still open is ended first, and said so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lanes::Work;
+use super::{Parts, record};
+use crate::domain::Status;
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(30);
+/// Events in one step.
+const STEP: usize = 256;
+
+pub(super) fn start(parts: &Arc<Parts>) {
+    tokio::spawn(keep(parts.clone()));
+}
+
+async fn keep(parts: Arc<Parts>) {
+    loop {
+        parts.clock.sleep(EVERY).await;
+        while step(&parts).await {
+            // Between two steps others have their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// One step; whether there is more to do at once.
+async fn step(parts: &Arc<Parts>) -> bool {
+    let now = parts.clock.now();
+    let age = jiff::SignedDuration::try_from(parts.limits.retention).unwrap_or(jiff::SignedDuration::MAX);
+    let Ok(before) = now.checked_sub(age) else { return false };
+    match parts.store.prune(before, now, STEP).await {
+        Ok(pruned) => {
+            for due in pruned.expired {
+                let work = Work::from(due);
+                let reason = "expired: it was still open when its retention ended";
+                record::end_without_attempt(parts, &work, Status::Failed, reason).await;
+                let said = serde_json::json!({
+                    "delivery_id": work.delivery.id,
+                    "event_id": work.delivery.event_id,
+                    "subscription_id": work.delivery.subscription_id,
+                    "reason": reason,
+                });
+                record::announce(parts, &work.event, "hookmill.delivery.failed", &said).await;
+            }
+            pruned.more
+        }
+        Err(error) => {
+            tracing::error!(%error, "old events could not be removed");
+            false
+        }
+    }
+}

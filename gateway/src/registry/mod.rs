@@ -1,0 +1,472 @@
+//! The configuration in memory, compiled and ready to be used for every event.
+//!
+//! **Who acts.** Control writes through [`Registry::save`]; the pipeline reads for every event and every
+//! attempt. **What is promised.** What is read here is what the store holds: a change is durable before it
+//! is visible, and visible to the next event after [`Registry::save`] has returned. A subscription that
+//! does not compile is never saved. Secrets are opened here, once per change, and live only in the
+//! compiled [`Plan`]. **What is deliberately not.** No event, no delivery and nothing that changes with
+//! traffic is kept here.
+
+mod inlet;
+mod plan;
+mod schema;
+mod seal;
+mod shelf;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+pub use self::inlet::{From, Inlet, Part, Piece};
+pub use self::plan::{PLACEHOLDER, Plan, Step, Success, url_for_reading};
+pub use self::shelf::Shelf;
+use crate::clock::Clock;
+use crate::domain::{
+    ApiKey, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription, SubscriptionId,
+    SubscriptionSpec, Tenant, TenantId,
+};
+use crate::engine::Plugin;
+use crate::filter::TypeIndex;
+use crate::store::{self, Record, RecordKey, Store};
+use crate::vault::Vault;
+
+/// Why a change was not made.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Something that must be unique is taken.
+    #[error("{0}")]
+    Taken(String),
+    /// It does not compile.
+    #[error("the settings are not valid")]
+    Invalid(Vec<FieldError>),
+    /// The tenant has as many as it may have.
+    #[error("{0}")]
+    Limit(String),
+    /// A stored secret does not open.
+    #[error("a stored secret does not open: {0}")]
+    Vault(String),
+}
+
+/// What the gateway says about its own surroundings when it judges a subscription.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Judges which targets may be reached.
+    pub egress: crate::egress::Egress,
+    /// What URLs of this gateway's own inboxes begin with.
+    pub inbox_prefix: String,
+    /// Subscriptions a tenant may have unless its limits say otherwise.
+    pub subscriptions_per_tenant: u32,
+    /// How long deliveries are kept: every retry window must be shorter.
+    pub retention: std::time::Duration,
+}
+
+/// The configuration in memory. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    shelf: Shelf,
+    surroundings: Surroundings,
+    clock: Clock,
+    state: RwLock<State>,
+    /// One change at a time, so that uniqueness can be checked before the store is asked.
+    writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    tenants: BTreeMap<TenantId, Room>,
+    tenant_uids: HashMap<String, TenantId>,
+    keys: HashMap<KeyId, Arc<ApiKey>>,
+    sources: HashMap<SourceId, Arc<Inlet>>,
+    inboxes: HashMap<String, Arc<Inbox>>,
+}
+
+/// What one tenant has.
+struct Room {
+    tenant: Arc<Tenant>,
+    plans: BTreeMap<SubscriptionId, Arc<Plan>>,
+    /// Made by the first event after a change.
+    matcher: Option<Arc<Matcher>>,
+}
+
+/// A tenant's subscriptions, found by event type.
+pub struct Matcher {
+    plans: Vec<Arc<Plan>>,
+    index: TypeIndex<u32>,
+}
+
+impl Matcher {
+    /// The subscriptions whose patterns match; their filters, sources and states are still to be asked.
+    pub fn candidates<'a>(&'a self, event_type: &str) -> impl Iterator<Item = &'a Arc<Plan>> {
+        self.index.lookup(event_type).into_iter().filter_map(|at| self.plans.get(at as usize))
+    }
+}
+
+impl Registry {
+    /// Reads the store's configuration and compiles it.
+    ///
+    /// # Errors
+    /// If the store can't be read. A subscription that no longer compiles (a plugin that is gone) is kept and
+    /// reported by its plan's `fault`, so that one tenant's cannot keep the gateway from starting.
+    pub async fn load(
+        store: Arc<dyn Store>,
+        vault: Arc<Vault>,
+        shelf: Shelf,
+        surroundings: Surroundings,
+        clock: Clock,
+    ) -> Result<Self, Error> {
+        let records = store.configuration().await?;
+        let inner = Inner {
+            store,
+            vault,
+            shelf,
+            surroundings,
+            clock,
+            state: RwLock::default(),
+            writing: tokio::sync::Mutex::default(),
+        };
+        let registry = Self(Arc::new(inner));
+        let compiled = registry.compile_all(records, true)?;
+        registry.0.state.write().put(compiled);
+        Ok(registry)
+    }
+
+    /// One tenant.
+    #[must_use]
+    pub fn tenant(&self, id: TenantId) -> Option<Arc<Tenant>> {
+        self.0.state.read().tenants.get(&id).map(|room| room.tenant.clone())
+    }
+
+    /// The tenant with this `uid`.
+    #[must_use]
+    pub fn tenant_by_uid(&self, uid: &str) -> Option<Arc<Tenant>> {
+        let state = self.0.state.read();
+        let id = state.tenant_uids.get(uid)?;
+        state.tenants.get(id).map(|room| room.tenant.clone())
+    }
+
+    /// All tenants, by id.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<Arc<Tenant>> {
+        self.0.state.read().tenants.values().map(|room| room.tenant.clone()).collect()
+    }
+
+    /// One key.
+    #[must_use]
+    pub fn key(&self, id: KeyId) -> Option<Arc<ApiKey>> {
+        self.0.state.read().keys.get(&id).cloned()
+    }
+
+    /// A tenant's keys, or those of no tenant, by id.
+    #[must_use]
+    pub fn keys(&self, tenant: Option<TenantId>) -> Vec<Arc<ApiKey>> {
+        let mut keys: Vec<_> =
+            self.0.state.read().keys.values().filter(|key| key.tenant_id == tenant).cloned().collect();
+        keys.sort_by_key(|key| key.id);
+        keys
+    }
+
+    /// One source, whoever owns it: its id is the last part of a public URL.
+    #[must_use]
+    pub fn source(&self, id: SourceId) -> Option<Arc<Inlet>> {
+        self.0.state.read().sources.get(&id).cloned()
+    }
+
+    /// A tenant's sources, by id.
+    #[must_use]
+    pub fn sources(&self, tenant: TenantId) -> Vec<Arc<Inlet>> {
+        let mut sources: Vec<_> =
+            self.0.state.read().sources.values().filter(|inlet| inlet.source.tenant_id == tenant).cloned().collect();
+        sources.sort_by_key(|inlet| inlet.source.id);
+        sources
+    }
+
+    /// One subscription, compiled.
+    #[must_use]
+    pub fn plan(&self, tenant: TenantId, id: SubscriptionId) -> Option<Arc<Plan>> {
+        self.0.state.read().tenants.get(&tenant)?.plans.get(&id).cloned()
+    }
+
+    /// The subscription with this `uid`.
+    #[must_use]
+    pub fn plan_by_uid(&self, tenant: TenantId, uid: &str) -> Option<Arc<Plan>> {
+        let state = self.0.state.read();
+        let room = state.tenants.get(&tenant)?;
+        room.plans.values().find(|plan| plan.subscription.spec.uid.as_deref() == Some(uid)).cloned()
+    }
+
+    /// A tenant's subscriptions, by id.
+    #[must_use]
+    pub fn plans(&self, tenant: TenantId) -> Vec<Arc<Plan>> {
+        self.0.state.read().tenants.get(&tenant).map(|room| room.plans.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// A tenant's subscriptions, ready to be matched; `None` if there is no such tenant.
+    #[must_use]
+    pub fn matcher(&self, tenant: TenantId) -> Option<Arc<Matcher>> {
+        if let Some(matcher) = self.0.state.read().tenants.get(&tenant)?.matcher.clone() {
+            return Some(matcher);
+        }
+        let mut state = self.0.state.write();
+        let room = state.tenants.get_mut(&tenant)?;
+        Some(room.matcher.get_or_insert_with(|| Arc::new(matcher_of(&room.plans))).clone())
+    }
+
+    /// The inbox behind a URL's token.
+    #[must_use]
+    pub fn inbox(&self, token: &str) -> Option<Arc<Inbox>> {
+        self.0.state.read().inboxes.get(token).cloned()
+    }
+
+    /// A tenant's inboxes, by id.
+    #[must_use]
+    pub fn inboxes(&self, tenant: TenantId) -> Vec<Arc<Inbox>> {
+        let mut inboxes: Vec<_> =
+            self.0.state.read().inboxes.values().filter(|inbox| inbox.tenant_id == tenant).cloned().collect();
+        inboxes.sort_by_key(|inbox| inbox.id);
+        inboxes
+    }
+
+    /// The plugins there are, by name.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<Arc<Plugin>> {
+        self.0.shelf.all()
+    }
+
+    /// Compiles a subscription without saving it.
+    ///
+    /// # Errors
+    /// Every mistake, with its place.
+    pub fn compile(&self, subscription: Subscription) -> Result<Plan, Vec<FieldError>> {
+        plan::compile(subscription, &self.0.vault, &self.0.shelf, &self.0.surroundings)
+    }
+
+    /// Compiles a source without saving it.
+    ///
+    /// # Errors
+    /// Every mistake, with its place.
+    pub fn compile_source(&self, source: Source) -> Result<Inlet, Vec<FieldError>> {
+        inlet::compile(source, &self.0.vault)
+    }
+
+    /// Seals what is secret in a source's spec; see [`Registry::seal`].
+    #[must_use]
+    pub fn seal_source(&self, mut source: Source) -> Source {
+        if let Some(secret) = source.spec.secret.take() {
+            source.secret = Some(self.0.vault.seal(&inlet::context(source.id), &Secret::new(secret)));
+        }
+        source
+    }
+
+    /// Makes a subscription of what a client asked for: pins plugin names, makes a signing secret where none was
+    /// given, and moves every secret out of the spec and under the master key.
+    ///
+    /// With `old`, this is a change of that subscription, and `spec` came from [`Registry::open_spec`].
+    ///
+    /// # Errors
+    /// Every mistake that stands in the way of it, with its place.
+    pub fn seal(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        spec: SubscriptionSpec,
+        old: Option<&Subscription>,
+    ) -> Result<Subscription, Vec<FieldError>> {
+        let sealer = seal::Sealer { vault: &self.0.vault, shelf: &self.0.shelf };
+        sealer.seal(tenant, id, spec, old, self.0.clock.now())
+    }
+
+    /// The spec with its secrets in clear, for a change to be merged into. It must not leave the process.
+    ///
+    /// # Errors
+    /// If a stored secret does not open.
+    pub fn open_spec(&self, subscription: &Subscription) -> Result<SubscriptionSpec, Error> {
+        seal::open_spec(&self.0.vault, subscription).map_err(Error::Vault)
+    }
+
+    /// One secret of a subscription, by the JSON Pointer of its field.
+    #[must_use]
+    pub fn open_secret(&self, subscription: &Subscription, pointer: &str) -> Option<Secret> {
+        let sealed = subscription.secrets.get(pointer)?;
+        self.0.vault.open(&seal::context(subscription.id, pointer), sealed).ok()
+    }
+
+    /// The secret being rotated in.
+    #[must_use]
+    pub fn open_next_secret(&self, subscription: &Subscription) -> Option<Secret> {
+        let next = subscription.next_secret.as_ref()?;
+        self.0.vault.open(&seal::context(subscription.id, "/secret"), &next.secret).ok()
+    }
+
+    /// Begins a rotation: the next secret, under the master key.
+    #[must_use]
+    pub fn seal_secret(&self, id: SubscriptionId, secret: &Secret) -> crate::domain::Sealed {
+        self.0.vault.seal(&seal::context(id, "/secret"), secret)
+    }
+
+    /// Puts and deletes in one unit: durable, then visible.
+    ///
+    /// # Errors
+    /// If something does not compile, is taken, is one too many, or the store refuses; nothing has changed then.
+    pub async fn save(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<(), Error> {
+        let compiled = self.compile_all(puts.clone(), false)?;
+        let _writing = self.0.writing.lock().await;
+        self.check(&compiled)?;
+        self.0.store.configure(puts, deletes.clone()).await?;
+        let mut state = self.0.state.write();
+        state.put(compiled);
+        deletes.iter().for_each(|key| state.delete(key));
+        Ok(())
+    }
+
+    fn compile_all(&self, records: Vec<Record>, lenient: bool) -> Result<Vec<Compiled>, Error> {
+        let mut compiled = Vec::with_capacity(records.len());
+        for record in records {
+            compiled.push(match record {
+                Record::Tenant(tenant) => Compiled::Tenant(tenant),
+                Record::Key(key) => Compiled::Key(key),
+                Record::Inbox(inbox) => Compiled::Inbox(inbox),
+                Record::Setting(..) => continue,
+                Record::Source(source) => match self.compile_source(source.clone()) {
+                    Ok(inlet) => Compiled::Source(inlet),
+                    Err(errors) if lenient => {
+                        tracing::error!(source_id = %source.id, ?errors, "a stored source does not compile; it is closed");
+                        Compiled::Source(Inlet::closed(source))
+                    }
+                    Err(errors) => return Err(Error::Invalid(errors)),
+                },
+                Record::Subscription(subscription) => match self.compile(subscription.clone()) {
+                    Ok(plan) => Compiled::Plan(Box::new(plan)),
+                    Err(errors) if lenient => {
+                        tracing::error!(subscription_id = %subscription.id, ?errors, "a stored subscription does not compile; its deliveries wait");
+                        Compiled::Plan(Box::new(Plan::broken(subscription, &errors)))
+                    }
+                    Err(errors) => return Err(Error::Invalid(errors)),
+                },
+            });
+        }
+        Ok(compiled)
+    }
+
+    fn check(&self, compiled: &[Compiled]) -> Result<(), Error> {
+        let state = self.0.state.read();
+        for item in compiled {
+            match item {
+                Compiled::Tenant(tenant) => {
+                    if let Some(uid) = &tenant.uid
+                        && state.tenant_uids.get(uid).is_some_and(|other| *other != tenant.id)
+                    {
+                        return Err(Error::Taken(format!("another tenant has the uid `{uid}`")));
+                    }
+                }
+                Compiled::Plan(plan) => {
+                    let subscription = &plan.subscription;
+                    let Some(room) = state.tenants.get(&subscription.tenant_id) else { continue };
+                    if let Some(uid) = &subscription.spec.uid
+                        && room.plans.values().any(|other| {
+                            other.subscription.id != subscription.id && other.subscription.spec.uid.as_ref() == Some(uid)
+                        })
+                    {
+                        return Err(Error::Taken(format!("another subscription has the uid `{uid}`")));
+                    }
+                    let most =
+                        room.tenant.limits.subscriptions.unwrap_or(self.0.surroundings.subscriptions_per_tenant);
+                    if !room.plans.contains_key(&subscription.id) && room.plans.len() >= most as usize {
+                        return Err(Error::Limit(format!(
+                            "this tenant may have {most} subscriptions; delete one, or ask the operator for more"
+                        )));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Compiled {
+    Tenant(Tenant),
+    Key(ApiKey),
+    Source(Inlet),
+    Plan(Box<Plan>),
+    Inbox(Inbox),
+}
+
+impl State {
+    fn put(&mut self, compiled: Vec<Compiled>) {
+        // Tenants first: what they own finds its room.
+        let (tenants, rest): (Vec<_>, Vec<_>) =
+            compiled.into_iter().partition(|item| matches!(item, Compiled::Tenant(_)));
+        for item in tenants.into_iter().chain(rest) {
+            match item {
+                Compiled::Tenant(tenant) => self.put_tenant(tenant),
+                Compiled::Key(key) => {
+                    self.keys.insert(key.id, Arc::new(key));
+                }
+                Compiled::Source(inlet) => {
+                    self.sources.insert(inlet.source.id, Arc::new(inlet));
+                }
+                Compiled::Inbox(inbox) => {
+                    self.inboxes.insert(inbox.token.clone(), Arc::new(inbox));
+                }
+                Compiled::Plan(plan) => {
+                    if let Some(room) = self.tenants.get_mut(&plan.subscription.tenant_id) {
+                        room.plans.insert(plan.subscription.id, Arc::new(*plan));
+                        room.matcher = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn put_tenant(&mut self, tenant: Tenant) {
+        self.tenant_uids.retain(|_, id| *id != tenant.id);
+        if let Some(uid) = &tenant.uid {
+            self.tenant_uids.insert(uid.clone(), tenant.id);
+        }
+        let tenant = Arc::new(tenant);
+        self.tenants
+            .entry(tenant.id)
+            .and_modify(|room| room.tenant = tenant.clone())
+            .or_insert_with(|| Room { tenant, plans: BTreeMap::new(), matcher: None });
+    }
+
+    fn delete(&mut self, key: &RecordKey) {
+        match key {
+            RecordKey::Tenant(id) => {
+                self.tenants.remove(id);
+                self.tenant_uids.retain(|_, other| other != id);
+                self.keys.retain(|_, key| key.tenant_id != Some(*id));
+                self.sources.retain(|_, inlet| inlet.source.tenant_id != *id);
+                self.inboxes.retain(|_, inbox| inbox.tenant_id != *id);
+            }
+            RecordKey::Key(id) => {
+                self.keys.remove(id);
+            }
+            RecordKey::Source(_, id) => {
+                self.sources.remove(id);
+            }
+            RecordKey::Subscription(tenant, id) => {
+                if let Some(room) = self.tenants.get_mut(tenant) {
+                    room.plans.remove(id);
+                    room.matcher = None;
+                }
+            }
+            RecordKey::Inbox(_, id) => self.inboxes.retain(|_, inbox| inbox.id != *id),
+            RecordKey::Setting(_) => {}
+        }
+    }
+}
+
+fn matcher_of(plans: &BTreeMap<SubscriptionId, Arc<Plan>>) -> Matcher {
+    let plans: Vec<Arc<Plan>> = plans.values().cloned().collect();
+    let patterns = plans.iter().zip(0u32..).map(|(plan, at)| (plan.patterns.clone(), at));
+    Matcher { index: TypeIndex::new(patterns), plans }
+}

@@ -1,0 +1,594 @@
+//! A subscription, compiled: everything that can be worked out before the first event is worked out here.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, header};
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::{Shelf, Surroundings, schema, seal};
+use crate::domain::{
+    Auth, AuthNeed, FieldError, Interprets, OnUnknown, RateLimit, Secret, Signing, State, Subscription,
+    SubscriptionSpec,
+};
+use crate::egress;
+use crate::engine::Plugin;
+use crate::filter::{EventPattern, Filter};
+use crate::retry::Schedule;
+use crate::signing::{Keys, Scheme};
+use crate::vault::Vault;
+
+/// A subscription, compiled.
+pub struct Plan {
+    /// As it is stored.
+    pub subscription: Arc<Subscription>,
+    /// Which event types it wants.
+    pub patterns: Vec<EventPattern>,
+    /// Which of those events it wants.
+    pub filter: Option<Filter>,
+    /// Its transforms, in order.
+    pub transforms: Vec<Step>,
+    /// Its connector.
+    pub connector: Option<Step>,
+    /// Where its connector's secrets may go besides the host of `url`.
+    pub hosts: Vec<String>,
+    /// Where deliveries go, unless the connector says otherwise.
+    pub url: Option<Url>,
+    /// The host it sends to, as far as it is known beforehand: attempts to it are counted.
+    pub host: Option<Arc<str>>,
+    /// Whether that is one of this gateway's own inboxes.
+    pub is_inbox: bool,
+    /// How requests are signed; `None`: not at all.
+    pub signer: Option<Signer>,
+    /// Headers of every request, `User-Agent` and static credentials among them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Names of those headers whose values are not shown.
+    pub secret_headers: HashSet<HeaderName>,
+    /// A credential that has to be fetched.
+    pub fetched: Option<Auth>,
+    /// What stands for a secret in a plugin's config, and the secret.
+    pub placeholders: Vec<(String, Secret)>,
+    /// Every secret that leaves with a request, to be masked where an endpoint echoes it.
+    pub leaving: Vec<Secret>,
+    /// Which answers are a success.
+    pub success: Success,
+    /// When to try again.
+    pub schedule: Schedule,
+    /// How fast it may go.
+    pub rate: Option<RateLimit>,
+    /// What follows an unknown outcome.
+    pub on_unknown: OnUnknown,
+    /// Why it can't be served, if it no longer compiles.
+    pub fault: Option<String>,
+}
+
+/// A plugin and the config it is given.
+pub struct Step {
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    /// `name@version`.
+    pub reference: String,
+    /// The config as JSON text, placeholders in the place of secrets.
+    pub config: String,
+}
+
+/// A scheme and its keys.
+pub struct Signer {
+    scheme: Scheme,
+    keys: Keys,
+    /// From when on other keys count: a rotation ends by itself.
+    then: Option<(Timestamp, Keys)>,
+}
+
+impl Signer {
+    /// The scheme and the keys that count now.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> (&Scheme, &Keys) {
+        match &self.then {
+            Some((from, keys)) if now >= *from => (&self.scheme, keys),
+            _ => (&self.scheme, &self.keys),
+        }
+    }
+}
+
+/// Which answers are a success.
+#[derive(Debug, Clone)]
+pub struct Success(Vec<(u16, u16)>);
+
+impl Success {
+    /// Reads `2xx`, `204` and `200-299`.
+    fn parse(texts: &[String]) -> Result<Self, Vec<FieldError>> {
+        let mut ranges = Vec::new();
+        let mut errors = Vec::new();
+        for (at, text) in texts.iter().enumerate() {
+            let range = match text.as_bytes() {
+                [class @ b'1'..=b'5', b'x', b'x'] => {
+                    let first = u16::from(class - b'0') * 100;
+                    Some((first, first + 99))
+                }
+                _ => match text.split_once('-') {
+                    Some((first, last)) => first.parse().ok().zip(last.parse().ok()),
+                    None => text.parse().ok().map(|code: u16| (code, code)),
+                },
+            };
+            match range {
+                Some((first, last)) if (100..600).contains(&first) && first <= last && last < 600 => {
+                    ranges.push((first, last));
+                }
+                _ => errors.push(FieldError::new(
+                    format!("/success/{at}"),
+                    format!("`{text}` is no set of status codes; write \"2xx\", \"204\" or \"200-299\""),
+                )),
+            }
+        }
+        if texts.is_empty() {
+            errors.push(FieldError::new("/success", "name at least one set of status codes, such as \"2xx\""));
+        }
+        if errors.is_empty() { Ok(Self(ranges)) } else { Err(errors) }
+    }
+
+    /// Whether this answer is one.
+    #[must_use]
+    pub fn admits(&self, status_code: u16) -> bool {
+        self.0.iter().any(|(first, last)| (*first..=*last).contains(&status_code))
+    }
+}
+
+impl Plan {
+    /// Whether it takes new events: active and paused ones do.
+    #[must_use]
+    pub fn takes_events(&self) -> bool {
+        self.subscription.state != State::Disabled
+    }
+
+    /// Whether deliveries may leave now.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        self.subscription.state == State::Active && self.fault.is_none()
+    }
+
+    /// Whether its URL is a credential in itself.
+    #[must_use]
+    pub fn url_is_credential(&self) -> bool {
+        self.url.as_ref().is_some_and(is_credential)
+    }
+
+    /// The URL fit for reading: a credential is cut to its host.
+    #[must_use]
+    pub fn url_for_reading(&self) -> Option<String> {
+        self.url.as_ref().map(url_for_reading)
+    }
+
+    /// JSON Pointers (as fragments) of the secrets that are set.
+    #[must_use]
+    pub fn secrets_set(&self) -> Vec<String> {
+        let shown_in_clear = |pointer: &str| pointer == "/url" && !self.url_is_credential();
+        self.subscription
+            .secrets
+            .keys()
+            .filter(|pointer| !shown_in_clear(pointer))
+            .map(|pointer| format!("#{pointer}"))
+            .collect()
+    }
+
+    /// The time an answer may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.subscription.spec.timeout
+    }
+
+    /// A stored subscription that no longer compiles: it takes events, and its deliveries wait until it is mended.
+    pub(super) fn broken(subscription: Subscription, errors: &[FieldError]) -> Self {
+        let said: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+        let patterns = subscription.spec.events.iter().filter_map(|event| EventPattern::parse(event).ok()).collect();
+        Self {
+            patterns,
+            filter: None,
+            transforms: Vec::new(),
+            connector: None,
+            hosts: Vec::new(),
+            url: None,
+            host: None,
+            is_inbox: false,
+            signer: None,
+            headers: Vec::new(),
+            secret_headers: HashSet::new(),
+            fetched: None,
+            placeholders: Vec::new(),
+            leaving: Vec::new(),
+            success: Success(Vec::new()),
+            schedule: Schedule::default(),
+            rate: None,
+            on_unknown: OnUnknown::Retry,
+            fault: Some(said.join("; ")),
+            subscription: Arc::new(subscription),
+        }
+    }
+}
+
+/// The URL fit for reading.
+#[must_use]
+pub fn url_for_reading(url: &Url) -> String {
+    if is_credential(url) {
+        format!("{}/…", url.origin().ascii_serialization())
+    } else {
+        url.to_string()
+    }
+}
+
+/// Hosts whose webhook URLs are credentials: whoever has one can post.
+fn is_credential(url: &Url) -> bool {
+    const HOSTS: [&str; 9] = [
+        "hooks.slack.com",
+        "hooks.zapier.com",
+        "discord.com",
+        "discordapp.com",
+        "chat.googleapis.com",
+        "maker.ifttt.com",
+        "api.telegram.org",
+        "outlook.office.com",
+        "webhook.site",
+    ];
+    const BELOW: [&str; 5] =
+        [".webhook.office.com", ".logic.azure.com", ".api.powerplatform.com", ".make.com", ".hooks.slack.com"];
+    let host = url.host_str().unwrap_or_default();
+    HOSTS.contains(&host) || BELOW.iter().any(|below| host.ends_with(below))
+}
+
+pub(super) fn compile(
+    subscription: Subscription,
+    vault: &Vault,
+    shelf: &Shelf,
+    surroundings: &Surroundings,
+) -> Result<Plan, Vec<FieldError>> {
+    let mut errors = Vec::new();
+    let spec = seal::open_spec(vault, &subscription).map_err(|detail| {
+        vec![FieldError::new("/secret", format!("a stored secret does not open; enter it again: {detail}"))]
+    })?;
+    check_plain_fields(&spec, &mut errors);
+    let patterns = patterns(&spec, &mut errors);
+    let filter = spec.filters.as_ref().and_then(|filters| {
+        Filter::compile(filters)
+            .map_err(|found| {
+                errors.extend(
+                    found.into_iter().map(|error| FieldError::new(format!("/filters{}", error.pointer), error.detail)),
+                );
+            })
+            .ok()
+    });
+    let (url, is_inbox) = target(&spec, surroundings, &mut errors);
+    let mut placeholders = Vec::new();
+    let transforms: Vec<Step> = subscription
+        .spec
+        .transforms
+        .iter()
+        .enumerate()
+        .filter_map(|(at, transform)| {
+            let at = format!("/transforms/{at}/config");
+            step(&subscription, &transform.plugin, &transform.config, &at, vault, shelf, &mut placeholders, &mut errors)
+        })
+        .collect();
+    let connector = subscription.spec.connector.as_ref().and_then(|connector| {
+        let at = "/connector/config";
+        step(&subscription, &connector.name, &connector.config, at, vault, shelf, &mut placeholders, &mut errors)
+    });
+    check_kinds(&transforms, connector.as_ref(), &mut errors);
+    let signer = signer(&subscription, &spec, vault, &mut errors);
+    let mut secret_headers = HashSet::new();
+    let headers = headers(&spec, &mut secret_headers, &mut errors);
+    let fetched = fetched(&spec, connector.as_ref(), &mut errors);
+    let success = Success::parse(&spec.success).unwrap_or_else(|found| {
+        errors.extend(found);
+        Success(Vec::new())
+    });
+    let schedule = Schedule::compile(&spec.retry_policy).unwrap_or_else(|found| {
+        errors.extend(
+            found.into_iter().map(|error| FieldError::new(format!("/retry_policy{}", error.pointer), error.detail)),
+        );
+        Schedule::default()
+    });
+    if schedule.total_window() >= surroundings.retention {
+        errors.push(FieldError::new(
+            "/retry_policy",
+            format!(
+                "retries would go on for {}, but deliveries are kept for {} only; shorten the schedule",
+                crate::domain::duration::format(schedule.total_window()),
+                crate::domain::duration::format(surroundings.retention)
+            ),
+        ));
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let manifest = connector.as_ref().map(|step| step.plugin.manifest());
+    let leaving = leaving(&subscription, vault);
+    Ok(Plan {
+        leaving,
+        host: (url.as_ref().and_then(Url::host_str))
+            .or_else(|| manifest.and_then(|manifest| manifest.hosts.first()).map(String::as_str))
+            .map(Arc::from),
+        hosts: manifest.map(|manifest| manifest.hosts.clone()).unwrap_or_default(),
+        rate: spec.rate_limit.or_else(|| {
+            manifest.and_then(|manifest| manifest.rate).map(|rate| RateLimit {
+                per: Duration::from_millis(u64::from(rate.per_ms)),
+                max: rate.max,
+            })
+        }),
+        on_unknown: manifest.map_or(OnUnknown::Retry, |manifest| manifest.on_unknown),
+        subscription: Arc::new(subscription),
+        patterns,
+        filter,
+        transforms,
+        connector,
+        url,
+        is_inbox,
+        signer,
+        headers,
+        secret_headers,
+        fetched,
+        placeholders,
+        success,
+        schedule,
+        fault: None,
+    })
+}
+
+impl Step {
+    /// Whether the connector is to be asked about this answer.
+    #[must_use]
+    pub fn interprets(&self, is_2xx: bool) -> bool {
+        match self.plugin.manifest().interprets {
+            Interprets::Never => false,
+            Interprets::Errors => !is_2xx,
+            Interprets::Always => true,
+        }
+    }
+}
+
+fn check_plain_fields(spec: &SubscriptionSpec, errors: &mut Vec<FieldError>) {
+    let mut refuse = |pointer: &str, detail: &str| errors.push(FieldError::new(pointer, detail));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if spec.uid.as_ref().is_some_and(|uid| uid.is_empty() || uid.len() > 128 || !uid.chars().all(plain)) {
+        refuse("/uid", "a uid is 1 to 128 characters of A-Z a-z 0-9 . _ -");
+    }
+    if spec.name.as_ref().is_some_and(|name| name.len() > 200) {
+        refuse("/name", "a name is at most 200 bytes");
+    }
+    if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&spec.timeout) {
+        refuse("/timeout", "a timeout is \"1s\" to \"60s\"");
+    }
+    if spec.rate_limit.is_some_and(|rate| {
+        rate.max == 0 || rate.per < Duration::from_millis(100) || rate.per > Duration::from_secs(3600)
+    }) {
+        refuse("/rate_limit", "`max` is at least 1, and `per` is \"100ms\" to \"1h\"");
+    }
+    if serde_json::to_vec(&spec.metadata).map_or(0, |text| text.len()) > 16 * 1024 {
+        refuse("/metadata", "metadata is at most 16 KiB");
+    }
+    if spec.transforms.len() > 8 {
+        refuse("/transforms", "at most 8 transforms");
+    }
+    if spec.headers.len() + spec.secret_headers.len() > 32 {
+        refuse("/headers", "at most 32 headers and secret headers");
+    }
+    if spec.source_ids.len() > 100 {
+        refuse("/source_ids", "at most 100 sources");
+    }
+    for (at, name) in spec.forward_headers.iter().enumerate() {
+        if let Err(detail) = egress::check_header(name, "") {
+            errors.push(FieldError::new(format!("/forward_headers/{at}"), detail));
+        }
+    }
+}
+
+fn patterns(spec: &SubscriptionSpec, errors: &mut Vec<FieldError>) -> Vec<EventPattern> {
+    if spec.events.is_empty() || spec.events.len() > 200 {
+        errors.push(FieldError::new("/events", "name 1 to 200 event types or wildcards, or [\"*\"] for all"));
+    }
+    let parse = |(at, text): (usize, &String)| {
+        EventPattern::parse(text)
+            .map_err(|error| errors.push(FieldError::new(format!("/events/{at}"), error.to_string())))
+            .ok()
+    };
+    spec.events.iter().enumerate().filter_map(parse).collect()
+}
+
+fn target(spec: &SubscriptionSpec, surroundings: &Surroundings, errors: &mut Vec<FieldError>) -> (Option<Url>, bool) {
+    let Some(text) = &spec.url else {
+        if spec.connector.is_none() {
+            errors.push(FieldError::new("/url", "say where to deliver: a `url`, or a connector whose config gives it"));
+        }
+        return (None, false);
+    };
+    match Url::parse(text) {
+        Ok(url) => {
+            let is_inbox = url.as_str().starts_with(&surroundings.inbox_prefix);
+            if !is_inbox && let Err(error) = surroundings.egress.check_url(&url) {
+                errors.push(FieldError::new("/url", error.to_string()));
+            }
+            (Some(url), is_inbox)
+        }
+        Err(error) => {
+            errors.push(FieldError::new("/url", format!("not an absolute URL such as https://example.com/hooks: {error}")));
+            (None, false)
+        }
+    }
+}
+
+/// What stands for a secret in a plugin's config. It can't be guessed: it is made from the sealed form, whose
+/// random nonce nobody outside has seen; and it stays the same as long as the secret does, so that frozen
+/// output can still be filled in.
+fn placeholder(sealed: &crate::domain::Sealed) -> String {
+    let digest = Sha256::digest(sealed.0.as_bytes());
+    let half: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{PLACEHOLDER}{half}")
+}
+
+/// What every placeholder begins with; 32 hexadecimal digits follow.
+pub const PLACEHOLDER: &str = "hmsecret";
+
+#[expect(clippy::too_many_arguments, reason = "two callers, in the function above; a struct would name them twice")]
+fn step(
+    subscription: &Subscription,
+    name: &str,
+    config: &Value,
+    at: &str,
+    vault: &Vault,
+    shelf: &Shelf,
+    placeholders: &mut Vec<(String, Secret)>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Step> {
+    let plugin = match shelf.find(name) {
+        Ok(plugin) => plugin,
+        Err(detail) => {
+            errors.push(FieldError::new(at.replace("/config", if at.starts_with("/c") { "/name" } else { "/plugin" }), detail));
+            return None;
+        }
+    };
+    let mut config = config.clone();
+    for (pointer, sealed) in &subscription.secrets {
+        let Some(field) = pointer.strip_prefix(at) else { continue };
+        let Ok(secret) = vault.open(&seal::context(subscription.id, pointer), sealed) else { continue };
+        let stand_in = placeholder(sealed);
+        if let Some((parent, last)) = field.rsplit_once('/')
+            && let Some(Value::Object(parent)) = config.pointer_mut(parent)
+        {
+            parent.insert(last.replace("~1", "/").replace("~0", "~"), Value::String(stand_in.clone()));
+        }
+        placeholders.push((stand_in, secret));
+    }
+    // The schema may have changed with the plugin since it was saved, where a reference follows.
+    if let Ok(schema) = serde_json::from_str::<Value>(&plugin.manifest().config_schema) {
+        errors.extend(schema::check(&schema, &config, at));
+    }
+    Some(Step { reference: plugin.manifest().reference(), config: config.to_string(), plugin })
+}
+
+fn check_kinds(transforms: &[Step], connector: Option<&Step>, errors: &mut Vec<FieldError>) {
+    use crate::domain::Kind;
+    for (at, step) in transforms.iter().enumerate() {
+        if step.plugin.manifest().kind != Kind::Transform {
+            errors.push(FieldError::new(
+                format!("/transforms/{at}/plugin"),
+                format!("`{}` is a connector; name it in `connector`", step.reference),
+            ));
+        }
+    }
+    if let Some(step) = connector.filter(|step| step.plugin.manifest().kind != Kind::Connector) {
+        errors.push(FieldError::new(
+            "/connector/name",
+            format!("`{}` is a transform; name it in `transforms`", step.reference),
+        ));
+    }
+}
+
+fn signer(
+    subscription: &Subscription,
+    spec: &SubscriptionSpec,
+    vault: &Vault,
+    errors: &mut Vec<FieldError>,
+) -> Option<Signer> {
+    if matches!(spec.signing, Signing::None {}) {
+        return None;
+    }
+    let scheme = match Scheme::for_delivery(&spec.signing) {
+        Ok(scheme) => scheme,
+        Err(found) => {
+            errors.extend(
+                found.into_iter().map(|error| FieldError::new(format!("/signing{}", error.pointer), error.detail)),
+            );
+            return None;
+        }
+    };
+    let secret = Secret::new(spec.secret.clone()?);
+    if let Err(detail) = scheme.check_secret(secret.expose()) {
+        errors.push(FieldError::new("/secret", detail));
+        return None;
+    }
+    let next = subscription.next_secret.as_ref().and_then(|next| {
+        vault.open(&seal::context(subscription.id, "/secret"), &next.secret).ok().map(|secret| (next.from, secret))
+    });
+    let keys = scheme.keys(&secret, next.as_ref().map(|(_, secret)| secret));
+    let then = next.as_ref().map(|(from, secret)| scheme.keys(secret, None).map(|keys| (*from, keys))).transpose();
+    match (keys, then) {
+        (Ok(keys), Ok(then)) => Some(Signer { scheme, keys, then }),
+        (Err(error), _) | (_, Err(error)) => {
+            errors.push(FieldError::new("/secret", error.to_string()));
+            None
+        }
+    }
+}
+
+fn headers(
+    spec: &SubscriptionSpec,
+    secret: &mut HashSet<HeaderName>,
+    errors: &mut Vec<FieldError>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::new();
+    let agent = spec.user_agent.clone().unwrap_or_else(|| concat!("Hookmill/", env!("CARGO_PKG_VERSION")).to_owned());
+    match HeaderValue::try_from(agent) {
+        Ok(agent) => headers.push((header::USER_AGENT, agent)),
+        Err(_) => errors.push(FieldError::new("/user_agent", "not a header value: printable ASCII only")),
+    }
+    for (place, map) in [("headers", &spec.headers), ("secret_headers", &spec.secret_headers)] {
+        for (name, value) in map {
+            match egress::check_header(name, value) {
+                Ok((name, value)) => {
+                    if place == "secret_headers" || name == header::AUTHORIZATION {
+                        secret.insert(name.clone());
+                    }
+                    headers.push((name, value));
+                }
+                Err(detail) => {
+                    errors.push(FieldError::new(format!("/{place}/{}", schema::escape(name)), detail));
+                }
+            }
+        }
+    }
+    if let Some(auth) = &spec.auth {
+        match egress::static_header(auth) {
+            Ok(Some((name, mut value))) => {
+                value.set_sensitive(true);
+                secret.insert(name.clone());
+                headers.push((name, value));
+            }
+            Ok(None) => {}
+            Err(detail) => errors.push(FieldError::new("/auth", detail)),
+        }
+    }
+    headers
+}
+
+/// All of its secrets but the URL, which the endpoint knows, and the signing secret, which stays here.
+fn leaving(subscription: &Subscription, vault: &Vault) -> Vec<Secret> {
+    let leaves = |pointer: &str| pointer != "/url" && pointer != "/secret" && !pointer.ends_with("/service_account");
+    let secrets = subscription.secrets.iter().filter(|(pointer, _)| leaves(pointer));
+    secrets.filter_map(|(pointer, sealed)| vault.open(&seal::context(subscription.id, pointer), sealed).ok()).collect()
+}
+
+fn fetched(
+    spec: &SubscriptionSpec,
+    connector: Option<&Step>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Auth> {
+    let (pointer, key, scopes) = match (&spec.auth, connector.map(|step| &step.plugin.manifest().auth)) {
+        (Some(Auth::GoogleServiceAccount { service_account, scopes }), _) => {
+            ("/auth/service_account".to_owned(), service_account.clone(), scopes.clone())
+        }
+        (_, Some(AuthNeed::GoogleServiceAccount { config_field, scopes })) => {
+            let config = &spec.connector.as_ref()?.config;
+            let key = config.pointer(config_field).and_then(Value::as_str).unwrap_or_default();
+            (format!("/connector/config{config_field}"), key.to_owned(), scopes.clone())
+        }
+        _ => return None,
+    };
+    if let Err(detail) = egress::check_service_account(&key) {
+        errors.push(FieldError::new(pointer, detail));
+        return None;
+    }
+    Some(Auth::GoogleServiceAccount { service_account: key, scopes })
+}

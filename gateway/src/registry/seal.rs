@@ -1,0 +1,211 @@
+//! Secrets out of a spec and under the master key, and back into it for a change.
+//!
+//! What a client sends has its secrets in place; what is stored has none. Both directions go by the JSON
+//! Pointers of the fields, so that a merge patch works on the whole: omitted keeps, `null` clears.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use url::Url;
+
+use super::Shelf;
+use super::schema;
+use crate::domain::{
+    Auth, FieldError, Sealed, Secret, Signing, State, StateReason, Subscription, SubscriptionId, SubscriptionSpec,
+    TenantId,
+};
+use crate::signing::Scheme;
+use crate::vault::Vault;
+
+/// What a subscription's secret is sealed under: it can't be moved to another field or subscription.
+pub(super) fn context(id: SubscriptionId, pointer: &str) -> String {
+    format!("{id}{pointer}")
+}
+
+pub(super) struct Sealer<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) shelf: &'a Shelf,
+}
+
+impl Sealer<'_> {
+    pub(super) fn seal(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        mut spec: SubscriptionSpec,
+        old: Option<&Subscription>,
+        now: Timestamp,
+    ) -> Result<Subscription, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let mut fields = vec!["/url".to_owned(), "/secret".to_owned()];
+        self.pin(&mut spec, &mut fields, &mut errors);
+        match &spec.auth {
+            Some(Auth::Bearer { .. }) => fields.push("/auth/token".to_owned()),
+            Some(Auth::Basic { .. }) => fields.push("/auth/password".to_owned()),
+            Some(Auth::Header { .. }) => fields.push("/auth/value".to_owned()),
+            Some(Auth::GoogleServiceAccount { .. }) => fields.push("/auth/service_account".to_owned()),
+            None => {}
+        }
+        fields.extend(spec.secret_headers.keys().map(|name| format!("/secret_headers/{}", schema::escape(name))));
+        give_signing_secret(&mut spec, &mut errors);
+        if let Some(old) = old {
+            self.entered_again(&spec, old, &mut errors);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let (spec, secrets) = self.take_out(id, spec, &fields)?;
+        let (state, state_reason, state_since) = next_state(spec.enabled, old, now);
+        Ok(Subscription {
+            id,
+            tenant_id: tenant,
+            revision: old.map_or(1, |old| old.revision + 1),
+            next_secret: old.and_then(|old| old.next_secret.clone()),
+            state,
+            state_reason,
+            state_since,
+            created_at: old.map_or(now, |old| old.created_at),
+            updated_at: now,
+            spec,
+            secrets,
+        })
+    }
+
+    /// Names become `name@version`, configs are checked, and their secret fields are noted.
+    fn pin(&self, spec: &mut SubscriptionSpec, fields: &mut Vec<String>, errors: &mut Vec<FieldError>) {
+        let transforms = spec.transforms.iter_mut().enumerate().map(|(at, transform)| {
+            (&mut transform.plugin, &transform.config, format!("/transforms/{at}/plugin"), format!("/transforms/{at}/config"))
+        });
+        let connector = spec.connector.iter_mut().map(|connector| {
+            (&mut connector.name, &connector.config, "/connector/name".to_owned(), "/connector/config".to_owned())
+        });
+        for (name, config, name_at, config_at) in transforms.chain(connector) {
+            let plugin = match self.shelf.find(name) {
+                Ok(plugin) => plugin,
+                Err(detail) => {
+                    errors.push(FieldError::new(name_at, detail));
+                    continue;
+                }
+            };
+            // `name@latest` and `name@^1` are kept as they are: they follow.
+            if !name.contains('@') {
+                *name = plugin.manifest().reference();
+            }
+            let Ok(schema) = serde_json::from_str::<Value>(&plugin.manifest().config_schema) else {
+                errors.push(FieldError::new(config_at, "the plugin's own schema is not JSON"));
+                continue;
+            };
+            errors.extend(schema::check(&schema, config, &config_at));
+            fields.extend(schema::secret_fields(&schema).into_iter().map(|field| format!("{config_at}{field}")));
+        }
+    }
+
+    /// A secret was entered for one host, user and plugin: with another, it must be entered again, or a change
+    /// of the URL would be a way to read it.
+    fn entered_again(&self, spec: &SubscriptionSpec, old: &Subscription, errors: &mut Vec<FieldError>) {
+        let open = |pointer: &str| {
+            old.secrets.get(pointer).and_then(|sealed| self.vault.open(&context(old.id, pointer), sealed).ok())
+        };
+        let host = |url: Option<&str>| url.and_then(|url| Url::parse(url).ok()).and_then(|url| url.host_str().map(str::to_owned));
+        let old_url = open("/url");
+        let moved = host(old_url.as_ref().map(Secret::expose)) != host(spec.url.as_deref());
+        let name = |name: Option<&str>| name.map(|name| name.split('@').next().unwrap_or(name).to_owned());
+        let other_connector = name(old.spec.connector.as_ref().map(|connector| connector.name.as_str()))
+            != name(spec.connector.as_ref().map(|connector| connector.name.as_str()));
+        let Ok(value) = serde_json::to_value(spec) else { return };
+        for pointer in old.secrets.keys().filter(|pointer| *pointer != "/url" && *pointer != "/secret") {
+            let kept = value.pointer(pointer).and_then(Value::as_str).is_some_and(|now| {
+                open(pointer).is_some_and(|before| !now.is_empty() && before.expose() == now)
+            });
+            let concerned = moved || (other_connector && pointer.starts_with("/connector"));
+            if kept && concerned {
+                errors.push(FieldError::new(
+                    pointer.clone(),
+                    "the host or the connector changes, so this secret must be entered again (or cleared with null)",
+                ));
+            }
+        }
+    }
+
+    fn take_out(
+        &self,
+        id: SubscriptionId,
+        spec: SubscriptionSpec,
+        fields: &[String],
+    ) -> Result<(SubscriptionSpec, BTreeMap<String, Sealed>), Vec<FieldError>> {
+        let unreadable = |error: serde_json::Error| vec![FieldError::new("", error.to_string())];
+        let mut value = serde_json::to_value(spec).map_err(unreadable)?;
+        let mut secrets = BTreeMap::new();
+        for pointer in fields {
+            let Some(place) = value.pointer_mut(pointer) else { continue };
+            let text = match place {
+                Value::String(text) if !text.is_empty() => std::mem::take(text),
+                Value::Null | Value::String(_) => continue,
+                _ => return Err(vec![FieldError::new(pointer.clone(), "a secret is a text")]),
+            };
+            secrets.insert(pointer.clone(), self.vault.seal(&context(id, pointer), &Secret::new(text)));
+            // What the spec's own type requires stays as an empty text; the rest goes.
+            if !pointer.starts_with("/auth/") && !pointer.starts_with("/secret_headers/") {
+                remove(&mut value, pointer);
+            }
+        }
+        Ok((serde_json::from_value(value).map_err(unreadable)?, secrets))
+    }
+}
+
+/// The spec with its secrets in place again.
+pub(super) fn open_spec(vault: &Vault, subscription: &Subscription) -> Result<SubscriptionSpec, String> {
+    let mut value = serde_json::to_value(&subscription.spec).map_err(|error| error.to_string())?;
+    for (pointer, sealed) in &subscription.secrets {
+        let secret = vault.open(&context(subscription.id, pointer), sealed).map_err(|error| error.to_string())?;
+        insert(&mut value, pointer, Value::String(secret.expose().to_owned()));
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// A subscription that signs and was given no secret gets one.
+fn give_signing_secret(spec: &mut SubscriptionSpec, errors: &mut Vec<FieldError>) {
+    if matches!(spec.signing, Signing::None {}) || spec.secret.is_some() {
+        return;
+    }
+    match Scheme::for_delivery(&spec.signing) {
+        Ok(scheme) => spec.secret = Some(scheme.generate_secret().expose().to_owned()),
+        Err(found) => errors.extend(
+            found.into_iter().map(|error| FieldError::new(format!("/signing{}", error.pointer), error.detail)),
+        ),
+    }
+}
+
+fn next_state(
+    enabled: bool,
+    old: Option<&Subscription>,
+    now: Timestamp,
+) -> (State, Option<StateReason>, Timestamp) {
+    match old {
+        Some(old) if enabled == (old.state != State::Disabled) => (old.state, old.state_reason, old.state_since),
+        _ if enabled => (State::Active, None, now),
+        _ => (State::Disabled, Some(StateReason::User), now),
+    }
+}
+
+fn split(pointer: &str) -> Option<(&str, String)> {
+    let (parent, last) = pointer.rsplit_once('/')?;
+    Some((parent, last.replace("~1", "/").replace("~0", "~")))
+}
+
+fn remove(value: &mut Value, pointer: &str) {
+    if let Some((parent, last)) = split(pointer)
+        && let Some(Value::Object(parent)) = value.pointer_mut(parent)
+    {
+        parent.shift_remove(&last);
+    }
+}
+
+fn insert(value: &mut Value, pointer: &str, item: Value) {
+    if let Some((parent, last)) = split(pointer)
+        && let Some(Value::Object(parent)) = value.pointer_mut(parent)
+    {
+        parent.insert(last, item);
+    }
+}

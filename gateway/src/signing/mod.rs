@@ -1,0 +1,46 @@
+//! Signing: proof of where a request comes from, made and checked by one description.
+//!
+//! **Who acts.** `pipeline::deliver` asks a [`Scheme`] to [sign](Scheme::sign) each attempt;
+//! `pipeline::ingest` asks one to [verify](Scheme::verify) what a source posted, and the inbox does the
+//! same to show a verdict. `control` compiles schemes when they are saved, so that a mistake is refused at
+//! once and with its place, and makes and checks secrets.
+//!
+//! **How it works.** A [`Scheme`] is data: which headers there are, what is signed (a template over
+//! `{body} {timestamp} {id} {url} {method}`), how the signature's header is written (a template again),
+//! which hash and which encoding. Standard Webhooks is one such description and not a special case of the
+//! code. Signing writes a template, verifying reads the same template backwards; what one side can say the
+//! other understands, and a test holds that for any scheme.
+//!
+//! **What is promised.**
+//! - The bytes that are signed are the bytes that are sent or that came in: nothing is parsed, decoded or
+//!   copied together first, and nothing has to be UTF-8.
+//! - A request passes only if a signature made with a configured secret is on it. No secret, an empty
+//!   secret, a scheme that signs nothing: all of these are refusals, never "valid".
+//! - Every candidate is compared with every secret, over decoded bytes and in constant time; how long that
+//!   takes tells nothing about which one matched or how nearly.
+//! - Malformed input is a [`Rejection`] that says what is wrong, never a panic. Lists and headers have limits.
+//! - A timestamp counts only if it is signed, and its tolerance holds in both directions.
+//!
+//! **What is deliberately not here.** No request bodies are limited (whoever buffers them does that), no
+//! ids are remembered (deduplication is the store's), and no clock is read. Schemes whose signed text is
+//! not a template (sorted form parameters, certificates to be fetched, signatures inside the body) and
+//! timestamps in other units than Unix seconds are not covered. `{url}` is the URL as configured, never
+//! one put together from a `Host` header, which whoever sends the request can choose.
+
+mod claim;
+mod compile;
+mod key;
+mod scheme;
+mod secret;
+mod sign;
+mod template;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use compile::SchemeError;
+pub use key::{KeyError, Keys, MAX_KEYS};
+pub use scheme::Scheme;
+pub use sign::{SignError, SignParts};
+pub use verify::{MAX_HEADER_LEN, MAX_SIGNATURES, Rejection, Verified, VerifyParts};

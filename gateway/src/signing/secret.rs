@@ -1,0 +1,133 @@
+//! Secrets as text: checked when given, made when absent, read when used.
+//!
+//! The same prefix can mean different things: a Standard Webhooks `whsec_…` is base64, a Stripe `whsec_…`
+//! is used as it stands. The scheme decides, never the text, except where a source takes
+//! whatever key a Standard Webhooks product handed out.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, general_purpose::STANDARD};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+use super::key::{Hash, Key};
+use super::scheme::{Family, Scheme};
+use crate::domain::Secret;
+
+const SYMMETRIC: &str = "whsec_";
+const PRIVATE: &str = "whsk_";
+const PUBLIC: &str = "whpk_";
+/// What a new secret has: as many bytes as the hash it keys.
+const NEW_LEN: usize = 32;
+/// The longest verbatim secret, in bytes.
+const MAX_VERBATIM: usize = 512;
+
+/// Base64 in the standard alphabet, padded or not: secrets lose their padding when copied by a double click.
+pub(super) const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+impl Scheme {
+    /// Whether a given secret will do.
+    ///
+    /// A standard one is `whsec_` and base64 of 24 to 64 bytes (Standard Webhooks 1.0, "Signature scheme"),
+    /// or `whsk_` and base64 of a 32-byte Ed25519 seed or of a 64-byte seed with its public half. A source
+    /// in the standard scheme takes `whsec_` of any length another product may use, `whpk_` and
+    /// `whsk_`. Every other scheme takes any 1 to 512 bytes of UTF-8 and uses them as they are.
+    ///
+    /// # Errors
+    /// A sentence that says what a secret must look like; it never repeats the secret.
+    pub fn check_secret(&self, secret: &str) -> Result<(), String> {
+        match &self.layout {
+            Some(layout) => read(layout.family, secret).map(|_| ()),
+            None => read(Family::Verbatim(Hash::Sha256), secret).map(|_| ()),
+        }
+    }
+
+    /// Makes a secret from the operating system's randomness, 256 bits: `whsec_…` or `whsk_…` (the 64-byte
+    /// form, as the Svix server writes it) in the standard scheme, hexadecimal in all others.
+    #[must_use]
+    pub fn generate_secret(&self) -> Secret {
+        let mut bytes = Zeroizing::new([0_u8; NEW_LEN]);
+        rand::fill(bytes.as_mut_slice());
+        Secret::new(match self.layout.as_ref().map(|layout| layout.family) {
+            Some(Family::Symmetric | Family::ByPrefix) => format!("{SYMMETRIC}{}", STANDARD.encode(*bytes)),
+            Some(Family::Asymmetric) => {
+                let pair = Zeroizing::new(SigningKey::from_bytes(&bytes).to_keypair_bytes());
+                format!("{PRIVATE}{}", STANDARD.encode(*pair))
+            }
+            Some(Family::Verbatim(_)) | None => hex::encode(*bytes),
+        })
+    }
+
+    /// The `whpk_…` that receivers verify with, if this scheme signs with a private key and `secret` is one.
+    #[must_use]
+    pub fn public_key(&self, secret: &Secret) -> Option<String> {
+        match read(self.layout.as_ref()?.family, secret.expose()) {
+            Ok(Key::Private(key)) => Some(format!("{PUBLIC}{}", STANDARD.encode(key.verifying_key().as_bytes()))),
+            _ => None,
+        }
+    }
+}
+
+/// Makes a key of a secret.
+pub(super) fn read(family: Family, secret: &str) -> Result<Key, String> {
+    match family {
+        Family::Verbatim(hash) => verbatim(hash, secret),
+        Family::Symmetric => symmetric(secret, 24, 64),
+        Family::Asymmetric => private(secret),
+        Family::ByPrefix if secret.starts_with(PUBLIC) => public(secret),
+        Family::ByPrefix if secret.starts_with(PRIVATE) => private(secret),
+        // The other product chose its length; all that can be asked is that there is something.
+        Family::ByPrefix => symmetric(secret, 1, MAX_VERBATIM),
+    }
+}
+
+fn verbatim(hash: Hash, secret: &str) -> Result<Key, String> {
+    if secret.is_empty() {
+        return Err("the secret must not be empty".to_owned());
+    }
+    if secret.len() > MAX_VERBATIM {
+        return Err(format!("the secret must be at most {MAX_VERBATIM} bytes long"));
+    }
+    Ok(Key::hmac(hash, secret.as_bytes()))
+}
+
+fn symmetric(secret: &str, least: usize, most: usize) -> Result<Key, String> {
+    let form = || format!("the secret must be `{SYMMETRIC}` and base64 of {least} to {most} bytes");
+    let bytes = decode(secret, SYMMETRIC).ok_or_else(form)?;
+    if !(least..=most).contains(&bytes.len()) {
+        return Err(format!("{}, not of {}", form(), bytes.len()));
+    }
+    Ok(Key::hmac(Hash::Sha256, &bytes))
+}
+
+fn private(secret: &str) -> Result<Key, String> {
+    let form = || format!("the secret must be `{PRIVATE}` and base64 of an Ed25519 key of 32 or 64 bytes");
+    let bytes = decode(secret, PRIVATE).ok_or_else(form)?;
+    if let Ok(seed) = <&[u8; 32]>::try_from(bytes.as_slice()) {
+        return Ok(Key::Private(Box::new(SigningKey::from_bytes(seed))));
+    }
+    let pair = <&[u8; 64]>::try_from(bytes.as_slice()).map_err(|_| form())?;
+    let key = SigningKey::from_keypair_bytes(pair)
+        .map_err(|_| "the secret's public half does not belong to its private half: copy it again".to_owned())?;
+    Ok(Key::Private(Box::new(key)))
+}
+
+fn public(secret: &str) -> Result<Key, String> {
+    let form = || format!("the key must be `{PUBLIC}` and base64 of an Ed25519 public key of 32 bytes");
+    let bytes = decode(secret, PUBLIC).ok_or_else(form)?;
+    let bytes = <&[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| form())?;
+    let key = VerifyingKey::from_bytes(bytes).map_err(|_| form())?;
+    if key.is_weak() {
+        // Under such a key signatures can be made that fit more than one message.
+        return Err("the public key is of small order, so its signatures prove nothing".to_owned());
+    }
+    Ok(Key::Public(Box::new(key)))
+}
+
+fn decode(secret: &str, prefix: &str) -> Option<Zeroizing<Vec<u8>>> {
+    LENIENT.decode(secret.strip_prefix(prefix)?).ok().map(Zeroizing::new)
+}

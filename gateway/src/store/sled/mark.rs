@@ -1,0 +1,76 @@
+//! The high-water mark: the number of the last commit, in a file beside sled's.
+//!
+//! A truncated sled file opens without an error, shorter or empty. The mark is how that is noticed.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::fault::Fault;
+
+/// The file's name.
+pub(super) const NAME: &str = "commit.mark";
+const MAGIC: &[u8; 8] = b"HKMLMARK";
+
+/// The open file.
+pub(super) struct Mark {
+    file: File,
+    synced: Instant,
+    dirty: bool,
+}
+
+impl Mark {
+    /// The number in the file; `None` if there is no file or it is empty, an error if it says something else.
+    pub(super) fn read(dir: &Path) -> Result<Option<u64>, Fault> {
+        let bytes = match std::fs::read(dir.join(NAME)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Fault::io("the mark of the last commit can't be read")(error)),
+        };
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let number = |at| super::keys::bytes_at(&bytes, at).map(u64::from_le_bytes);
+        match (bytes.first_chunk(), number(8), number(16)) {
+            (Some(MAGIC), Some(seq), Some(check)) if seq == !check => Ok(Some(seq)),
+            _ => Err(Fault::corrupt("the mark of the last commit")),
+        }
+    }
+
+    /// Opens or makes the file, and makes sure that it stays after a power cut.
+    pub(super) fn open(dir: &Path) -> Result<Self, Fault> {
+        let open = || -> std::io::Result<File> {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(dir.join(NAME))?;
+            File::open(dir)?.sync_all()?;
+            Ok(file)
+        };
+        let file = open().map_err(Fault::io("the mark of the last commit can't be made"))?;
+        Ok(Self { file, synced: Instant::now(), dirty: false })
+    }
+
+    /// Writes a number; durable after [`Mark::sync`].
+    pub(super) fn write(&mut self, seq: u64) -> Result<(), Fault> {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..16].copy_from_slice(&seq.to_le_bytes());
+        bytes[16..].copy_from_slice(&(!seq).to_le_bytes());
+        self.file.write_all_at(&bytes, 0).map_err(Fault::io("the mark of the last commit can't be written"))?;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    pub(super) fn sync(&mut self) -> Result<(), Fault> {
+        if std::mem::take(&mut self.dirty) {
+            self.file.sync_data().map_err(Fault::io("the mark of the last commit can't be synced"))?;
+        }
+        self.synced = Instant::now();
+        Ok(())
+    }
+
+    /// The same, if the last time is longer ago.
+    pub(super) fn sync_if_older_than(&mut self, age: Duration) -> Result<(), Fault> {
+        if self.synced.elapsed() >= age { self.sync() } else { Ok(()) }
+    }
+}

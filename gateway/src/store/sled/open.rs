@@ -1,0 +1,328 @@
+//! Opening: every precaution before the first answer.
+//!
+//! sled's file may have been truncated, copied halfway or left by a kill in the middle of something, and sled
+//! opens most of that without a word, with less in it. Nothing is served before it is known that what was
+//! acknowledged is there; if it is not, the operator is told what is missing and what to do.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::codec::{self, Tally};
+use super::commit::{Committer, Part};
+use super::disk::Disk;
+use super::fault::Fault;
+use super::inbox::Inbox;
+use super::keys;
+use super::mark::Mark;
+use super::queries;
+use super::shared::Shared;
+use super::tables::{Op, Table, Tables};
+use super::{Opened, SledOptions, ends, prune};
+use crate::domain::{DeliveryId, EventId, Status, TenantId};
+use crate::store::{Error, Result as Answer, Settled, transitions};
+
+/// The record that every commit writes, in [`Table::Meta`].
+pub(super) const TALLY: &[u8] = b"commit";
+/// What wrote the directory, in [`Table::Meta`].
+const SCHEMA: &[u8] = b"schema";
+/// The version of the schema, and the generation of sled: both generations open each other's directories.
+const WRITTEN_BY: (u32, &[u8]) = (1, b"sled 0.34");
+/// Commits that are remembered with their events.
+pub(super) const RECENT: u64 = 1024;
+/// Events that are looked up at the start.
+const CHECKED: usize = 1024;
+
+/// A refusal, or a fault that is one at this point.
+#[derive(Debug)]
+enum No {
+    Refused(String),
+    Fault(Fault),
+}
+
+impl<E: Into<Fault>> From<E> for No {
+    fn from(fault: E) -> Self {
+        Self::Fault(fault.into())
+    }
+}
+
+/// All that runs after the start.
+pub(super) struct Running {
+    pub(super) committer: Committer,
+    pub(super) lock: File,
+    pub(super) opened: Opened,
+}
+
+/// Opens a directory, or says why not.
+pub(super) fn open(dir: &Path, options: SledOptions) -> Answer<Running> {
+    let attempt = catch_unwind(AssertUnwindSafe(|| open_inner(dir, options)));
+    attempt.unwrap_or_else(|payload| Err(Fault::panicked(&*payload).into())).map_err(|no| match no {
+        No::Refused(sentence) => Error::Refused(sentence),
+        No::Fault(fault) => Error::Refused(format!(
+            "the store in {} can't be opened: {fault}. Nothing was served. Put back a copy of the directory, or start \
+             with another one",
+            dir.display()
+        )),
+    })
+}
+
+fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
+    // Bodies and sealed secrets are in it: nobody else's to read.
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Fault::io("the directory can't be made"))?;
+    let lock = lock(dir)?;
+    let marked = match Mark::read(dir) {
+        // Asked to go on with what there is, a mark that can't be read is no obstacle.
+        Err(Fault::Corrupt(_)) if options.accept_rollback_to.is_some() => None,
+        marked => marked?,
+    };
+    remove_unfinished_snapshots(dir)?;
+    let db = ::sled::Config::new()
+        .path(dir)
+        .cache_capacity(options.cache_capacity)
+        .flush_every_ms(Some(500))
+        .open()?;
+    let recovered = db.was_recovered();
+    let foreign = db.tree_names().iter().any(|name| **name != *b"__sled__default" && !is_ours(name));
+    let tables = Tables::open(db)?;
+    let written = tables.stored(Table::Meta, SCHEMA)?;
+    check_schema(dir, written.as_deref(), foreign)?;
+    let tally = tables.stored(Table::Meta, TALLY)?.map(|value| codec::tally(&value)).transpose()?.unwrap_or_default();
+    check_mark(dir, marked, tally, written.is_some(), options.accept_rollback_to)?;
+
+    let file = OpenOptions::new().write(true).open(dir.join("db")).map_err(Fault::io("the database can't be opened"))?;
+    let disk = Disk::new(dir, options.disk);
+    disk.live(tally.live);
+    let inbox = Inbox::new(options.inbox_bytes, options.settle_within);
+    let shared = Arc::new(Shared::new(inbox, disk, options.on_commit, tally.position.max(1)));
+    read_gone(&tables, &shared)?;
+    let mut committer = Committer {
+        tables: Arc::new(tables),
+        shared,
+        file,
+        mark: Mark::open(dir)?,
+        tally,
+        expansions: BTreeMap::new(),
+        last_turn: None,
+        scratch: Vec::new(),
+    };
+    let waiting = read_expansions(&mut committer)?;
+    if options.accept_rollback_to.is_none() {
+        check_recent(dir, &committer)?;
+    }
+    if written.is_none() {
+        committer.write(&mut vec![Op::put(Table::Meta, SCHEMA, schema())])?;
+    }
+    let held = hold_begun(&mut committer)?;
+    // Also what an accepted rollback says, and the first commit's: from here on a shorter file is noticed.
+    committer.mark.write(committer.tally.seq)?;
+    committer.mark.sync()?;
+    committer.shared.disk.load_ballast();
+    let opened = Opened { recovered, commit_seq: committer.tally.seq, held, waiting };
+    Ok(Running { committer, lock, opened })
+}
+
+/// One process in a directory. sled has a lock of its own, which says less when it is taken.
+fn lock(dir: &Path) -> Result<File, No> {
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(dir.join("LOCK"));
+    let file = open.map_err(Fault::io("the lock file can't be opened"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(No::Refused(format!(
+            "{} is in use by another process: a directory has one gateway at a time. Stop the other one, or give this \
+             one a directory of its own",
+            dir.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(Fault::io("the lock file can't be locked")(error).into()),
+    }
+}
+
+/// A full disk or a kill leaves one, and every later open would fail because of it.
+fn remove_unfinished_snapshots(dir: &Path) -> Result<(), Fault> {
+    let remove = || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("snap.") && name.ends_with(".generating") {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    remove().map_err(Fault::io("an unfinished snapshot can't be removed"))
+}
+
+fn is_ours(name: &[u8]) -> bool {
+    Table::ALL.iter().any(|(_, ours)| ours.as_bytes() == name)
+}
+
+fn schema() -> Vec<u8> {
+    let (version, generation) = WRITTEN_BY;
+    [&[codec::FORMAT][..], &version.to_be_bytes(), generation].concat()
+}
+
+fn check_schema(dir: &Path, written: Option<&[u8]>, foreign: bool) -> Result<(), No> {
+    let dir = dir.display();
+    let Some(written) = written else {
+        return match foreign {
+            true => Err(No::Refused(format!("{dir} holds another program's database; give the gateway its own"))),
+            false => Ok(()),
+        };
+    };
+    let version = keys::bytes_at(written, 1).map(u32::from_be_bytes);
+    let generation = written.get(5..).unwrap_or_default();
+    match version {
+        Some(version) if version > WRITTEN_BY.0 => Err(No::Refused(format!(
+            "{dir} was written by a newer version (schema {version}; this one knows up to {}): start that version",
+            WRITTEN_BY.0
+        ))),
+        Some(_) if generation == WRITTEN_BY.1 && written.first() == Some(&codec::FORMAT) => Ok(()),
+        _ => Err(No::Refused(format!(
+            "{dir} was written by something that this version can't read; give the gateway its own directory"
+        ))),
+    }
+}
+
+/// Refuses a database that is behind the mark beside it.
+fn check_mark(
+    dir: &Path,
+    marked: Option<u64>,
+    tally: Tally,
+    written: bool,
+    accepted: Option<u64>,
+) -> Result<(), No> {
+    let behind = marked.is_some_and(|marked| tally.seq < marked) || (tally.seq > 0) != written;
+    if !behind || accepted.is_some_and(|accepted| tally.seq >= accepted) {
+        return Ok(());
+    }
+    let marked = marked.map_or_else(|| "more".to_owned(), |marked| marked.to_string());
+    Err(No::Refused(format!(
+        "{} has lost acknowledged events: its last commit is {}, and {marked} were acknowledged. Put back a copy of the \
+         directory; or, to go on without what is lost, start with --accept-rollback-to {}",
+        dir.display(),
+        tally.seq,
+        tally.seq
+    )))
+}
+
+fn read_gone(tables: &Tables, shared: &Shared) -> Result<(), Fault> {
+    for pair in tables.tree(Table::Gone).iter() {
+        let (key, _) = pair?;
+        let tenant = keys::bytes_at(&key, 0).map(TenantId::from_bytes).ok_or(Fault::corrupt("a key"))?;
+        shared.add_gone(&[tenant]);
+    }
+    Ok(())
+}
+
+/// Reads what is left to write out of fan-outs; says how many deliveries.
+fn read_expansions(committer: &mut Committer) -> Result<usize, Fault> {
+    let mut expansions: BTreeMap<TenantId, VecDeque<Part>> = BTreeMap::new();
+    let tables = Arc::clone(&committer.tables);
+    for pair in tables.tree(Table::Expansions).iter() {
+        let (key, stored) = pair?;
+        let (tenant_id, key) = keys::bytes_at(&key, 0)
+            .map(TenantId::from_bytes)
+            .zip(keys::bytes_at(&key, 0))
+            .ok_or(Fault::corrupt("a key"))?;
+        let Some(value) = tables.whole(Table::Expansions, &key, stored)? else { continue };
+        let records = codec::part(tenant_id, &value)?;
+        committer.shared.hands.add_waiting(&records);
+        expansions.entry(tenant_id).or_default().push_back(Part { tenant_id, key, records });
+    }
+    committer.expansions = expansions;
+    Ok(committer.shared.hands.waiting_count())
+}
+
+/// Looks up the events of the last commits, what is owed for them and its queue entries.
+fn check_recent(dir: &Path, committer: &Committer) -> Result<(), No> {
+    let tables = &committer.tables;
+    let mut commits = Vec::new();
+    for pair in tables.tree(Table::Recent).iter() {
+        let (_, value) = pair?;
+        let seq = keys::bytes_at(&value, 1).map(u64::from_be_bytes).ok_or(Fault::corrupt("a list of events"))?;
+        commits.push((seq, value));
+    }
+    commits.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    let events = commits.iter().flat_map(|(_, value)| value.get(9..).unwrap_or_default().chunks_exact(32));
+    let pruned = prune::pruned_until(tables)?;
+    for key in events.take(CHECKED) {
+        let ids = keys::bytes_at(key, 0).zip(keys::bytes_at(key, 16)).ok_or(Fault::corrupt("a list of events"))?;
+        let (tenant, id) = (TenantId::from_bytes(ids.0), EventId::from_bytes(ids.1));
+        if committer.shared.is_gone(tenant) {
+            continue;
+        }
+        if let Some(what) = missing(committer, tenant, id, pruned)? {
+            return Err(No::Refused(format!(
+                "{} is damaged: {what} of {id} is missing, which was acknowledged. Put back a copy of the directory; or, \
+                 to go on without what is lost, start with --accept-rollback-to {}",
+                dir.display(),
+                committer.tally.seq
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What is missing of an event that was acknowledged, if anything is.
+fn missing(committer: &Committer, tenant: TenantId, id: EventId, pruned: i64) -> Result<Option<&'static str>, Fault> {
+    let tables = &committer.tables;
+    let Some(event) = queries::event_record(tables, tenant, id)? else {
+        // An id begins with the time it was made, in milliseconds: up to `pruned` events go.
+        let [a, b, c, d, e, f, ..] = id.to_bytes();
+        let made = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        return Ok((made > pruned).then_some("the event"));
+    };
+    // Of one that is being pruned, deliveries may have gone before it.
+    let partly = event.event.received_at.as_millisecond() <= pruned;
+    for (delivery, _) in queries::owed(tables, tenant, id, event)? {
+        match queries::record(tables, &committer.shared, tenant, delivery)? {
+            None if partly => {}
+            None => return Ok(Some("a delivery")),
+            Some((delivery, hand)) => {
+                let waits = committer.shared.hands.waiting(tenant, delivery.id).is_some();
+                let pending = delivery.status == Status::Pending && !waits;
+                if pending && tables.stored(Table::Queue, &hand.queue)?.is_none() {
+                    return Ok(Some("a queue entry"));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Holds what had been begun and was never settled: whether it arrived is not known, and sending it again is not
+/// for a program to decide.
+fn hold_begun(committer: &mut Committer) -> Result<usize, Fault> {
+    let tables = Arc::clone(&committer.tables);
+    let (mut held, mut ops, mut frozen, mut scratch) = (0, Vec::new(), Vec::new(), Vec::new());
+    for pair in tables.tree(Table::Begun).iter() {
+        let (key, _) = pair?;
+        let ids = keys::bytes_at(&key, 0).zip(keys::bytes_at(&key, 16)).ok_or(Fault::corrupt("a key"))?;
+        let (tenant, id) = (TenantId::from_bytes(ids.0), DeliveryId::from_bytes(ids.1));
+        ops.push(Op::remove(Table::Begun, &key));
+        let Some(value) = tables.stored(Table::Deliveries, &key)? else { continue };
+        let record = codec::delivery(tenant, id, &value)?;
+        if record.delivery.status == Status::Pending && record.delivery.begun {
+            let old = ends::Old::of(&record);
+            let mut delivery = record.delivery;
+            transitions::hold_as_unknown(&mut delivery);
+            if record.frozen && let Some(value) = tables.load(Table::Frozen, &key)? {
+                delivery.frozen = Some(Box::new(codec::frozen(&value)?));
+            }
+            ends::encode(Settled { delivery, attempt: None }, &old, &mut ops, &mut frozen, &mut scratch)?;
+            // What is frozen stays as it is.
+            frozen.clear();
+            held += 1;
+        }
+        if ops.len() >= 1_000 {
+            committer.write(&mut std::mem::take(&mut ops))?;
+        }
+    }
+    if !ops.is_empty() {
+        committer.write(&mut ops)?;
+    }
+    Ok(held)
+}

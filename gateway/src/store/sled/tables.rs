@@ -1,0 +1,259 @@
+//! The trees, the operations on them, and values that are too large for one.
+
+use std::ops::Deref;
+
+use ::sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
+use ::sled::{Db, IVec, Transactional, Tree};
+
+use super::codec::FORMAT;
+use super::fault::Fault;
+
+/// The trees, each with its keys. Values begin with the format byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Table {
+    /// tenant ‖ event.
+    Events,
+    /// tenant ‖ event → those it is owed to, where they are many.
+    Owed,
+    /// table ‖ key ‖ number → a piece of a large value.
+    Chunks,
+    /// tenant ‖ delivery.
+    Deliveries,
+    /// subscription ‖ lane ‖ place ‖ delivery → tenant.
+    Queue,
+    /// tenant ‖ delivery ‖ number ‖ attempt.
+    Attempts,
+    /// tenant ‖ delivery → the frozen output.
+    Frozen,
+    /// tenant ‖ SHA-256 of scope and key.
+    Dedupe,
+    /// kind ‖ ids → JSON.
+    Config,
+    /// tenant ‖ subscription ‖ revision → JSON.
+    Revisions,
+    /// words → the store's own state.
+    Meta,
+    /// tenant ‖ event ‖ number → deliveries still to be written.
+    Expansions,
+    /// tenant ‖ delivery: begun and not settled.
+    Begun,
+    /// commit number modulo [`super::open::RECENT`] → the events of that commit.
+    Recent,
+    /// tenant → whether all of it has been removed.
+    Gone,
+}
+
+impl Table {
+    pub(super) const ALL: [(Self, &'static str); 15] = [
+        (Self::Events, "events"),
+        (Self::Owed, "owed"),
+        (Self::Chunks, "chunks"),
+        (Self::Deliveries, "deliveries"),
+        (Self::Queue, "queue"),
+        (Self::Attempts, "attempts"),
+        (Self::Frozen, "frozen"),
+        (Self::Dedupe, "dedupe"),
+        (Self::Config, "config"),
+        (Self::Revisions, "revisions"),
+        (Self::Meta, "meta"),
+        (Self::Expansions, "expansions"),
+        (Self::Begun, "begun"),
+        (Self::Recent, "recent"),
+        (Self::Gone, "gone"),
+    ];
+}
+
+/// One change of one key.
+#[derive(Debug, Clone)]
+pub(super) struct Op {
+    pub(super) table: Table,
+    pub(super) key: IVec,
+    /// `None` removes it.
+    pub(super) value: Option<IVec>,
+}
+
+impl Op {
+    pub(super) fn put(table: Table, key: &[u8], value: impl Into<IVec>) -> Self {
+        Self { table, key: key.into(), value: Some(value.into()) }
+    }
+
+    pub(super) fn remove(table: Table, key: &[u8]) -> Self {
+        Self { table, key: key.into(), value: None }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, |value| value.len())
+    }
+}
+
+/// The largest value that is kept whole, and the size of the pieces of larger ones.
+///
+/// sled writes a leaf of up to 17 values as one message, and a message over 131,000 bytes as a file of its
+/// own that it never removes: pieces of 64 KB left 133 such files after 600 had been written and removed,
+/// pieces of up to 8,000 bytes none. So 17 pieces and their keys must fit.
+pub(super) const CHUNK: usize = 6 * 1024;
+
+/// The first byte of a value whose pieces are in [`Table::Chunks`]; then their number in four bytes and the
+/// [`fingerprint`] of the whole in eight.
+const IN_PIECES: u8 = FORMAT | 0x80;
+
+/// Tells whether pieces belong together: they are read one by one, and a commit may come in between.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn chunk_key(table: Table, key: &[u8], number: u32) -> Vec<u8> {
+    let mut chunk = Vec::with_capacity(key.len() + 5);
+    chunk.push(table as u8);
+    chunk.extend_from_slice(key);
+    chunk.extend_from_slice(&number.to_be_bytes());
+    chunk
+}
+
+/// Puts a value of any size; `value` begins with the format byte.
+pub(super) fn put_large(ops: &mut Vec<Op>, table: Table, key: &[u8], value: &[u8]) {
+    if value.len() <= CHUNK {
+        ops.push(Op::put(table, key, value));
+        return;
+    }
+    let mut pieces: u32 = 0;
+    for piece in value.chunks(CHUNK) {
+        ops.push(Op::put(Table::Chunks, &chunk_key(table, key, pieces), piece));
+        pieces += 1;
+    }
+    let mut head = [IN_PIECES; 13];
+    head[1..5].copy_from_slice(&pieces.to_be_bytes());
+    head[5..].copy_from_slice(&fingerprint(value).to_be_bytes());
+    ops.push(Op::put(table, key, &head[..]));
+}
+
+/// How many pieces the stored form of a value has; 0 if it is whole.
+fn pieces(stored: &[u8]) -> u32 {
+    match stored.split_first() {
+        Some((&IN_PIECES, rest)) => rest.first_chunk().map_or(0, |count| u32::from_be_bytes(*count)),
+        _ => 0,
+    }
+}
+
+/// Removes a value of any size, given its stored form.
+pub(super) fn remove_large(ops: &mut Vec<Op>, table: Table, key: &[u8], stored: &[u8]) {
+    for number in 0..pieces(stored) {
+        ops.push(Op::remove(Table::Chunks, &chunk_key(table, key, number)));
+    }
+    ops.push(Op::remove(table, key));
+}
+
+/// The bytes of a value, as sled has them or put together.
+pub(super) enum Bytes {
+    Whole(IVec),
+    Joined(Vec<u8>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Joined(bytes) => bytes,
+        }
+    }
+}
+
+/// The open trees.
+pub(super) struct Tables {
+    pub(super) db: Db,
+    trees: Vec<Tree>,
+}
+
+impl Tables {
+    /// Opens every tree of an open database.
+    pub(super) fn open(db: Db) -> Result<Self, Fault> {
+        let trees = Table::ALL.iter().map(|(_, name)| db.open_tree(name)).collect::<Result<_, _>>()?;
+        Ok(Self { db, trees })
+    }
+
+    /// A tree.
+    pub(super) fn tree(&self, table: Table) -> &Tree {
+        &self.trees[table as usize]
+    }
+
+    /// What is stored under a key: the value, or that it is in pieces.
+    pub(super) fn stored(&self, table: Table, key: &[u8]) -> Result<Option<IVec>, Fault> {
+        Ok(self.tree(table).get(key)?)
+    }
+
+    /// A value of any size.
+    pub(super) fn load(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        match self.stored(table, key)? {
+            Some(stored) => self.whole(table, key, stored),
+            None => Ok(None),
+        }
+    }
+
+    /// The whole of a value whose stored form has been read; `None` if it has been removed meanwhile.
+    pub(super) fn whole(&self, table: Table, key: &[u8], mut stored: IVec) -> Result<Option<Bytes>, Fault> {
+        // Pieces are read one by one. If a commit came in between, the head is another one now, and is followed.
+        loop {
+            let pieces = pieces(&stored);
+            if pieces == 0 {
+                return Ok(Some(Bytes::Whole(stored)));
+            }
+            let mut joined = Vec::with_capacity(pieces as usize * CHUNK);
+            for number in 0..pieces {
+                if let Some(piece) = self.stored(Table::Chunks, &chunk_key(table, key, number))? {
+                    joined.extend_from_slice(&piece);
+                }
+            }
+            if stored.get(5..) == Some(&fingerprint(&joined).to_be_bytes()[..]) {
+                return Ok(Some(Bytes::Joined(joined)));
+            }
+            match self.stored(table, key)? {
+                None => return Ok(None),
+                Some(now) if now == stored => return Err(Fault::corrupt("a large value")),
+                Some(now) => stored = now,
+            }
+        }
+    }
+
+    /// Applies operations in one transaction and says by how many bytes what is alive has grown.
+    ///
+    /// Later operations on a key win over earlier ones. They go straight into the transaction: a `Batch` in
+    /// between would be one more hash map of all of them.
+    pub(super) fn apply(&self, ops: &[Op]) -> Result<i64, Fault> {
+        let mut used = [usize::MAX; Table::ALL.len()];
+        let mut trees: Vec<&Tree> = Vec::with_capacity(Table::ALL.len());
+        for op in ops {
+            let slot = &mut used[op.table as usize];
+            if *slot == usize::MAX {
+                *slot = trees.len();
+                trees.push(self.tree(op.table));
+            }
+        }
+        if trees.is_empty() {
+            return Ok(0);
+        }
+        let applied = trees[..].transaction(|views: &Vec<TransactionalTree>| {
+            let mut grown = 0_i64;
+            for op in ops {
+                let view = &views[used[op.table as usize]];
+                let old = match &op.value {
+                    Some(value) => view.insert(&op.key, value)?,
+                    None => view.remove(&op.key)?,
+                };
+                let weight = |value: &IVec| signed(op.key.len() + value.len());
+                grown += op.value.as_ref().map_or(0, weight) - old.as_ref().map_or(0, weight);
+            }
+            Ok::<_, ConflictableTransactionError<()>>(grown)
+        });
+        applied.map_err(|error| match error {
+            TransactionError::Storage(error) => Fault::Sled(error),
+            TransactionError::Abort(()) => Fault::corrupt("a transaction"),
+        })
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

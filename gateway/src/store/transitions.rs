@@ -1,0 +1,74 @@
+//! What the store itself makes of a delivery: pure, and the same for every backend.
+
+use jiff::Timestamp;
+
+use crate::domain::{Delivery, Status, Trigger};
+
+/// When a delivery is due, in whole milliseconds and not before its `next_attempt_at`.
+#[must_use]
+pub fn due(delivery: &Delivery) -> Timestamp {
+    let at = delivery.next_attempt_at.unwrap_or(delivery.created_at);
+    let below = at.as_millisecond() - i64::from(at.subsec_nanosecond() < 0 && at.subsec_nanosecond() % 1_000_000 != 0);
+    let whole = Timestamp::from_millisecond(below).unwrap_or(at);
+    if whole >= at { whole } else { Timestamp::from_millisecond(below + 1).unwrap_or(Timestamp::MAX) }
+}
+
+/// Whether retention must settle it before its event goes.
+#[must_use]
+pub(crate) fn is_open(delivery: &Delivery) -> bool {
+    matches!(delivery.status, Status::Pending | Status::Held)
+}
+
+/// Due again, because a person asked. What was frozen is given up: a manual retry transforms anew.
+pub(crate) fn requeue(delivery: &mut Delivery, now: Timestamp) {
+    delivery.status = Status::Pending;
+    delivery.trigger = Trigger::Manual;
+    delivery.reason = None;
+    delivery.next_attempt_at = Some(now);
+    delivery.finished_at = None;
+    delivery.frozen = None;
+    delivery.begun = false;
+}
+
+/// Ended by a person.
+pub(crate) fn cancel(delivery: &mut Delivery, now: Timestamp) {
+    delivery.status = Status::Cancelled;
+    delivery.reason = Some("cancelled by a person".to_owned());
+    delivery.next_attempt_at = None;
+    delivery.finished_at = Some(now);
+    delivery.begun = false;
+}
+
+/// Begun before a crash and never settled.
+pub(crate) fn hold_as_unknown(delivery: &mut Delivery) {
+    delivery.status = Status::Held;
+    delivery.reason = Some(
+        "unknown: the gateway stopped during an attempt that must not be repeated blindly; look at the endpoint, \
+         then retry or cancel"
+            .to_owned(),
+    );
+    delivery.next_attempt_at = None;
+    delivery.begun = false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixtures;
+
+    #[test]
+    fn a_delivery_is_never_due_early() {
+        let mut delivery = fixtures::delivery();
+        for (at, expected) in [
+            ("2026-01-01T00:00:00.001Z", "2026-01-01T00:00:00.001Z"),
+            ("2026-01-01T00:00:00.001000001Z", "2026-01-01T00:00:00.002Z"),
+            ("1969-12-31T23:59:59.9995Z", "1970-01-01T00:00:00Z"),
+            ("1969-12-31T23:59:59.998Z", "1969-12-31T23:59:59.998Z"),
+        ] {
+            delivery.next_attempt_at = Some(at.parse().unwrap());
+            assert_eq!(due(&delivery), expected.parse::<Timestamp>().unwrap(), "{at}");
+        }
+        delivery.next_attempt_at = Some(Timestamp::MAX);
+        assert!(due(&delivery) > "9999-12-30T00:00:00Z".parse().unwrap());
+    }
+}
