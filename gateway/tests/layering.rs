@@ -32,7 +32,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
 
 /// A library and the only rooms that may name it.
 const LIBRARIES: [(&str, &[&str]); 6] = [
-    ("axum", &["http", "app"]),
+    ("axum", &["http"]),
     ("utoipa", &["http"]),
     ("sled", &["store"]),
     ("wasmtime", &["engine"]),

@@ -9,6 +9,9 @@ use crate::{Connector, Decision, Event, Fault, Manifest, Outcome, Response, Tran
 /// The manifest as the contract has it.
 #[must_use]
 pub fn describe<C: schemars::JsonSchema>(manifest: &Manifest) -> WireManifest {
+    // Without a mention the linker leaves out the function by which the host hands over arguments.
+    #[cfg(target_arch = "wasm32")]
+    wit_bindgen::rt::maybe_link_cabi_realloc();
     // Inlined, so that a form and the gateway's search for secrets see each field where it stands.
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let schema = settings.into_generator().into_root_schema_for::<C>();

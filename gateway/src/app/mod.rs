@@ -9,7 +9,6 @@
 
 mod first;
 mod presets;
-mod serving;
 pub mod test_clock;
 
 use std::net::SocketAddr;
@@ -155,8 +154,8 @@ impl Gateway {
             },
         };
         let serving = vec![
-            serving::start(listener, http::router(state(ready.clone())), stopped.clone(), config.server.body_timeout),
-            serving::start(admin_listener, http::admin_router(state(ready)), stopped, config.server.body_timeout),
+            http::serve(listener, http::router(state(ready.clone())), stopped.clone(), config.server.body_timeout),
+            http::serve(admin_listener, http::admin_router(state(ready)), stopped, config.server.body_timeout),
         ];
         tracing::info!(%address, %admin_address, public_url, store = ?opened, "ready");
         Ok(Self {

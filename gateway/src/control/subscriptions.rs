@@ -90,7 +90,7 @@ impl Control {
         let _changing = self.changing.lock().await;
         let secret = self.registry.open_secret(&subscription, "/secret");
         self.registry.save(vec![Record::Subscription(subscription)], vec![]).await?;
-        self.pipeline.changed(tenant, id);
+        self.pipeline.changed(tenant, id).await?;
         Ok(Made { plan: self.subscription(tenant, id)?, secret })
     }
 
@@ -175,7 +175,7 @@ impl Control {
                 new.state_since = now;
             }
             self.registry.save(vec![Record::Subscription(new)], vec![]).await?;
-            self.pipeline.changed(tenant, id);
+            self.pipeline.changed(tenant, id).await?;
         }
         drop(changing);
         if pending == Pending::Cancel {
@@ -289,7 +289,7 @@ impl Control {
         let changing = self.changing.lock().await;
         expected.check(&Self::subscription_version(&self.subscription(tenant, id)?.subscription))?;
         self.registry.save(vec![], vec![RecordKey::Subscription(tenant, id)]).await?;
-        self.pipeline.changed(tenant, id);
+        self.pipeline.changed(tenant, id).await?;
         drop(changing);
         // Nobody is left whom they could be sent to. What is in the dispatcher's hand it ends itself.
         self.cancel_pending(tenant, id).await

@@ -144,7 +144,9 @@ impl Control {
         expected.check(&Self::tenant_version(&*self.tenant(id)?))?;
         let plans = self.registry.plans(id);
         self.registry.save(vec![], vec![RecordKey::Tenant(id)]).await?;
-        plans.iter().for_each(|plan| self.pipeline.changed(id, plan.subscription.id));
+        for plan in &plans {
+            self.pipeline.changed(id, plan.subscription.id).await?;
+        }
         Ok(())
     }
 

@@ -101,10 +101,13 @@ fn is_semver(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// A check, texts that pass it, and texts that don't.
+    type Case<'a> = (fn(&str) -> bool, &'a [&'a str], &'a [&'a str]);
+
     #[test]
     fn texts() {
         let long = "a".repeat(64);
-        let cases: [(fn(&str) -> bool, &[&str], &[&str]); 4] = [
+        let cases: [Case<'_>; 4] = [
             (is_name, &["a", "slack", "a-1", &long], &["", "1a", "-a", "A", "a_b", "ä", &format!("{long}a")]),
             (
                 is_semver,

@@ -22,6 +22,7 @@ mod openapi;
 mod params;
 mod problem;
 mod route;
+mod serving;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,8 @@ use url::Url;
 
 use crate::control::{Answers, Control};
 use crate::pipeline::{ParseLimits, Pipeline};
+
+pub use self::serving::serve;
 
 /// What the doors need to know.
 #[derive(Debug, Clone)]

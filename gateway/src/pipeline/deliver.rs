@@ -16,7 +16,7 @@ use super::record::{self, Report};
 use crate::clock::since;
 use crate::domain::{
     AttemptRequest, AttemptResponse, Decision, Event, OnUnknown, Outcome, PluginEvent, PluginPayload, PluginResponse,
-    PluginRun, PluginVerdict, Rendered, RetryScope, Status, Verdicts,
+    PluginRun, PluginVerdict, Rendered, RetryScope, Status, Trigger, Verdicts,
 };
 use crate::egress::{Answer, AuthFailure, Credential, Failure, FailureClass, Outbound};
 use crate::engine::Ran;
@@ -53,7 +53,7 @@ pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Rep
         Err((outcome, runs)) => return Report::unsent(started_at, outcome, runs),
     };
     let mut report = Report { runs, ..Report::unsent(started_at, Outcome::Delivered, Vec::new()) };
-    report.freeze = work.delivery.frozen.is_none().then(|| content.freeze(report.digests())).flatten();
+    report.freeze = content.freeze(report.digests());
     let prepared = match prepare(parts, plan, &work.event, &content, started_at).await {
         Ok(prepared) => prepared,
         Err(outcome) => return Report { outcome, ..report },
@@ -100,7 +100,9 @@ type Runs = Vec<PluginRun>;
 
 /// What is to be sent: frozen at an earlier attempt, or made now by the transforms and the connector.
 async fn content(parts: &Parts, plan: &Plan, work: &Work) -> Result<(Content, Runs), (Outcome, Runs)> {
-    if let Some(frozen) = &work.delivery.frozen {
+    // A person who asks again wants to see what the subscription makes of it now.
+    let frozen = work.delivery.frozen.as_ref().filter(|_| work.delivery.trigger == Trigger::Automatic);
+    if let Some(frozen) = frozen {
         let fits = frozen.method.is_some() == plan.connector.is_some();
         if fits && !body::is_stale(&frozen.body, &plan.placeholders) {
             let runs = frozen

@@ -121,7 +121,8 @@ fn accepted(parts: &Parts, tenant: TenantId, item: NewEvent, now: Timestamp) -> 
                 continue;
             }
             let delivery = delivery(plan, &event, Trigger::Automatic, now);
-            if parts.lanes.reserve(delivery.lane, tenant, event.weight(), now) {
+            let at_once = delivery.next_attempt_at.is_some_and(|due| due <= now);
+            if at_once && parts.lanes.reserve(delivery.lane, tenant, event.weight(), now) {
                 deliveries.push(delivery);
             } else {
                 waiting.push(delivery);

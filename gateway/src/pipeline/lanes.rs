@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::Limits;
 use crate::clock::later;
-use crate::domain::{Delivery, Event, Lane, RateLimit, TenantId};
+use crate::domain::{Delivery, DeliveryId, Event, Lane, RateLimit, TenantId};
 use crate::store::{Due, LaneHead, Taken};
 
 /// A delivery in hand.
@@ -188,6 +188,19 @@ impl Lanes {
         Self { core: Mutex::new(core), timer: Notify::new(), idle: Notify::new() }
     }
 
+    /// Changes the core, and tells the timekeeper if its next time has come nearer.
+    fn change<T>(&self, change: impl FnOnce(&mut Core) -> T) -> T {
+        let mut core = self.core.lock();
+        let before = core.timers.first().copied();
+        let changed = change(&mut core);
+        let after = core.timers.first().copied();
+        drop(core);
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.timer.notify_one();
+        }
+        changed
+    }
+
     /// Asks for room for a fresh delivery, before it is accepted. Without room it will wait in the store, and
     /// so it does behind others that already wait there.
     pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> bool {
@@ -214,6 +227,21 @@ impl Lanes {
         }
         core.waiting = core.waiting.saturating_sub(1);
         core.waiting_bytes = core.waiting_bytes.saturating_sub(bytes);
+        core.forget_if_empty(lane);
+    }
+
+    /// Takes what of a lane waits here out of it, for the store: all of it, or one delivery.
+    pub(super) fn withdraw(&self, lane: Lane, only: Option<DeliveryId>) -> Vec<Work> {
+        self.change(|core| {
+            let Some(state) = core.lanes.get_mut(&lane) else { return Vec::new() };
+            let wanted = |work: &Work| only.is_none_or(|id| work.delivery.id == id);
+            let (out, stay): (VecDeque<_>, VecDeque<_>) = state.ready.drain(..).partition(wanted);
+            state.ready = stay;
+            core.waiting = core.waiting.saturating_sub(out.len());
+            let bytes: usize = out.iter().map(|work| work.event.weight()).sum();
+            core.waiting_bytes = core.waiting_bytes.saturating_sub(bytes);
+            out.into()
+        })
     }
 
     /// Puts accepted deliveries into the room that was reserved for them.
@@ -231,25 +259,26 @@ impl Lanes {
 
     /// Something of this lane in the store is due then.
     pub(super) fn note_due(&self, lane: Lane, tenant: TenantId, due: Timestamp) {
-        self.core.lock().note_due(lane, tenant, due);
-        self.timer.notify_one();
+        self.change(|core| core.note_due(lane, tenant, due));
     }
 
     /// Whose turn it is, as far as bounds allow. `permit` says how a lane's subscription stands.
     pub(super) fn next(&self, now: Timestamp, permit: impl FnMut(Lane, TenantId) -> Permit) -> Todo {
-        self.core.lock().next(now, permit)
+        self.change(|core| core.next(now, permit))
     }
 
     /// What a read from the store brought; `None` if it failed.
     pub(super) fn loaded(&self, lane: Lane, taken: Option<Taken>, now: Timestamp) {
-        self.core.lock().loaded(lane, taken, now);
+        self.change(|core| core.loaded(lane, taken, now));
     }
 
     /// An attempt has ended, and its delivery has been settled.
     pub(super) fn ended(&self, work: &Work, end: End, now: Timestamp) {
-        let mut core = self.core.lock();
-        core.ended(work, end, now);
-        if core.under_way == 0 {
+        let under_way = self.change(|core| {
+            core.ended(work, end, now);
+            core.under_way
+        });
+        if under_way == 0 {
             self.idle.notify_waiters();
         }
     }
@@ -553,7 +582,7 @@ fn next_slot(sent: &mut VecDeque<Timestamp>, rate: RateLimit, now: Timestamp) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{DeliveryId, EventId, EventType, Status, SubscriptionId, Trigger};
+    use crate::domain::{EventId, EventType, Status, SubscriptionId, Trigger};
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap()

@@ -153,13 +153,37 @@ impl Pipeline {
     /// # Errors
     /// Those of the store.
     pub async fn cancel(&self, tenant: TenantId, delivery: DeliveryId) -> store::Result<Option<Delivery>> {
+        if let Some(found) = self.0.store.delivery(tenant, delivery).await? {
+            self.give_back(found.lane, Some(delivery)).await?;
+        }
         self.0.store.cancel(tenant, delivery, self.0.clock.now()).await
     }
 
-    /// To be called after a subscription was changed: what it holds back may be free now.
-    pub fn changed(&self, tenant: TenantId, id: SubscriptionId) {
-        self.0.lanes.note_due(Lane::of(id), tenant, self.0.clock.now());
+    /// Gives what waits in memory back to the store, where it can be changed.
+    async fn give_back(&self, lane: Lane, only: Option<DeliveryId>) -> store::Result<()> {
+        let back = self.0.lanes.withdraw(lane, only);
+        let ids: Vec<DeliveryId> = back.iter().map(|work| work.delivery.id).collect();
+        self.0.store.release(ids).await?;
+        for work in &back {
+            let due = work.delivery.next_attempt_at.unwrap_or(work.delivery.created_at);
+            self.0.lanes.note_due(lane, work.delivery.tenant_id, due);
+        }
+        Ok(())
+    }
+
+    /// To be called after a subscription was changed: what it holds back may be free now, and what waits for it
+    /// in memory may not be.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn changed(&self, tenant: TenantId, id: SubscriptionId) -> store::Result<()> {
+        let lane = Lane::of(id);
+        if self.0.registry.plan(tenant, id).is_some_and(|plan| !plan.sends()) {
+            self.give_back(lane, None).await?;
+        }
+        self.0.lanes.note_due(lane, tenant, self.0.clock.now());
         dispatch::pump(&self.0);
+        Ok(())
     }
 
     /// Sets the gauges that are not counted as things happen.

@@ -6,9 +6,9 @@ use super::body::Content;
 use super::lanes::Work;
 use super::record::Report;
 use super::{Parts, Pipeline, deliver, ingest};
-use crate::domain::{Attempt, AttemptRequest, Delivery, Event, LogLine, Outcome, PluginRun, Status, Trigger, Verdict};
+use crate::domain::{Attempt, AttemptRequest, Delivery, Event, EventId, LogLine, Outcome, PluginRun, Status, Trigger, Verdict};
 use crate::registry::Plan;
-use crate::store::{self, Accepted, Receipt, Settled};
+use crate::store::{self, Accepted, Settled};
 
 /// What a subscription would do with an event.
 #[derive(Debug, Clone)]
@@ -58,7 +58,12 @@ impl Pipeline {
             Ok((content, _)) => shown(parts, plan, &event, content).await,
             Err((outcome, _)) => (None, Some(outcome.describe())),
         };
-        let attempt = if send && request.is_some() { Some(self.try_once(plan, event).await.1) } else { None };
+        let attempt = if send && request.is_some() {
+            let delivery = ingest::delivery(plan, &event, Trigger::Test, parts.clock.now());
+            Some(self.try_once(plan, event, delivery).await)
+        } else {
+            None
+        };
         Preview { matched, why, steps, request, problem, attempt }
     }
 
@@ -70,33 +75,32 @@ impl Pipeline {
     pub async fn test(&self, plan: &Plan, event: Arc<Event>) -> store::Result<(Delivery, Attempt)> {
         let parts = &self.0;
         let now = parts.clock.now();
-        let (mut delivery, mut attempt) = self.try_once(plan, event.clone()).await;
-        delivery.attempt_count = 1;
-        delivery.next_attempt_at = Some(now);
-        delivery.status = Status::Pending;
-        // A stored event is left as it is; one made for the test is stored with it.
-        let known = parts.store.event(event.tenant_id, event.id).await?.is_some();
-        if !known {
-            let accepted = Accepted { event, deliveries: vec![delivery.clone()], in_hand: 1, dedupe: None };
-            debug_assert_eq!(parts.store.accept(vec![accepted]).await?, [Receipt::Stored]);
-        }
-        delivery.next_attempt_at = None;
-        delivery.finished_at = Some(parts.clock.now());
-        delivery.status = match attempt.verdict {
-            Verdict::Deliver => Status::Delivered,
-            Verdict::Drop => Status::Dropped,
-            _ => Status::Failed,
+        // A copy with an id of its own: the event it was made from keeps its deliveries as they are.
+        let event = Arc::new(Event { id: EventId::new(now), received_at: now, ..(*event).clone() });
+        let delivery = ingest::delivery(plan, &event, Trigger::Test, now);
+        let accepted =
+            Accepted { event: event.clone(), deliveries: vec![delivery.clone()], in_hand: 1, dedupe: None };
+        parts.store.accept(vec![accepted]).await?;
+        let attempt = self.try_once(plan, event, delivery.clone()).await;
+        let ended = Delivery {
+            status: match attempt.verdict {
+                Verdict::Deliver => Status::Delivered,
+                Verdict::Drop => Status::Dropped,
+                _ => Status::Failed,
+            },
+            reason: Some(attempt.because.clone()),
+            attempt_count: 1,
+            next_attempt_at: None,
+            finished_at: Some(parts.clock.now()),
+            last_status_code: attempt.response.as_ref().map(|response| response.status_code),
+            ..delivery
         };
-        delivery.reason = Some(attempt.because.clone());
-        delivery.last_status_code = attempt.response.as_ref().map(|response| response.status_code);
-        attempt.number = 1;
-        parts.store.settle(vec![Settled { delivery: delivery.clone(), attempt: Some(attempt.clone()) }]).await?;
-        Ok((delivery, attempt))
+        parts.store.settle(vec![Settled { delivery: ended.clone(), attempt: Some(attempt.clone()) }]).await?;
+        Ok((ended, attempt))
     }
 
-    async fn try_once(&self, plan: &Plan, event: Arc<Event>) -> (Delivery, Attempt) {
+    async fn try_once(&self, plan: &Plan, event: Arc<Event>, delivery: Delivery) -> Attempt {
         let parts = &self.0;
-        let delivery = ingest::delivery(plan, &event, Trigger::Test, parts.clock.now());
         let work = Work { delivery, event, host: None };
         let report: Report = deliver::attempt(parts, plan, &work).await;
         let verdict = match report.outcome {
@@ -105,8 +109,7 @@ impl Pipeline {
             _ => Verdict::GiveUp,
         };
         let because = format!("{}; a test is not tried again", report.outcome.describe());
-        let attempt = report.into_attempt(&work, verdict, because, parts.clock.now());
-        (work.delivery, attempt)
+        report.into_attempt(&work, verdict, because, parts.clock.now())
     }
 }
 

@@ -142,6 +142,8 @@ impl Sealer<'_> {
             let text = match place {
                 Value::String(text) if !text.is_empty() => std::mem::take(text),
                 Value::Null | Value::String(_) => continue,
+                // A key file pasted as the object it is.
+                Value::Object(object) => serde_json::to_string(object).map_err(unreadable)?,
                 _ => return Err(vec![FieldError::new(pointer.clone(), "a secret is a text")]),
             };
             secrets.insert(pointer.clone(), self.vault.seal(&context(id, pointer), &Secret::new(text)));

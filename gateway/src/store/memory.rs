@@ -358,9 +358,11 @@ impl Store for MemoryStore {
         after: Option<EventId>,
     ) -> Result<Page<StoredEvent, EventId>> {
         self.with(|state| {
-            let all = state.events.iter().rev().filter(|((of, id), _)| {
-                *of == tenant && after.is_none_or(|after| *id < after)
-            });
+            let all = state
+                .events
+                .iter()
+                .rev()
+                .filter(|((of, id), _)| *of == tenant && after.is_none_or(|after| *id < after));
             let wanted = |stored: &&StoredEvent| filter.admits(&stored.event, stored.deliveries);
             page(all.map(|((_, id), (stored, _))| (*id, Some(stored).filter(wanted).cloned())), limit)
         })
@@ -379,9 +381,10 @@ impl Store for MemoryStore {
     ) -> Result<Page<Delivery, DeliveryId>> {
         self.with(|state| {
             let of_event = |kept: &Kept| filter.event_id.is_none_or(|event| kept.delivery.event_id == event);
-            let all = state.deliveries.iter().rev().filter(|((of, id), kept)| {
-                *of == tenant && after.is_none_or(|after| *id < after) && of_event(kept)
-            });
+            let all =
+                state.deliveries.iter().rev().filter(|((of, id), kept)| {
+                    *of == tenant && after.is_none_or(|after| *id < after) && of_event(kept)
+                });
             let wanted = |delivery: &&Delivery| filter.admits(delivery);
             page(all.map(|((_, id), kept)| (*id, Some(&kept.delivery).filter(wanted).cloned())), limit)
         })

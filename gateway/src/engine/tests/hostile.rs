@@ -31,12 +31,10 @@ async fn a_loop_where_results_are_freed() {
 }
 
 #[tokio::test]
-async fn a_loop_where_arguments_are_stored() {
-    // A guest's allocator runs before its function does.
-    let guest = Guest::transform(ECHO);
-    let module = guest.module();
+async fn a_loop_before_the_first_call() {
+    // The start function runs when the instance is made, before `describe` does.
     let engine = engine();
-    let sound = engine.install(&module).await.unwrap();
+    let sound = install(&engine, &Guest::transform(ECHO)).await;
     assert!(run(&engine, &sound).await.result.is_ok());
     let hostile = Guest::transform(ECHO).with("(func $start (loop $l (br $l)))(start $start)");
     let refused = engine.install(&hostile.module()).await.unwrap_err();

@@ -40,8 +40,7 @@ async fn bytes_that_are_no_component() {
     refused(&whole[..whole.len() / 2], "can't be read").await;
     refused(&whole[..whole.len() - 1], "can't be read").await;
     let mut damaged = whole.clone();
-    let middle = damaged.len() / 2;
-    damaged[middle..middle + 64].fill(0xff);
+    damaged[8..72].fill(0xff);
     refused(&damaged, "can't be read").await;
     let engine = Engine::new(EngineConfig { component: 100, ..config() }).unwrap();
     let error = engine.install(&module).await.unwrap_err();
@@ -75,8 +74,7 @@ async fn exports_it_must_have() {
     let bare = wat::parse_str("(module)").unwrap();
     refused(&bare, "either a transform").await;
     refused(&guests::embed(bare, Kind::Transform), "does not export").await;
-    let both = Guest::transform(ECHO).module();
-    let renamed = Guest::transform(ECHO).with("").functions.replace("\"transform\"", "\"other\"");
+    let renamed = Guest::transform(ECHO).functions.replace("\"transform\"", "\"other\"");
     let guest = Guest { functions: renamed, ..Guest::transform(ECHO) };
     refused(&guest.module(), "does not export \"transform\"").await;
     let export = |names: &[&str]| {
@@ -90,7 +88,6 @@ async fn exports_it_must_have() {
     refused(&export(&["describe", "transform", "render"]), "either a transform").await;
     refused(&export(&["transform"]), "does not export \"describe\" as the world \"transform\"").await;
     refused(&export(&["describe", "render"]), "does not export \"interpret\" as the world \"connector\"").await;
-    assert!(engine().install(&both).await.is_ok());
 }
 
 #[tokio::test]

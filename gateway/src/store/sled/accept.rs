@@ -30,12 +30,7 @@ pub(super) fn encode_all(shared: &Shared, guard: &mut Guard, batch: Vec<Accepted
 }
 
 /// An event makes three operations, a delivery and its queue entry each counted, and one more with a client's id.
-fn encode(
-    shared: &Shared,
-    guard: &mut Guard,
-    accepted: Accepted,
-    scratch: &mut Vec<u8>,
-) -> Result<Incoming, Fault> {
+fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted, scratch: &mut Vec<u8>) -> Result<Incoming, Fault> {
     let Accepted { event, deliveries, in_hand, dedupe } = accepted;
     let (tenant_id, event_id) = (event.tenant_id, event.id);
     let owed = deliveries.len();

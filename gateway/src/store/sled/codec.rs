@@ -264,12 +264,7 @@ fn delivery_of(tenant_id: TenantId, id: DeliveryId, record: DeliveryV1<'_>) -> R
 }
 
 /// Writes a delivery's value into `out`.
-pub(super) fn put_delivery(
-    out: &mut Vec<u8>,
-    delivery: &Delivery,
-    frozen: bool,
-    position: u64,
-) -> Result<(), Fault> {
+pub(super) fn put_delivery(out: &mut Vec<u8>, delivery: &Delivery, frozen: bool, position: u64) -> Result<(), Fault> {
     start(out);
     write(out, &delivery_v1(delivery, frozen, position))
 }
@@ -282,10 +277,8 @@ pub(super) fn delivery(tenant_id: TenantId, id: DeliveryId, value: &[u8]) -> Res
 /// Writes one part of a fan-out that is still to be expanded.
 pub(super) fn put_part(out: &mut Vec<u8>, deliveries: &[Arc<DeliveryRecord>]) -> Result<(), Fault> {
     start(out);
-    let part: Vec<_> = deliveries
-        .iter()
-        .map(|r| (r.delivery.id.to_bytes(), delivery_v1(&r.delivery, false, r.position)))
-        .collect();
+    let part: Vec<_> =
+        deliveries.iter().map(|r| (r.delivery.id.to_bytes(), delivery_v1(&r.delivery, false, r.position))).collect();
     write(out, &part)
 }
 

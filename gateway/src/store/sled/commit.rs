@@ -79,7 +79,9 @@ impl Job {
     pub(super) fn weight(&self) -> (usize, usize) {
         let sum = |ops: &[Op]| (ops.len(), ops.iter().map(Op::bytes).sum::<usize>());
         match self {
-            Self::Accept { items, .. } => items.iter().map(|item| sum(&item.ops)).fold((0, 0), |(n, b), (m, c)| (n + m, b + c)),
+            Self::Accept { items, .. } => {
+                items.iter().map(|item| sum(&item.ops)).fold((0, 0), |(n, b), (m, c)| (n + m, b + c))
+            }
             Self::Settle(ends) => (ends.ops.len() + 4 * ends.raw.len(), ends.bytes),
             Self::Begin { deliveries, .. } => (deliveries.len() * 3, deliveries.len() * 512),
             Self::Prune { plans, .. } => (plans.iter().map(|plan| plan.ops.len()).sum(), 0),
@@ -308,7 +310,10 @@ impl Committer {
         let key = keys::pair(delivery.tenant_id, delivery.id.to_bytes());
         // A frozen output that is in this very commit is not put together again for an answer.
         let in_group = group.ops.iter().any(|op| op.table == Table::Frozen && *op.key == key);
-        if record.frozen && !in_group && let Some(value) = self.tables.load(Table::Frozen, &key)? {
+        if record.frozen
+            && !in_group
+            && let Some(value) = self.tables.load(Table::Frozen, &key)?
+        {
             delivery.frozen = Some(Box::new(codec::frozen(&value)?));
         }
         Ok(delivery)

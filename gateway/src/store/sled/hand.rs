@@ -186,7 +186,8 @@ impl Hands {
     /// All lanes with retries on their way to the disk.
     pub(super) fn retries(&self) -> Vec<(Lane, TenantId, Timestamp)> {
         let inner = self.0.lock();
-        let all = inner.retries.iter().flat_map(|(lane, retries)| retries.values().map(move |(t, due)| (*lane, *t, *due)));
+        let all =
+            inner.retries.iter().flat_map(|(lane, retries)| retries.values().map(move |(t, due)| (*lane, *t, *due)));
         all.collect()
     }
 

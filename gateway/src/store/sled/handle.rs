@@ -19,9 +19,7 @@ use super::prune::{self, Plan};
 use super::readers::Readers;
 use super::shared::Shared;
 use super::{Opened, SledOptions, config, open, queries};
-use crate::domain::{
-    Attempt, Delivery, DeliveryId, EventId, Lane, Subscription, SubscriptionId, TenantId,
-};
+use crate::domain::{Attempt, Delivery, DeliveryId, EventId, Lane, Subscription, SubscriptionId, TenantId};
 use crate::store::{
     Accepted, DeliveryFilter, Error, EventFilter, LaneHead, Page, Pruned, Receipt, Record, RecordKey, Result, Settled,
     Store, StoredEvent, Taken, Usage,
@@ -162,8 +160,7 @@ impl Store for SledStore {
         let room = self.shared.inbox.try_room(bytes).map_err(|no| self.refusal(no))?;
         let mut guard = Guard::new(&self.shared.hands);
         let items = accept::encode_all(&self.shared, &mut guard, batch).map_err(|fault| self.failed(fault))?;
-        let (receipts, guard) =
-            self.ask_with(Some(room), |reply| Job::Accept { items, guard, reply }).await?;
+        let (receipts, guard) = self.ask_with(Some(room), |reply| Job::Accept { items, guard, reply }).await?;
         guard.hand_over();
         Ok(receipts)
     }
@@ -217,8 +214,7 @@ impl Store for SledStore {
 
     async fn prune(&self, before: Timestamp, now: Timestamp, limit: usize) -> Result<Pruned> {
         let cursor = Arc::clone(&self.pruned_to);
-        let planned =
-            self.read(move |tables, shared| prune::plan(tables, shared, &cursor, before, now, limit)).await?;
+        let planned = self.read(move |tables, shared| prune::plan(tables, shared, &cursor, before, now, limit)).await?;
         let mut pruned = Pruned { expired: planned.expired, events: 0, more: planned.more };
         let mut rest = planned.plans.into_iter().peekable();
         while rest.peek().is_some() {
@@ -245,9 +241,11 @@ impl Store for SledStore {
     }
 
     async fn revision(&self, tenant: TenantId, id: SubscriptionId, revision: u64) -> Result<Option<Subscription>> {
-        self.read(move |tables, shared| {
-            if shared.is_gone(tenant) { Ok(None) } else { config::revision(tables, tenant, id, revision) }
-        })
+        self.read(
+            move |tables, shared| {
+                if shared.is_gone(tenant) { Ok(None) } else { config::revision(tables, tenant, id, revision) }
+            },
+        )
         .await
     }
 
@@ -298,7 +296,10 @@ impl Store for SledStore {
     }
 }
 
-fn take_while_fits(rest: &mut std::iter::Peekable<std::vec::IntoIter<Plan>>, mut fits: impl FnMut(&Plan) -> bool) -> Vec<Plan> {
+fn take_while_fits(
+    rest: &mut std::iter::Peekable<std::vec::IntoIter<Plan>>,
+    mut fits: impl FnMut(&Plan) -> bool,
+) -> Vec<Plan> {
     let mut plans = Vec::new();
     while let Some(plan) = rest.next_if(&mut fits) {
         plans.push(plan);

@@ -79,11 +79,7 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         marked => marked?,
     };
     remove_unfinished_snapshots(dir)?;
-    let db = ::sled::Config::new()
-        .path(dir)
-        .cache_capacity(options.cache_capacity)
-        .flush_every_ms(Some(500))
-        .open()?;
+    let db = ::sled::Config::new().path(dir).cache_capacity(options.cache_capacity).flush_every_ms(Some(500)).open()?;
     let recovered = db.was_recovered();
     let foreign = db.tree_names().iter().any(|name| **name != *b"__sled__default" && !is_ours(name));
     let tables = Tables::open(db)?;
@@ -92,7 +88,8 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     let tally = tables.stored(Table::Meta, TALLY)?.map(|value| codec::tally(&value)).transpose()?.unwrap_or_default();
     check_mark(dir, marked, tally, written.is_some(), options.accept_rollback_to)?;
 
-    let file = OpenOptions::new().write(true).open(dir.join("db")).map_err(Fault::io("the database can't be opened"))?;
+    let file =
+        OpenOptions::new().write(true).open(dir.join("db")).map_err(Fault::io("the database can't be opened"))?;
     let disk = Disk::new(dir, options.disk);
     disk.live(tally.live);
     let inbox = Inbox::new(options.inbox_bytes, options.settle_within);
@@ -187,13 +184,7 @@ fn check_schema(dir: &Path, written: Option<&[u8]>, foreign: bool) -> Result<(),
 }
 
 /// Refuses a database that is behind the mark beside it.
-fn check_mark(
-    dir: &Path,
-    marked: Option<u64>,
-    tally: Tally,
-    written: bool,
-    accepted: Option<u64>,
-) -> Result<(), No> {
+fn check_mark(dir: &Path, marked: Option<u64>, tally: Tally, written: bool, accepted: Option<u64>) -> Result<(), No> {
     let behind = marked.is_some_and(|marked| tally.seq < marked) || (tally.seq > 0) != written;
     if !behind || accepted.is_some_and(|accepted| tally.seq >= accepted) {
         return Ok(());
@@ -309,7 +300,9 @@ fn hold_begun(committer: &mut Committer) -> Result<usize, Fault> {
             let old = ends::Old::of(&record);
             let mut delivery = record.delivery;
             transitions::hold_as_unknown(&mut delivery);
-            if record.frozen && let Some(value) = tables.load(Table::Frozen, &key)? {
+            if record.frozen
+                && let Some(value) = tables.load(Table::Frozen, &key)?
+            {
                 delivery.frozen = Some(Box::new(codec::frozen(&value)?));
             }
             ends::encode(Settled { delivery, attempt: None }, &old, &mut ops, &mut frozen, &mut scratch)?;

@@ -78,8 +78,7 @@ pub(super) fn plan(
     limit: usize,
 ) -> Result<Planned, Fault> {
     let mut cursor = cursor.lock();
-    let planned =
-        Planned { plans: Vec::new(), expired: Vec::new(), guard: Guard::new(&shared.hands), more: false };
+    let planned = Planned { plans: Vec::new(), expired: Vec::new(), guard: Guard::new(&shared.hands), more: false };
     let mut step = Step { tables, shared, before, limit: limit.max(1), planned, events: 0, ops: 0 };
     step.gone()?;
     step.tenants(&mut cursor.tenant)?;
@@ -295,7 +294,9 @@ impl Step<'_> {
                 break;
             }
             let (key, stored) = pair?;
-            if table == Table::Deliveries && let Some(id) = keys::bytes_at(&key, 16) {
+            if table == Table::Deliveries
+                && let Some(id) = keys::bytes_at(&key, 16)
+            {
                 let record = codec::delivery(tenant, DeliveryId::from_bytes(id), &stored)?;
                 plan.ops.push(Op::remove(Table::Queue, &keys::queue(&record.delivery, record.position)));
             }

@@ -59,19 +59,16 @@ pub(super) fn record(
     };
     let hand = Hand::of(&record);
     let mut delivery = record.delivery;
-    if record.frozen && let Some(value) = tables.load(Table::Frozen, &key)? {
+    if record.frozen
+        && let Some(value) = tables.load(Table::Frozen, &key)?
+    {
         delivery.frozen = Some(Box::new(codec::frozen(&value)?));
     }
     Ok(Some((delivery, hand)))
 }
 
 /// Reads the delivery of an entry that is in hand, and its event; `None` if the entry is no longer true.
-fn due_of(
-    tables: &Tables,
-    shared: &Shared,
-    entry: &Entry,
-    events: &mut Events,
-) -> Result<Option<Due>, Fault> {
+fn due_of(tables: &Tables, shared: &Shared, entry: &Entry, events: &mut Events) -> Result<Option<Due>, Fault> {
     let Some((delivery, hand)) = record(tables, shared, entry.tenant_id, entry.delivery_id)? else { return Ok(None) };
     if delivery.status != Status::Pending || hand.queue != entry.key {
         return Ok(None);

@@ -1,1 +1,587 @@
-//! placeholder
+//! What is sled's alone: damage, crashes, the disk, and that the model says the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::{DiskGuard, Opened, SledOptions, SledStore, Space};
+use crate::domain::{Delivery, Lane, SubscriptionId, TenantId};
+use crate::store::conformance::{Subject, suite};
+use crate::store::fixtures::{accepted, at, dedupe, delivered, failed_once, frozen};
+use crate::store::{Accepted, DeliveryFilter, Error, EventFilter, MemoryStore, Receipt, Settled, Store, due};
+
+fn options() -> SledOptions {
+    let disk = DiskGuard { ballast: 0, ..DiskGuard::default() };
+    SledOptions { cache_capacity: 16 << 20, disk, ..SledOptions::default() }
+}
+
+fn open(dir: &Path) -> (SledStore, Opened) {
+    SledStore::open(dir, options()).unwrap()
+}
+
+fn refusal(dir: &Path, options: SledOptions) -> String {
+    match SledStore::open(dir, options) {
+        Err(Error::Refused(sentence)) => sentence,
+        Err(other) => panic!("not a refusal: {other}"),
+        Ok((_, opened)) => panic!("opened: {opened:?}"),
+    }
+}
+
+/// Copies a directory as a kill would leave it. The mark first: it may be behind the rest, never ahead.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let mut entries: Vec<PathBuf> = fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort_by_key(|path| !path.ends_with(super::mark::NAME));
+    for path in entries {
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            // A snapshot may be replaced meanwhile.
+            let _ = fs::copy(&path, &target);
+        }
+    }
+}
+
+struct Embedded {
+    dir: TempDir,
+    store: Option<Arc<SledStore>>,
+}
+
+impl Embedded {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let store = Some(Arc::new(open(dir.path()).0));
+        Self { dir, store }
+    }
+}
+
+#[async_trait]
+impl Subject for Embedded {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self.store.as_ref().unwrap()) as Arc<dyn Store>
+    }
+
+    async fn reopen(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.close().await.unwrap();
+        }
+        self.store = Some(Arc::new(open(self.dir.path()).0));
+    }
+
+    async fn crash(&mut self) {
+        let left = TempDir::new().unwrap();
+        copy(self.dir.path(), left.path());
+        self.store = None;
+        self.dir = left;
+        self.store = Some(Arc::new(open(self.dir.path()).0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sled_keeps_the_promises() {
+    suite(async || Embedded::new()).await;
+}
+
+fn lane() -> Lane {
+    Lane::of(SubscriptionId::new(at(0)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_are_all_stored() {
+    let dir = TempDir::new().unwrap();
+    let store = Arc::new(open(dir.path()).0);
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let accept = |n: i64| {
+        let store = Arc::clone(&store);
+        async move {
+            let id = dedupe(&format!("k{}", n / 2), 1, at(10_000));
+            store.accept(vec![Accepted { dedupe: id, ..accepted(tenant, at(n), &[to]) }]).await.unwrap().remove(0)
+        }
+    };
+    let tasks: Vec<_> = (0..400).map(|n| tokio::spawn(accept(n))).collect();
+    let mut stored = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Receipt::Stored => stored += 1,
+            Receipt::Duplicate { deliveries, .. } => assert_eq!(deliveries, 1),
+            Receipt::Conflict { .. } => panic!("the content is the same"),
+        }
+    }
+    assert_eq!(stored, 200);
+    let left = TempDir::new().unwrap();
+    copy(dir.path(), left.path());
+    let (copied, opened) = open(left.path());
+    assert!(opened.recovered);
+    for store in [&*store, &copied] {
+        assert_eq!(store.take(&[(to, 1_000)], at(10_000)).await.unwrap()[0].due.len(), 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_was_lost_is_a_delivery_that_is_offered_again() {
+    let dir = TempDir::new().unwrap();
+    let patient = SledOptions { settle_within: Duration::from_secs(3600), ..options() };
+    let store = SledStore::open(dir.path(), patient).unwrap().0;
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    store.accept(vec![accepted(tenant, at(0), &[to])]).await.unwrap();
+    let taken = store.take(&[(to, 1)], at(0)).await.unwrap().remove(0).due.remove(0);
+    let end = Settled { delivery: delivered(taken.delivery.clone(), at(1)), attempt: None };
+    store.settle(vec![end]).await.unwrap();
+    let left = TempDir::new().unwrap();
+    copy(dir.path(), left.path());
+    let again = open(left.path()).0.take(&[(to, 1)], at(0)).await.unwrap().remove(0);
+    assert_eq!(again.due[0].delivery, taken.delivery);
+    // A clean stop writes it.
+    store.close().await.unwrap();
+    assert_eq!(open(dir.path()).0.take(&[(to, 1)], at(0)).await.unwrap()[0].due, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_lane_costs_another_nothing() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).0;
+    let (tenant, dead, live) = (TenantId::new(at(0)), lane(), lane());
+    for round in 0..10 {
+        let batch = (0..1_000).map(|n| accepted(tenant, at(round * 1_000 + n), &[dead])).collect();
+        store.accept(batch).await.unwrap();
+    }
+    store.accept(vec![accepted(tenant, at(0), &[live])]).await.unwrap();
+    let before = store.visited();
+    let taken = store.take(&[(live, 10)], at(99_999)).await.unwrap();
+    assert_eq!(taken[0].due.len(), 1);
+    assert_eq!(store.visited() - before, 1);
+    store.take(&[(dead, 10)], at(99_999)).await.unwrap();
+    assert_eq!(store.visited() - before, 1 + 11);
+}
+
+/// Fills a directory, then damages a copy of it; whatever opens must have every acknowledged event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_refused_or_whole() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).0;
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let mut events = Vec::new();
+    for n in 0..300 {
+        let sent = accepted(tenant, at(n), &[to]);
+        events.push(sent.event.id);
+        store.accept(vec![sent]).await.unwrap();
+    }
+    let live = TempDir::new().unwrap();
+    copy(dir.path(), live.path());
+    store.close().await.unwrap();
+    let damage: [(&str, fn(u64) -> u64); 4] =
+        [("a byte", |n| n - 1), ("4 KiB", |n| n - 4096), ("half", |n| n / 2), ("all", |_| 0)];
+    for from in [dir.path(), live.path()] {
+        for (what, cut) in damage {
+            let left = TempDir::new().unwrap();
+            copy(from, left.path());
+            let file = fs::OpenOptions::new().write(true).open(left.path().join("db")).unwrap();
+            file.set_len(cut(file.metadata().unwrap().len())).unwrap();
+            match SledStore::open(left.path(), options()) {
+                Err(Error::Refused(sentence)) => {
+                    assert!(sentence.contains("copy of the directory"), "{what}: {sentence}")
+                }
+                Err(other) => panic!("{what}: {other}"),
+                Ok((store, _)) => {
+                    for id in &events {
+                        assert!(store.event(tenant, *id).await.unwrap().is_some(), "{what}: {id} is lost");
+                    }
+                    assert_eq!(store.take(&[(to, 999)], at(999)).await.unwrap()[0].due.len(), 300, "{what}");
+                }
+            }
+        }
+        // The file and what sled keeps beside it gone altogether: only the mark knows.
+        let left = TempDir::new().unwrap();
+        copy(from, left.path());
+        for entry in fs::read_dir(left.path()).unwrap().map(|entry| entry.unwrap()) {
+            let name = entry.file_name().into_string().unwrap();
+            if name == "db" || name == "conf" || name.starts_with("snap.") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        let sentence = refusal(left.path(), options());
+        assert!(sentence.contains("--accept-rollback-to 0"), "{sentence}");
+        let accepting = SledOptions { accept_rollback_to: Some(0), ..options() };
+        let (store, _) = SledStore::open(left.path(), accepting).unwrap();
+        assert_eq!(store.heads().await.unwrap(), []);
+        drop(store);
+        open(left.path());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_of_the_database_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).0;
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    store.accept(vec![accepted(tenant, at(0), &[to])]).await.unwrap();
+    let old = TempDir::new().unwrap();
+    copy(dir.path(), old.path());
+    store.accept(vec![accepted(tenant, at(1), &[to])]).await.unwrap();
+    store.close().await.unwrap();
+    fs::copy(dir.path().join(super::mark::NAME), old.path().join(super::mark::NAME)).unwrap();
+    let sentence = refusal(old.path(), options());
+    assert!(sentence.contains("--accept-rollback-to 2"), "{sentence}");
+    // Not the number that was named: still refused.
+    refusal(old.path(), SledOptions { accept_rollback_to: Some(3), ..options() });
+    let accepting = SledOptions { accept_rollback_to: Some(2), ..options() };
+    assert_eq!(SledStore::open(old.path(), accepting).unwrap().1.commit_seq, 2);
+    open(old.path());
+}
+
+#[test]
+fn a_missing_event_of_the_last_commits_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let sent = accepted(tenant, at(0), &[to]);
+    let (event, delivery) = (sent.event.id, sent.deliveries[0].id);
+    let store = open(dir.path()).0;
+    runtime.block_on(store.accept(vec![sent])).unwrap();
+    drop(store);
+    for (tree, key) in [
+        ("queue", None),
+        ("deliveries", Some(super::keys::pair(tenant, delivery.to_bytes()))),
+        ("events", Some(super::keys::pair(tenant, event.to_bytes()))),
+    ] {
+        let db = ::sled::open(dir.path()).unwrap();
+        let tree = db.open_tree(tree).unwrap();
+        match key {
+            Some(key) => assert!(tree.remove(key).unwrap().is_some()),
+            None => assert!(tree.pop_min().unwrap().is_some()),
+        }
+        drop((db, tree));
+        let sentence = refusal(dir.path(), options());
+        assert!(sentence.contains("is missing, which was acknowledged"), "{sentence}");
+    }
+    let accepting = SledOptions { accept_rollback_to: Some(0), ..options() };
+    SledStore::open(dir.path(), accepting).unwrap();
+}
+
+#[test]
+fn who_else_may_not_be_in_the_directory() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).0;
+    let sentence = refusal(dir.path(), options());
+    assert!(sentence.contains("in use by another process"), "{sentence}");
+    assert!(sentence.contains(dir.path().to_str().unwrap()), "{sentence}");
+    drop(store);
+    // What a kill during an earlier open leaves.
+    fs::write(dir.path().join("snap.0000000000000009.generating"), b"half").unwrap();
+    let store = open(dir.path()).0;
+    assert!(!dir.path().join("snap.0000000000000009.generating").exists());
+    drop(store);
+    // A newer version's, and another program's.
+    let db = ::sled::open(dir.path()).unwrap();
+    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 2, b's'][..]).unwrap();
+    drop(db);
+    let sentence = refusal(dir.path(), options());
+    assert!(sentence.contains("newer version (schema 2"), "{sentence}");
+    let foreign = TempDir::new().unwrap();
+    let db = ::sled::open(foreign.path()).unwrap();
+    db.open_tree("somebody's").unwrap().insert(b"a", b"b").unwrap();
+    drop(db);
+    let sentence = refusal(foreign.path(), options());
+    assert!(sentence.contains("another program's database"), "{sentence}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_events_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let free = Arc::new(AtomicU64::new(500));
+    let probe = {
+        let free = Arc::clone(&free);
+        Arc::new(move |_: &Path| {
+            Ok(Space { total: 1_000_000_000_000, free: free.load(Ordering::Relaxed) * 1_000_000_000 })
+        })
+    };
+    let disk = DiskGuard { ballast: 4096, every: Duration::ZERO, probe, ..DiskGuard::default() };
+    let store = SledStore::open(dir.path(), SledOptions { disk, ..options() }).unwrap().0;
+    assert!(dir.path().join("ballast").exists());
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let event = |ms| vec![accepted(tenant, at(ms), &[to])];
+    store.accept(event(0)).await.unwrap();
+    let taken = store.take(&[(to, 1)], at(0)).await.unwrap().remove(0).due.remove(0);
+    for (permille, refused) in
+        [(101, false), (100, true), (140, true), (150, true), (151, false), (110, false), (9, true)]
+    {
+        free.store(permille, Ordering::Relaxed);
+        let answer = store.accept(event(5)).await;
+        assert_eq!(matches!(answer, Err(Error::DiskFull(_))), refused, "{permille}: {answer:?}");
+        assert_eq!(store.usage().await.unwrap().refusing, refused);
+    }
+    store.settle(vec![Settled { delivery: delivered(taken.delivery, at(1)), attempt: None }]).await.unwrap();
+    store.begin(Vec::new()).await.unwrap();
+    assert_eq!(store.prune(at(1), at(1), 9).await.unwrap().events, 1);
+    free.store(500, Ordering::Relaxed);
+    store.accept(event(6)).await.unwrap();
+    store.close().await.unwrap();
+    assert!(!dir.path().join("ballast").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_value_becomes_a_file_of_its_own() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).0;
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let blobs = || fs::read_dir(dir.path().join("blobs")).unwrap().count();
+    for n in 0..40 {
+        let data = format!("\"{}\"", "z".repeat(2_000 << (n % 8)));
+        let sent = crate::store::fixtures::accepted_with(tenant, at(n), &[to], &data);
+        store.accept(vec![sent]).await.unwrap();
+        let taken = store.take(&[(to, 9)], at(n)).await.unwrap().remove(0);
+        for due in taken.due {
+            let end = failed_once(due.delivery, at(n + 1), Some(frozen(50_000)));
+            store.settle(vec![Settled { delivery: end, attempt: None }]).await.unwrap();
+        }
+        store.begin(Vec::new()).await.unwrap();
+    }
+    assert_eq!(blobs(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_waiting_leaves_nothing_in_hand() {
+    use std::future::Future;
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).0;
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let kept = Accepted { in_hand: 1, ..accepted(tenant, at(0), &[to]) };
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut accept = store.accept(vec![kept]);
+    let _ = accept.as_mut().poll(&mut cx);
+    drop(accept);
+    store.begin(Vec::new()).await.unwrap();
+    let mut take = store.take(&[], at(0));
+    let _ = take.as_mut().poll(&mut cx);
+    drop(take);
+    let lanes = [(to, 1)];
+    let mut take = store.take(&lanes, at(0));
+    let _ = take.as_mut().poll(&mut cx);
+    drop(take);
+    let mut ends = 0;
+    while ends == 0 {
+        // The dropped one's read may still be under way.
+        ends = store.take(&lanes, at(0)).await.unwrap()[0].due.len();
+    }
+    assert_eq!(ends, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_to_write_is_refused_at_once() {
+    let dir = TempDir::new().unwrap();
+    let (held, go) = std::sync::mpsc::channel::<()>();
+    let go = parking_lot::Mutex::new(go);
+    let commits = AtomicU64::new(0);
+    let on_commit = Box::new(move |_, _| {
+        // The one that makes the directory is let through.
+        if commits.fetch_add(1, Ordering::Relaxed) > 0 {
+            let _ = go.lock().recv();
+        }
+    });
+    let tight = SledOptions { inbox_bytes: 4096, on_commit: Some(on_commit), ..options() };
+    let store = Arc::new(SledStore::open(dir.path(), tight).unwrap().0);
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let mut accept = {
+            let store = Arc::clone(&store);
+            Box::pin(async move { store.accept(vec![accepted(tenant, at(0), &[to])]).await })
+        };
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match accept.as_mut().poll(&mut cx) {
+            std::task::Poll::Ready(answer) => break answer,
+            std::task::Poll::Pending => waiting.push(accept),
+        }
+    };
+    assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
+    assert!(!waiting.is_empty() && waiting.len() <= 8);
+    drop(held);
+    for accept in waiting {
+        assert_eq!(accept.await.unwrap(), [Receipt::Stored]);
+    }
+}
+
+/// Values written by version 1 must be read by every later one.
+#[test]
+fn version_1_is_still_read() {
+    use super::codec;
+    let tenant = TenantId::from_bytes([1; 16]);
+    let known = codec::Known {
+        event_id: crate::domain::EventId::from_bytes([2; 16]),
+        content: [3; 32],
+        deliveries: 4,
+        until_ms: 1_767_225_600_000,
+    };
+    let mut out = Vec::new();
+    codec::put_known(&mut out, &known).unwrap();
+    let expected = [&[1][..], &[2; 16], &[3; 32], &[4], &[0x80, 0xe0, 0xcb, 0xe9, 0xee, 0x66]].concat();
+    assert_eq!(out, expected);
+    let delivery = Delivery {
+        id: crate::domain::DeliveryId::from_bytes([5; 16]),
+        tenant_id: tenant,
+        event_id: crate::domain::EventId::from_bytes([2; 16]),
+        subscription_id: SubscriptionId::from_bytes([6; 16]),
+        lane: Lane { subscription_id: SubscriptionId::from_bytes([6; 16]), key: 9 },
+        ..crate::store::fixtures::delivery()
+    };
+    codec::put_delivery(&mut out, &delivery, true, 300).unwrap();
+    let time = [0x80, 0x96, 0xb4, 0x95, 0x0d, 0];
+    let expected = [
+        &[1][..],
+        &[2; 16],
+        &[23],
+        b"event.purchase_complete",
+        &[6; 16],
+        // Revision, no other subscription, lane key, pending, no reason, automatic, no attempts.
+        &[3, 0, 9, 0, 0, 0, 0],
+        &time,
+        &[1],
+        &time,
+        // Not finished, no answer, not begun, frozen, position 300.
+        &[0, 0, 0, 1, 0xac, 2],
+    ]
+    .concat();
+    assert_eq!(out, expected);
+    let read = codec::delivery(tenant, delivery.id, &out).unwrap();
+    assert_eq!((read.delivery, read.frozen, read.position), (delivery, true, 300));
+}
+
+/// One step of a random life. Numbers choose among what exists.
+#[derive(Debug, Clone)]
+enum Act {
+    Accept { tenant: u8, lanes: u8, in_hand: u8, key: Option<u8>, content: u8 },
+    Take { lane: u8, limit: u8 },
+    Release { which: u8 },
+    Begin { which: u8 },
+    Settle { which: u8, end: u8 },
+    Requeue { which: u8 },
+    Cancel { which: u8 },
+    Prune { limit: u8 },
+    Wait { ms: u16 },
+    Reopen,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        4 => (0..2_u8, 0..8_u8, 0..3_u8, proptest::option::of(0..3_u8), 0..2_u8)
+            .prop_map(|(tenant, lanes, in_hand, key, content)| Act::Accept { tenant, lanes, in_hand, key, content }),
+        4 => (0..3_u8, 0..4_u8).prop_map(|(lane, limit)| Act::Take { lane, limit }),
+        1 => any::<u8>().prop_map(|which| Act::Release { which }),
+        1 => any::<u8>().prop_map(|which| Act::Begin { which }),
+        5 => (any::<u8>(), 0..4_u8).prop_map(|(which, end)| Act::Settle { which, end }),
+        1 => any::<u8>().prop_map(|which| Act::Requeue { which }),
+        1 => any::<u8>().prop_map(|which| Act::Cancel { which }),
+        1 => (1..200_u8).prop_map(|limit| Act::Prune { limit }),
+        3 => (0..300_u16).prop_map(|ms| Act::Wait { ms }),
+        1 => Just(Act::Reopen),
+    ];
+    proptest::collection::vec(act, 1..40)
+}
+
+/// Does the same to the model and to sled, and compares every answer.
+async fn live(acts: Vec<Act>) {
+    let mut sled = Embedded::new();
+    let model = MemoryStore::new();
+    let tenants = [TenantId::new(at(0)), TenantId::new(at(0))];
+    let lanes = [lane(), lane(), Lane { subscription_id: SubscriptionId::new(at(0)), key: 3 }];
+    let mut now = 0;
+    let mut all: Vec<Delivery> = Vec::new();
+    for act in acts {
+        let store = sled.store();
+        let pick = |which: u8| all.get(usize::from(which) % all.len().max(1)).cloned();
+        match act {
+            Act::Accept { tenant, lanes: to, in_hand, key, content } => {
+                let to: Vec<_> =
+                    lanes.iter().enumerate().filter(|(n, _)| to & (1 << n) != 0).map(|(_, l)| *l).collect();
+                let id = key.and_then(|key| dedupe(&format!("k{key}"), content, at(now + 200)));
+                let sent = accepted(tenants[usize::from(tenant)], at(now), &to);
+                let sent = Accepted { in_hand: usize::from(in_hand), dedupe: id, ..sent };
+                let receipts = store.accept(vec![sent.clone()]).await.unwrap();
+                assert_eq!(receipts, model.accept(vec![sent.clone()]).await.unwrap());
+                if receipts == [Receipt::Stored] {
+                    all.extend(sent.deliveries);
+                }
+            }
+            Act::Take { lane, limit } => {
+                let wanted = [(lanes[usize::from(lane)], usize::from(limit))];
+                let taken = store.take(&wanted, at(now)).await.unwrap();
+                assert_eq!(taken, model.take(&wanted, at(now)).await.unwrap());
+            }
+            Act::Release { which } => {
+                let ids: Vec<_> = pick(which).iter().map(|delivery| delivery.id).collect();
+                store.release(ids.clone()).await.unwrap();
+                model.release(ids).await.unwrap();
+            }
+            Act::Begin { which } => {
+                let some: Vec<_> = pick(which).into_iter().collect();
+                store.begin(some.clone()).await.unwrap();
+                model.begin(some).await.unwrap();
+            }
+            Act::Settle { which, end } => {
+                let Some(delivery) = pick(which) else { continue };
+                let delivery = match end {
+                    0 => failed_once(delivery, at(now + 50), None),
+                    1 => failed_once(delivery, at(now + 90), Some(frozen(usize::from(which) * 100))),
+                    _ => delivered(delivery, at(now)),
+                };
+                let batch = vec![Settled { delivery, attempt: None }];
+                store.settle(batch.clone()).await.unwrap();
+                store.begin(Vec::new()).await.unwrap();
+                model.settle(batch).await.unwrap();
+            }
+            Act::Requeue { which } => {
+                let Some(Delivery { tenant_id, id, .. }) = pick(which) else { continue };
+                let answer = store.requeue(tenant_id, id, at(now)).await.unwrap();
+                assert_eq!(answer, model.requeue(tenant_id, id, at(now)).await.unwrap());
+            }
+            Act::Cancel { which } => {
+                let Some(Delivery { tenant_id, id, .. }) = pick(which) else { continue };
+                let answer = store.cancel(tenant_id, id, at(now)).await.unwrap();
+                assert_eq!(answer, model.cancel(tenant_id, id, at(now)).await.unwrap());
+            }
+            Act::Prune { limit } => {
+                // Enough for all: with less, which tenant's turn it is differs.
+                let limit = usize::from(limit) + 1_000;
+                let mut ours = store.prune(at(now - 100), at(now), limit).await.unwrap();
+                let mut theirs = model.prune(at(now - 100), at(now), limit).await.unwrap();
+                ours.expired.sort_by_key(|due| due.delivery.id);
+                theirs.expired.sort_by_key(|due| due.delivery.id);
+                assert_eq!(ours, theirs);
+            }
+            Act::Wait { ms } => now += i64::from(ms),
+            Act::Reopen => {
+                drop(store);
+                sled.crash().await;
+                let _ = model.reopen();
+            }
+        }
+        let store = sled.store();
+        assert_eq!(store.heads().await.unwrap(), model.heads().await.unwrap());
+    }
+    let store = sled.store();
+    for tenant in tenants {
+        let none = (EventFilter::default(), DeliveryFilter::default());
+        let events = store.events(tenant, &none.0, 99, None).await.unwrap();
+        assert_eq!(events, model.events(tenant, &none.0, 99, None).await.unwrap());
+        let deliveries = store.deliveries(tenant, &none.1, 99, None).await.unwrap();
+        assert_eq!(deliveries, model.deliveries(tenant, &none.1, 99, None).await.unwrap());
+        assert!(deliveries.items.iter().all(|delivery| due(delivery) >= at(0)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sled_answers_as_the_model_does(acts in acts()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(live(acts));
+    }
+}

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Serves until `stop` says so; then no connection is taken, and those there are may end what they do.
-pub(super) fn start(
+#[must_use]
+pub fn serve(
     listener: TcpListener,
     router: Router,
     mut stop: watch::Receiver<bool>,

@@ -1,0 +1,164 @@
+//! The OpenAPI document, the reference, the problems' pages, and the gateway's own routes.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::world::World;
+use crate::domain::{Algorithm, Auth, Backoff, ConnectorSpec, RateLimit, RetryPolicy, Signing, SubscriptionSpec, TransformSpec};
+use crate::http::openapi::placeholders;
+use crate::http::problem::Kind;
+use crate::http::{Readiness, route};
+
+/// Every `$ref` in it.
+fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_str().filter(|_| name == "$ref") {
+                    Some(reference) => found.push(reference),
+                    None => references(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_says_what_the_router_does() {
+    let world = World::new().await;
+    let document = world.get("/v1/openapi.json", "").await.expect(200);
+    assert_eq!(document["openapi"], "3.1.0");
+    let routes = route::all();
+    let mut ids = HashSet::new();
+    for route in &routes {
+        let operation = &document["paths"][&route.path][route.method.as_str().to_lowercase()];
+        assert_eq!(operation["operationId"], *route.id, "{} {}", route.method, route.path);
+        assert!(ids.insert(route.id.clone()), "{} twice", route.id);
+        assert!(!route.summary.is_empty() && operation["responses"].as_object().unwrap().len() >= 2);
+        let named: Vec<&str> = placeholders(&route.path).collect();
+        let parameters: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
+        let in_path: Vec<&str> =
+            parameters.iter().filter(|one| one["in"] == "path").map(|one| one["name"].as_str().unwrap()).collect();
+        assert_eq!(named, in_path, "{}", route.path);
+    }
+    let documented: usize =
+        document["paths"].as_object().unwrap().values().map(|item| item.as_object().unwrap().len()).sum();
+    assert_eq!(documented, routes.len(), "the document names nothing that is not there");
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 100);
+    for reference in found {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+}
+
+/// The shape that the document shows of what clients send has the fields that are read, no more and no less.
+#[tokio::test]
+async fn shapes_have_the_fields_that_are_read() {
+    let world = World::new().await;
+    let document = world.get("/v1/openapi.json", "").await.expect(200);
+    let full = SubscriptionSpec {
+        uid: Some("u".into()),
+        name: Some("n".into()),
+        url: Some("u".into()),
+        events: vec!["a".into()],
+        source_ids: vec![crate::domain::SourceId::from_bytes([0; 16])],
+        filters: Some(Value::Bool(true)),
+        transforms: vec![TransformSpec { plugin: "p".into(), config: Value::Null }],
+        connector: Some(ConnectorSpec { name: "c".into(), config: Value::Null }),
+        secret: Some("s".into()),
+        signing: Signing::Hmac {
+            header: "h".into(),
+            algorithm: Algorithm::Sha256,
+            encoding: crate::domain::Encoding::Hex,
+            content: "c".into(),
+            value: "v".into(),
+            timestamp_header: Some("t".into()),
+        },
+        envelope: crate::domain::Envelope::None,
+        body_format: crate::domain::BodyFormat::Js,
+        headers: [("a".to_owned(), "b".to_owned())].into(),
+        secret_headers: [("a".to_owned(), "b".to_owned())].into(),
+        forward_headers: vec!["a".into()],
+        user_agent: Some("a".into()),
+        auth: Some(Auth::Bearer { token: "t".into() }),
+        success: vec!["2xx".into()],
+        retry_policy: RetryPolicy {
+            schedule: vec![std::time::Duration::ZERO],
+            max_retries: Some(1),
+            backoff: Some(Backoff::Fixed),
+            initial: Some(std::time::Duration::ZERO),
+            factor: Some(1.0),
+            max_delay: Some(std::time::Duration::ZERO),
+            give_up_after: Some(std::time::Duration::ZERO),
+            jitter: Some(0.1),
+        },
+        timeout: std::time::Duration::from_secs(1),
+        rate_limit: Some(RateLimit { per: std::time::Duration::from_secs(1), max: 1 }),
+        enabled: true,
+        metadata: [("a".to_owned(), Value::Null)].into_iter().collect(),
+    };
+    let full = serde_json::to_value(full).unwrap();
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<HashSet<String>>();
+    let shape = |name: &str| names(&document["components"]["schemas"][name]["properties"]);
+    assert_eq!(names(&full), shape("NewSubscription"));
+    assert_eq!(names(&full["retry_policy"]), shape("RetryPolicy"));
+    assert_eq!(names(&full["rate_limit"]), shape("RateLimit"));
+    assert_eq!(names(&full["connector"]), shape("Connector"));
+    assert_eq!(names(&full["transforms"][0]), shape("Transform"));
+    assert!(names(&full["signing"]).is_subset(&shape("Signing")));
+    assert_eq!(document["components"]["schemas"]["NewSubscription"]["required"], serde_json::json!(["events"]));
+}
+
+#[tokio::test]
+async fn the_reference_stands_alone() {
+    let world = World::new().await;
+    let page = world.get("/docs", "").await;
+    assert_eq!(page.status, 200);
+    assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/html"));
+    assert!(page.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    let html = String::from_utf8(page.body.to_vec()).unwrap();
+    for route in route::all().iter().filter(|route| !route.path.contains("webhooks")) {
+        assert!(html.contains(&format!("id=\"{}\"", route.id)), "{} is not in the reference", route.id);
+    }
+    for outside in ["<script", "src=", "http://", "<link"] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    // Every link inside leads somewhere.
+    for link in html.split("href=\"#").skip(1) {
+        let target = link.split('"').next().unwrap();
+        assert!(html.contains(&format!("id=\"{target}\"")), "#{target} leads nowhere");
+    }
+}
+
+#[tokio::test]
+async fn every_problem_has_a_page() {
+    let world = World::new().await;
+    for kind in Kind::ALL {
+        let entry = kind.entry();
+        let page = world.get(&format!("/problems/{}", entry.id), "").await;
+        assert_eq!(page.status, 200, "{}", entry.id);
+        assert!(String::from_utf8_lossy(&page.body).contains(&entry.status.as_u16().to_string()));
+    }
+    world.get("/problems/none", "").await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn readiness_is_told_apart_from_life() {
+    let world = World::new().await;
+    world.get("/readyz", "").await.expect(200);
+    for (readiness, says) in [
+        (Readiness::Starting, "starting"),
+        (Readiness::Draining, "stopping"),
+        (Readiness::Failed("the disk is gone".to_owned()), "the disk is gone"),
+    ] {
+        world.readiness.send_replace(readiness);
+        let problem = world.get("/readyz", "").await.problem(503, "unavailable");
+        assert!(problem["detail"].as_str().unwrap().contains(says));
+        world.get("/healthz", "").await.expect(200);
+    }
+}

@@ -1,0 +1,8 @@
+//! The whole router over the store in memory, without a socket.
+
+mod access;
+mod document;
+mod ingest;
+mod inputs;
+mod resources;
+mod world;
