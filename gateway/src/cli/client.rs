@@ -192,11 +192,14 @@ mod tests {
     #[tokio::test]
     async fn a_list_is_read_to_its_end() {
         let receiver = Receiver::start(|request| {
-            Reply::json(200, match request.query.as_deref() {
-                Some("limit=2") => r#"{"data":[1,2],"next":"c1"}"#.to_owned(),
-                Some("limit=2&cursor=c1") => r#"{"data":[3],"next":null}"#.to_owned(),
-                other => format!(r#"{{"data":["{other:?}"],"next":null}}"#),
-            })
+            Reply::json(
+                200,
+                match request.query.as_deref() {
+                    Some("limit=2") => r#"{"data":[1,2],"next":"c1"}"#.to_owned(),
+                    Some("limit=2&cursor=c1") => r#"{"data":[3],"next":null}"#.to_owned(),
+                    other => format!(r#"{{"data":["{other:?}"],"next":null}}"#),
+                },
+            )
         })
         .await
         .unwrap();

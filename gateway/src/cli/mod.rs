@@ -1,5 +1,10 @@
 //! The command line.
 
+mod client;
+mod demo;
+mod patience;
+mod receiver;
+mod scratch;
 mod serve;
 
 use std::path::PathBuf;
@@ -22,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the gateway.
     Serve(serve::Serve),
+    /// See a gateway at work: a tour with Slack, Zapier, Google Sheets and others played on this machine
+    Demo(demo::Demo),
     /// Print every setting with its default and meaning, as a file for --config.
     Config,
 }
@@ -77,6 +84,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Config => {
             print(config::DEFAULTS);
             Ok(())
@@ -102,7 +110,8 @@ fn log_to_stderr(default: &str) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A second gateway in one process keeps the first one's.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).try_init();
 }
 
 /// Prints; a reader that went away (`| head`) is no error worth words.

@@ -96,7 +96,8 @@ where
         let answer = answer.clone();
         let service = service_fn(move |request| respond(request, answer.clone()));
         // A gateway keeps connections open between deliveries: no limit on how long they rest.
-        let connection = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
+        let connection =
+            http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
         connections.spawn(async move {
             // Errors here are the client's, which went away.
             let _ = connection.await;

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_keys() {
-        for text in ["", "hmk_", "hmk_00_x", "hmk_zz", "Bearer x", &format!("hmk_{}", "é".repeat(40)), &"0".repeat(80)] {
+        for text in ["", "hmk_", "hmk_00_x", "hmk_zz", "Bearer x", &format!("hmk_{}", "é".repeat(40)), &"0".repeat(80)]
+        {
             assert!(take_apart(text).is_none(), "{text}");
         }
     }

@@ -148,15 +148,13 @@ impl Control {
 
     /// Adds the bodies that attempts keep by reference only.
     pub(super) async fn with_bodies(&self, delivery: &Delivery, attempts: Vec<Attempt>) -> Result<Vec<AttemptBody>> {
-        let referred =
-            |attempt: &Attempt| attempt.request.as_ref().is_some_and(|request| request.body.is_none());
+        let referred = |attempt: &Attempt| attempt.request.as_ref().is_some_and(|request| request.body.is_none());
         if !attempts.iter().any(referred) {
             return Ok(attempts.into_iter().map(|attempt| AttemptBody { body: kept(&attempt), attempt }).collect());
         }
         let event = self.store.event(delivery.tenant_id, delivery.event_id).await?.map(|stored| stored.event);
         // The revision that sent it, not the one of today.
-        let subscription =
-            self.store.revision(delivery.tenant_id, delivery.subscription_id, delivery.revision).await?;
+        let subscription = self.store.revision(delivery.tenant_id, delivery.subscription_id, delivery.revision).await?;
         // What a connector made can't be made again here; it is kept with the attempt.
         let spec = subscription.as_ref().map(|subscription| &subscription.spec).filter(|spec| spec.connector.is_none());
         let again = match (spec, &event) {

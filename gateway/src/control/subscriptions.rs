@@ -38,8 +38,7 @@ const REFUSED: [(&str, &str); 13] = [
 ];
 
 /// Kinds of `auth` that are known and not built.
-const AUTH_NOT_YET: [&str; 5] =
-    ["oauth2_client_credentials", "oauth2", "aws_sigv4", "mutual_tls", "mtls"];
+const AUTH_NOT_YET: [&str; 5] = ["oauth2_client_credentials", "oauth2", "aws_sigv4", "mutual_tls", "mtls"];
 
 /// A subscription that was just made.
 pub struct Made {
@@ -228,10 +227,8 @@ impl Control {
             }
             None => scheme.generate_secret(),
         };
-        let next = NextSecret {
-            secret: self.registry.seal_secret(old.id, &secret),
-            from: later(self.clock.now(), overlap),
-        };
+        let next =
+            NextSecret { secret: self.registry.seal_secret(old.id, &secret), from: later(self.clock.now(), overlap) };
         let new = Subscription { next_secret: Some(next), ..old.clone() };
         Ok(if overlap.is_zero() { finished(&new).unwrap_or(new) } else { new })
     }
@@ -280,12 +277,7 @@ impl Control {
     ///
     /// # Errors
     /// If there is none, or it has changed.
-    pub async fn delete_subscription(
-        &self,
-        tenant: TenantId,
-        id: SubscriptionId,
-        expected: &Expected,
-    ) -> Result<()> {
+    pub async fn delete_subscription(&self, tenant: TenantId, id: SubscriptionId, expected: &Expected) -> Result<()> {
         let changing = self.changing.lock().await;
         expected.check(&Self::subscription_version(&self.subscription(tenant, id)?.subscription))?;
         self.registry.save(vec![], vec![RecordKey::Subscription(tenant, id)]).await?;

@@ -108,7 +108,12 @@ impl Control {
     ///
     /// # Errors
     /// If there is none, it is not valid, it has changed, or its uid is taken.
-    pub async fn patch_tenant(&self, id: TenantId, patch: Map<String, Value>, expected: &Expected) -> Result<Arc<Tenant>> {
+    pub async fn patch_tenant(
+        &self,
+        id: TenantId,
+        patch: Map<String, Value>,
+        expected: &Expected,
+    ) -> Result<Arc<Tenant>> {
         settle(refuse(&patch, &REFUSED))?;
         let _changing = self.changing.lock().await;
         let old = self.tenant(id)?;

@@ -105,10 +105,12 @@ impl Control {
 
     async fn trial_event(&self, tenant: TenantId, choice: EventChoice, plan: &Plan) -> Result<Arc<Event>> {
         match choice {
-            EventChoice { event_type: None, event_id: Some(id), event: None } => match self.store.event(tenant, id).await? {
-                Some(stored) => Ok(stored.event),
-                None => Err(Error::field("/event_id", "there is no such event")),
-            },
+            EventChoice { event_type: None, event_id: Some(id), event: None } => {
+                match self.store.event(tenant, id).await? {
+                    Some(stored) => Ok(stored.event),
+                    None => Err(Error::field("/event_id", "there is no such event")),
+                }
+            }
             EventChoice { event_type: None, event_id: None, event: Some(event) } => self.given(tenant, event),
             EventChoice { event_type: Some(event_type), event_id: None, event: None } => {
                 self.newest_or_made_up(tenant, event_type).await
@@ -116,8 +118,11 @@ impl Control {
             EventChoice { event_type: None, event_id: None, event: None } => {
                 let first = plan.subscription.spec.events.iter().find_map(|event| EventType::parse(event).ok());
                 let plain = first.or_else(|| EventType::parse("test").ok());
-                self.newest_or_made_up(tenant, plain.ok_or_else(|| Error::Internal("`test` is an event type".to_owned()))?)
-                    .await
+                self.newest_or_made_up(
+                    tenant,
+                    plain.ok_or_else(|| Error::Internal("`test` is an event type".to_owned()))?,
+                )
+                .await
             }
             _ => Err(Error::field("", "give one of `type`, `event_id` and `event`, not several")),
         }

@@ -204,6 +204,10 @@ impl Egress {
         let Outbound { method, url, mut headers, body, timeout } = request;
         let (way, url) = inner.route(url, &mut headers)?;
         let client = inner.client(tenant, way)?;
+        if body.is_empty() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+            // The library leaves it out, and there are servers that refuse a POST without it (411).
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let (body, departure) = watched(body);
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;

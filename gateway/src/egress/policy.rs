@@ -93,7 +93,7 @@ impl AddressPolicy {
     /// `own`, this gateway's addresses, to it.
     #[must_use]
     pub fn new(allow: Vec<IpNet>, own: Vec<IpAddr>) -> Self {
-        Self { allow, own: own.iter().map(IpAddr::to_canonical).collect() }
+        Self { allow, own: own.into_iter().map(meant).collect() }
     }
 
     /// Whether the operator allowed any range.
@@ -110,13 +110,12 @@ impl AddressPolicy {
         if self.is_allowed(ip) {
             return Ok(());
         }
-        let canonical = ip.to_canonical();
-        if self.own.contains(&canonical) {
+        let meant = meant(ip);
+        if self.own.contains(&meant) {
             return Err(Blocked { reason: "an address of this gateway itself" });
         }
-        match canonical {
+        match meant {
             IpAddr::V4(ip) => check_v4(ip),
-            IpAddr::V6(ip) if NAT64.contains(&ip) => self.check(IpAddr::V4(last_32_bits(ip))),
             IpAddr::V6(ip) => check_v6(ip),
         }
     }
@@ -131,8 +130,19 @@ impl AddressPolicy {
     }
 
     fn is_allowed(&self, ip: IpAddr) -> bool {
-        let canonical = ip.to_canonical();
-        self.allow.iter().any(|net| net.contains(&ip) || net.contains(&canonical))
+        let meant = meant(ip);
+        self.allow.iter().any(|net| net.contains(&ip) || net.contains(&meant))
+    }
+}
+
+/// The address a packet to `ip` ends at: the IPv4 address inside a mapped or NAT64 one, else itself.
+fn meant(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) if NAT64.contains(&ip) => {
+            let [.., a, b, c, d] = ip.octets();
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        }
+        canonical => canonical,
     }
 }
 
@@ -152,11 +162,6 @@ fn check_v6(ip: Ipv6Addr) -> Result<(), Blocked> {
         return Err(Blocked { reason: "an ISATAP tunnel (RFC 5214)" });
     }
     if GLOBAL_UNICAST.contains(&ip) { Ok(()) } else { Err(Blocked { reason: "not a public address" }) }
-}
-
-fn last_32_bits(ip: Ipv6Addr) -> Ipv4Addr {
-    let [.., a, b, c, d] = ip.octets();
-    Ipv4Addr::new(a, b, c, d)
 }
 
 #[cfg(test)]

@@ -20,6 +20,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads a body of at most `max` bytes; what is larger is refused as soon as that is known.
 pub(super) async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
+    read_within(headers, body, max, BODY_TIMEOUT).await
+}
+
+async fn read_within(headers: &HeaderMap, body: Body, max: usize, limit: Duration) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken"));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -27,11 +31,13 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<
         return Err(too_large());
     }
     // Sockets keep real time, whatever the gateway's clock shows.
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
+    match tokio::time::timeout(limit, Limited::new(body, max).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Problem::new(Kind::Unparsable, format!("the body could not be read: {error}"))),
-        Err(_) => Err(Problem::new(Kind::BodyTimeout, "the body was not complete after 30 seconds")),
+        Err(_) => {
+            Err(Problem::new(Kind::BodyTimeout, format!("the body was not complete after {} s", limit.as_secs())))
+        }
     }
 }
 
@@ -120,4 +126,18 @@ pub(super) fn created<T: Serialize>(location: &str, version: &str, body: &T) -> 
 /// `204`.
 pub(super) fn nothing() -> Response {
     StatusCode::NO_CONTENT.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_drips_is_given_up() {
+        let drip = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+        let read = read_within(&HeaderMap::new(), Body::from_stream(drip), 10, Duration::ZERO).await;
+        assert_eq!(read.unwrap_err().kind(), Kind::BodyTimeout);
+        let read = read_within(&HeaderMap::new(), Body::from("0123456789"), 10, Duration::ZERO).await;
+        assert_eq!(read.unwrap(), "0123456789", "what is there is read first");
+    }
 }

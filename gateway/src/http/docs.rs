@@ -218,9 +218,7 @@ fn shape(schema: &Value) -> String {
     }
     let word = match schema.get("type") {
         Some(Value::String(word)) => word.clone(),
-        Some(Value::Array(words)) => {
-            words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ")
-        }
+        Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
         _ => "any JSON".to_owned(),
     };
     match schema.get("items") {

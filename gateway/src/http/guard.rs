@@ -130,7 +130,9 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     request.extensions_mut().insert(Caller(principal));
     match request.headers().get("idempotency-key").filter(|_| guard.remembers).cloned() {
         None => next.run(request).await,
-        Some(key) => remembered(&guard, principal, &key, request, next).await.unwrap_or_else(IntoResponse::into_response),
+        Some(key) => {
+            remembered(&guard, principal, &key, request, next).await.unwrap_or_else(IntoResponse::into_response)
+        }
     }
 }
 
@@ -151,10 +153,7 @@ fn authenticate(guard: &Guard, headers: &HeaderMap) -> Result<Principal, Problem
     if guard.access.admits(principal.role, principal.tenant.is_some()) {
         return Ok(principal);
     }
-    Err(Problem::new(
-        Kind::Forbidden,
-        format!("this takes {}; yours is `{}`", guard.access, word(principal.role)),
-    ))
+    Err(Problem::new(Kind::Forbidden, format!("this takes {}; yours is `{}`", guard.access, word(principal.role))))
 }
 
 /// Answers a repeated write as it was answered first. What failed on our side is not remembered.

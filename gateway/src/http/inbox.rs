@@ -257,7 +257,10 @@ async fn first_part(body: axum::body::Body) -> (Bytes, bool) {
 }
 
 fn wants_html(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 async fn requests(State(app): State<Shared>, Segments(token): Segments<String>) -> Result<Response, Problem> {
@@ -299,10 +302,8 @@ fn show(app: &App, token: &str) -> Response {
         let _ = write!(body, "<form method=\"post\" action=\"/inbox/{}/answer\"><p>Answer with ", Escaped(token));
         for (mode, word, label) in Mode::ALL {
             let pressed = mode == tray.mode;
-            let _ = write!(
-                body,
-                "<button name=\"answer\" value=\"{word}\" aria-pressed=\"{pressed}\">{label}</button> "
-            );
+            let _ =
+                write!(body, "<button name=\"answer\" value=\"{word}\" aria-pressed=\"{pressed}\">{label}</button> ");
         }
         body.push_str("</p></form>");
         if tray.arrived.is_empty() {

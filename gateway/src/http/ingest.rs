@@ -31,14 +31,19 @@ pub(super) fn routes() -> Vec<Route> {
             .takes(Payload::Events)
             .gives::<Receipt>(StatusCode::ACCEPTED, "Accepted, and on disk.")
             .hot(),
-        Route::post("/v1/tenants/{tenant}/events", "post_tenant_events", "Accept events of a tenant", post_tenant_events)
-            .tag(Tag::Ingest)
-            .needs(Access::Producer)
-            .about("The same for the source product itself, with a `producer` key. The tenant is `ten_…` or `uid:…`.")
-            .query(&[ATOMIC])
-            .takes(Payload::Events)
-            .gives::<Receipt>(StatusCode::ACCEPTED, "Accepted, and on disk.")
-            .hot(),
+        Route::post(
+            "/v1/tenants/{tenant}/events",
+            "post_tenant_events",
+            "Accept events of a tenant",
+            post_tenant_events,
+        )
+        .tag(Tag::Ingest)
+        .needs(Access::Producer)
+        .about("The same for the source product itself, with a `producer` key. The tenant is `ten_…` or `uid:…`.")
+        .query(&[ATOMIC])
+        .takes(Payload::Events)
+        .gives::<Receipt>(StatusCode::ACCEPTED, "Accepted, and on disk.")
+        .hot(),
         Route::post("/in/{source}", "post_to_source", "Take a product's own webhook", post_to_source)
             .tag(Tag::Ingest)
             .needs(Access::Public)
@@ -135,9 +140,9 @@ async fn post_tenant_events(
 async fn accept(app: &App, tenant: TenantId, atomic: bool, request: Request) -> Result<Response, Problem> {
     let (headers, bytes) = read(app, request).await?;
     let content_type = match headers.get(header::CONTENT_TYPE) {
-        Some(value) => Some(value.to_str().map_err(|_| {
-            Problem::new(Kind::UnsupportedMediaType, "the content type is not readable")
-        })?),
+        Some(value) => Some(
+            value.to_str().map_err(|_| Problem::new(Kind::UnsupportedMediaType, "the content type is not readable"))?,
+        ),
         None => None,
     };
     match Pipeline::parse(content_type, &headers, &bytes, &app.config.parse)? {

@@ -48,9 +48,9 @@ fn build(routes: &[Route]) -> OpenApi {
             paths.add_path_operation(&route.path, vec![method], operation(route, &mut schemas));
         }
     }
-    let components = schemas.into_iter().fold(ComponentsBuilder::new(), |components, (name, schema)| {
-        components.schema(name, schema)
-    });
+    let components = schemas
+        .into_iter()
+        .fold(ComponentsBuilder::new(), |components, (name, schema)| components.schema(name, schema));
     let key = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let tags = Tag::ALL.map(|tag| TagBuilder::new().name(tag.words().0).description(Some(tag.words().1)).build());
     let mut info = Info::new("Hookmill", env!("CARGO_PKG_VERSION"));
@@ -124,13 +124,20 @@ fn parameters(route: &Route) -> Vec<Parameter> {
             one(name, ParameterIn::Path, Required::True, about)
         })
         .collect();
-    let is_list = matches!(route.answer, Answer::List(_)) && route.access != Access::Public && !route.id.contains("plugins") && !route.id.contains("connectors");
+    let is_list = matches!(route.answer, Answer::List(_))
+        && route.access != Access::Public
+        && !route.id.contains("plugins")
+        && !route.id.contains("connectors");
     if is_list {
-        parameters.push(one("limit", ParameterIn::Query, Required::False, "Most items on a page: 1 to 200, 50 unless given."));
+        parameters.push(one(
+            "limit",
+            ParameterIn::Query,
+            Required::False,
+            "Most items on a page: 1 to 200, 50 unless given.",
+        ));
         parameters.push(one("cursor", ParameterIn::Query, Required::False, "`next` of the page before."));
     }
-    parameters
-        .extend(route.query.iter().map(|(name, about)| one(name, ParameterIn::Query, Required::False, about)));
+    parameters.extend(route.query.iter().map(|(name, about)| one(name, ParameterIn::Query, Required::False, about)));
     if route.conditional {
         parameters.push(one("If-Match", ParameterIn::Header, Required::False, "Only if the `ETag` is still this one."));
     }
@@ -242,7 +249,13 @@ fn refusals(route: &Route) -> Vec<(String, Vec<Kind>)> {
         kinds.push(Kind::NotFound);
     }
     if route.payload.is_some() && !route.path.starts_with("/inbox/") {
-        kinds.extend([Kind::Unparsable, Kind::BodyTooLarge, Kind::BodyTimeout, Kind::UnsupportedMediaType, Kind::Invalid]);
+        kinds.extend([
+            Kind::Unparsable,
+            Kind::BodyTooLarge,
+            Kind::BodyTimeout,
+            Kind::UnsupportedMediaType,
+            Kind::Invalid,
+        ]);
     }
     if !route.query.is_empty() {
         kinds.push(Kind::Invalid);

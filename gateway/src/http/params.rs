@@ -106,7 +106,12 @@ macro_rules! cursors {
 }
 
 cursors!(
-    TenantId = b't', KeyId = b'k', SourceId = b's', EventId = b'e', SubscriptionId = b'u', DeliveryId = b'd',
+    TenantId = b't',
+    KeyId = b'k',
+    SourceId = b's',
+    EventId = b'e',
+    SubscriptionId = b'u',
+    DeliveryId = b'd',
     InboxId = b'i'
 );
 

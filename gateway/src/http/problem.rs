@@ -438,8 +438,8 @@ impl From<store::Error> for Problem {
             }
             store::Error::DiskFull(detail) => Self::new(Kind::DiskFull, detail),
             error @ (store::Error::Fatal(_) | store::Error::Refused(_)) => {
-                let mut problem = Self::new(Kind::Unavailable, "the store is not available")
-                    .retry_after(Duration::from_secs(5));
+                let mut problem =
+                    Self::new(Kind::Unavailable, "the store is not available").retry_after(Duration::from_secs(5));
                 problem.internal = Some(error.to_string());
                 problem
             }

@@ -169,23 +169,48 @@ impl Route {
         }
     }
 
-    pub(super) fn get<H: Handler<T, Shared>, T: 'static>(path: &str, id: &str, summary: &'static str, handler: H) -> Self {
+    pub(super) fn get<H: Handler<T, Shared>, T: 'static>(
+        path: &str,
+        id: &str,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
         Self::new((Method::GET, MethodFilter::GET), path, id, summary, handler)
     }
 
-    pub(super) fn post<H: Handler<T, Shared>, T: 'static>(path: &str, id: &str, summary: &'static str, handler: H) -> Self {
+    pub(super) fn post<H: Handler<T, Shared>, T: 'static>(
+        path: &str,
+        id: &str,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
         Self::new((Method::POST, MethodFilter::POST), path, id, summary, handler)
     }
 
-    pub(super) fn put<H: Handler<T, Shared>, T: 'static>(path: &str, id: &str, summary: &'static str, handler: H) -> Self {
+    pub(super) fn put<H: Handler<T, Shared>, T: 'static>(
+        path: &str,
+        id: &str,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
         Self::new((Method::PUT, MethodFilter::PUT), path, id, summary, handler)
     }
 
-    pub(super) fn patch<H: Handler<T, Shared>, T: 'static>(path: &str, id: &str, summary: &'static str, handler: H) -> Self {
+    pub(super) fn patch<H: Handler<T, Shared>, T: 'static>(
+        path: &str,
+        id: &str,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
         Self::new((Method::PATCH, MethodFilter::PATCH), path, id, summary, handler)
     }
 
-    pub(super) fn delete<H: Handler<T, Shared>, T: 'static>(path: &str, id: &str, summary: &'static str, handler: H) -> Self {
+    pub(super) fn delete<H: Handler<T, Shared>, T: 'static>(
+        path: &str,
+        id: &str,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
         Self::new((Method::DELETE, MethodFilter::DELETE), path, id, summary, handler)
     }
 
@@ -288,4 +313,3 @@ pub(super) fn all() -> Vec<Route> {
     routes.extend(aliases);
     routes
 }
-

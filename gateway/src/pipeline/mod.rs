@@ -179,7 +179,7 @@ impl Pipeline {
     pub async fn changed(&self, tenant: TenantId, id: SubscriptionId) -> store::Result<()> {
         let lane = Lane::of(id);
         if self.0.registry.plan(tenant, id).is_some_and(|plan| !plan.sends()) {
-            self.give_back(lane, None).await?;
+            return self.give_back(lane, None).await;
         }
         self.0.lanes.note_due(lane, tenant, self.0.clock.now());
         dispatch::pump(&self.0);

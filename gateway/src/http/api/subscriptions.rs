@@ -58,14 +58,19 @@ pub(super) fn routes() -> Vec<Route> {
         admins(Route::get(&at("/secret"), "get_subscription_secret", "Read the signing secret", secret))
             .about("This is logged.")
             .gives::<SecretView>(StatusCode::OK, "The secret in clear."),
-        admins(Route::post(&at("/rotate-secret"), "rotate_subscription_secret", "Begin to sign with a new secret", rotate))
-            .about(
-                "Both secrets count until the overlap ends. Schemes that hold several signatures carry both; \
+        admins(Route::post(
+            &at("/rotate-secret"),
+            "rotate_subscription_secret",
+            "Begin to sign with a new secret",
+            rotate,
+        ))
+        .about(
+            "Both secrets count until the overlap ends. Schemes that hold several signatures carry both; \
                  single-value ones sign with the old one, and with the new one in `<header>-next`.",
-            )
-            .takes(Payload::optional::<Rotation>())
-            .gives::<SecretView>(StatusCode::OK, "Begun.")
-            .conditional(),
+        )
+        .takes(Payload::optional::<Rotation>())
+        .gives::<SecretView>(StatusCode::OK, "Begun.")
+        .conditional(),
         admins(Route::post(
             &at("/rotate-secret/finish"),
             "finish_subscription_secret_rotation",

@@ -35,7 +35,8 @@ pub(super) fn routes() -> Vec<Route> {
             .conditional(),
         row(Route::get("/v1/tenants/{tenant}/usage", "get_tenant_usage", "How much a tenant has", usage))
             .gives::<UsageView>(StatusCode::OK, "How many of each."),
-        row(Route::get("/v1/tenants/{tenant}/keys", "list_tenant_keys", "List a tenant's keys", keys)).lists::<KeyView>(),
+        row(Route::get("/v1/tenants/{tenant}/keys", "list_tenant_keys", "List a tenant's keys", keys))
+            .lists::<KeyView>(),
         row(Route::post("/v1/tenants/{tenant}/keys", "create_tenant_key", "Make a key for a tenant", create_key))
             .takes(Payload::json::<NewKeyBody>())
             .gives::<CreatedKey>(StatusCode::CREATED, "Made; the key is shown this once."),

@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::views::{NewSubscription, PreviewView, TestView, Time};
@@ -152,4 +152,3 @@ async fn test(
     let (delivery, attempt) = app.control.test(tenant, plan.subscription.id, choice).await?;
     Ok(answer(StatusCode::OK, &TestView::new(&delivery, &attempt)))
 }
-

@@ -65,7 +65,8 @@ async fn another_tenants_objects_are_not_there() {
     world.patch(&format!("/v1/subscriptions/{subscription}"), &theirs.editor, json!({"uid": "shop"})).await.expect(200);
     let source = text(&world.post("/v1/sources", &theirs.editor, json!({"name": "s"})).await.expect(201), "/id");
     let inbox = text(&world.call("POST", "/v1/inboxes", &theirs.editor, None).await.expect(201), "/id");
-    let event = text(&world.post("/v1/events", &theirs.ingest, json!({"type": "a", "data": 1})).await.expect(202), "/id");
+    let event =
+        text(&world.post("/v1/events", &theirs.ingest, json!({"type": "a", "data": 1})).await.expect(202), "/id");
     let deliveries = world.get("/v1/deliveries", &theirs.viewer).await.expect(200);
     let delivery = text(&deliveries, "/data/0/id");
     let key = text(&world.get("/v1/keys", &theirs.admin).await.expect(200), "/data/0/id");

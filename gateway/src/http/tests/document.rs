@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::world::World;
-use crate::domain::{Algorithm, Auth, Backoff, ConnectorSpec, RateLimit, RetryPolicy, Signing, SubscriptionSpec, TransformSpec};
+use crate::domain::{
+    Algorithm, Auth, Backoff, ConnectorSpec, RateLimit, RetryPolicy, Signing, SubscriptionSpec, TransformSpec,
+};
 use crate::http::openapi::placeholders;
 use crate::http::problem::Kind;
 use crate::http::{Readiness, route};

@@ -14,7 +14,9 @@ async fn data_comes_back_as_the_bytes_it_was() {
     let world = World::new().await;
     let tenant = world.tenant("a").await;
     world.paused(&tenant, &["*"]).await;
-    let body = format!(r#"{{"id":"order-1","type":"order.paid","source":"shop","timestamp":"2025-12-31T23:00:00+01:00","data":{AWKWARD}}}"#);
+    let body = format!(
+        r#"{{"id":"order-1","type":"order.paid","source":"shop","timestamp":"2025-12-31T23:00:00+01:00","data":{AWKWARD}}}"#
+    );
     let answer = world.raw("POST", "/v1/events", &tenant.ingest, &[], body.clone()).await;
     let receipt = answer.expect(202);
     assert_eq!((&receipt["external_id"], &receipt["deliveries"]), (&json!("order-1"), &json!(1)));
@@ -70,7 +72,10 @@ async fn batches_are_answered_item_by_item() {
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(3), &json!(4)));
     let data = answer["data"].as_array().unwrap();
     assert_eq!(data.len(), 7);
-    assert_eq!((&data[0]["external_id"], &data[3]["id"], &data[3]["duplicate"]), (&json!("1"), &data[0]["id"], &json!(true)));
+    assert_eq!(
+        (&data[0]["external_id"], &data[3]["id"], &data[3]["duplicate"]),
+        (&json!("1"), &data[0]["id"], &json!(true))
+    );
     assert_eq!(data[1]["problem"]["type"], "/problems/invalid");
     assert_eq!(data[1]["problem"]["errors"][0]["pointer"], "#/type");
     assert_eq!(data[2]["problem"]["type"], "/problems/reserved-event-type");
@@ -109,8 +114,7 @@ async fn cloudevents_are_taken() {
     let tenant = world.tenant("a").await;
     let structured = json!({"specversion": "1.0", "id": "c1", "source": "/s", "type": "a.b", "data": {"x": 1}});
     let headers = [("content-type", "application/cloudevents+json")];
-    let receipt =
-        world.raw("POST", "/v1/events", &tenant.ingest, &headers, structured.to_string()).await.expect(202);
+    let receipt = world.raw("POST", "/v1/events", &tenant.ingest, &headers, structured.to_string()).await.expect(202);
     assert_eq!(receipt["external_id"], "c1");
     let binary = [
         ("content-type", "application/json"),

@@ -129,7 +129,8 @@ async fn the_life_of_a_subscription() {
     // A change keeps secrets that it does not name.
     world.clock.advance(Duration::from_secs(1));
     let path = "/v1/webhooks/uid:crm";
-    let patched = world.patch(path, &tenant.editor, json!({"name": null, "filters": {"amount": null, "b": {"eq": 1}}})).await;
+    let patched =
+        world.patch(path, &tenant.editor, json!({"name": null, "filters": {"amount": null, "b": {"eq": 1}}})).await;
     assert_eq!(patched.headers["etag"], "\"2\"");
     let patched = patched.expect(200);
     assert_eq!((&patched["name"], &patched["filters"]), (&json!(null), &json!({"b": {"eq": 1}})));
@@ -155,7 +156,8 @@ async fn the_life_of_a_subscription() {
 async fn urls_that_are_credentials_are_cut() {
     let world = World::new().await;
     let tenant = world.tenant("a").await;
-    let wanted = json!({"url": "https://hooks.slack.com/services/T0/B0/xyz", "events": ["a"], "signing": {"scheme": "none"}});
+    let wanted =
+        json!({"url": "https://hooks.slack.com/services/T0/B0/xyz", "events": ["a"], "signing": {"scheme": "none"}});
     let made = world.post("/v1/subscriptions", &tenant.editor, wanted).await;
     assert!(!String::from_utf8_lossy(&made.body).contains("xyz"));
     let made = made.expect(201);
@@ -199,7 +201,10 @@ async fn pausing_and_enabling() {
     let path = format!("/v1/subscriptions/{id}");
     let post = async |rest: &str| world.call("POST", &format!("{path}{rest}"), &tenant.editor, None).await;
     let read = post("/pause").await.expect(200);
-    assert_eq!((&read["state"], &read["state_reason"], &read["revision"]), (&json!("paused"), &json!("user"), &json!(2)));
+    assert_eq!(
+        (&read["state"], &read["state_reason"], &read["revision"]),
+        (&json!("paused"), &json!("user"), &json!(2))
+    );
     // A change leaves it paused.
     assert_eq!(world.patch(&path, &tenant.editor, json!({"name": "x"})).await.expect(200)["state"], "paused");
     assert_eq!(post("/resume").await.expect(200)["state"], "active");
@@ -254,7 +259,10 @@ async fn what_happened_can_be_looked_at() {
     let tenant = world.tenant("a").await;
     let wants = world.paused(&tenant, &["order.*"]).await;
     let other = world.paused(&tenant, &["user.*"]).await;
-    let event = text(&world.post("/v1/events", &tenant.ingest, json!({"type": "order.paid", "data": 1})).await.expect(202), "/id");
+    let event = text(
+        &world.post("/v1/events", &tenant.ingest, json!({"type": "order.paid", "data": 1})).await.expect(202),
+        "/id",
+    );
     world.post("/v1/events", &tenant.ingest, json!({"type": "lost", "data": 1})).await.expect(202);
 
     let explained = world.get(&format!("/v1/events/{event}/explain"), &tenant.viewer).await.expect(200);
@@ -267,7 +275,8 @@ async fn what_happened_can_be_looked_at() {
     assert_eq!(of(&other)["matched"], false);
     assert!(text(&of(&other), "/why").contains("order.paid"));
 
-    for (query, count) in [("", 2), ("?type=order.paid", 1), ("?matched=false", 1), ("?since=2027-01-01T00:00:00Z", 0)] {
+    for (query, count) in [("", 2), ("?type=order.paid", 1), ("?matched=false", 1), ("?since=2027-01-01T00:00:00Z", 0)]
+    {
         let page = world.get(&format!("/v1/events{query}"), &tenant.viewer).await.expect(200);
         assert_eq!(page["data"].as_array().unwrap().len(), count, "{query}");
     }
@@ -317,7 +326,11 @@ async fn a_test_is_sent_although_paused_and_recorded() {
     assert_eq!(tested["attempt"]["blame"], "network");
     assert_eq!(tested["delivery"]["status"], "failed");
     let body = text(&tested, "/attempt/request/body");
-    assert_eq!(body, r#"{"id":"t1","type":"order.paid","timestamp":"2026-01-01T00:00:00.000Z","data":{"amount": 0}}"#.replace(": ", ":"));
+    assert_eq!(
+        body,
+        r#"{"id":"t1","type":"order.paid","timestamp":"2026-01-01T00:00:00.000Z","data":{"amount": 0}}"#
+            .replace(": ", ":")
+    );
     let delivery = format!("/v1/deliveries/{}", text(&tested, "/delivery/id"));
     let read = world.get(&delivery, &tenant.viewer).await.expect(200);
     assert_eq!(read["attempts"][0]["id"], tested["attempt"]["id"]);
@@ -325,8 +338,14 @@ async fn a_test_is_sent_although_paused_and_recorded() {
     let stats = world.get(&format!("/v1/subscriptions/{id}/stats"), &tenant.viewer).await.expect(200);
     assert_eq!((&stats["failed"], &stats["pending"]), (&json!(0), &json!(0)), "a test does not count");
     world.call("POST", &path, &tenant.editor, None).await.expect(200);
-    world.post(&path, &tenant.editor, json!({"type": "a", "event_id": text(&read, "/event_id")})).await.problem(422, "invalid");
-    world.post(&path, &tenant.editor, json!({"event": {"type": "hookmill.x", "data": 1}})).await.problem(422, "invalid");
+    world
+        .post(&path, &tenant.editor, json!({"type": "a", "event_id": text(&read, "/event_id")}))
+        .await
+        .problem(422, "invalid");
+    world
+        .post(&path, &tenant.editor, json!({"event": {"type": "hookmill.x", "data": 1}}))
+        .await
+        .problem(422, "invalid");
     let problem = world.post(&path, &tenant.editor, json!({"event": {"type": "a b", "data": 1}})).await;
     assert_eq!(problem.problem(422, "invalid")["errors"][0]["pointer"], "#/event/type");
     world.post(&path, &tenant.viewer, json!({})).await.problem(403, "forbidden");
@@ -443,11 +462,9 @@ async fn limits_on_numbers_are_told() {
 async fn lists_without_anything() {
     let world = World::new().await;
     let tenant = world.tenant("a").await;
-    for (path, key) in [
-        ("/v1/connectors", tenant.viewer.as_str()),
-        ("/v1/plugins", OPERATOR),
-        ("/v1/sources", tenant.viewer.as_str()),
-    ] {
+    for (path, key) in
+        [("/v1/connectors", tenant.viewer.as_str()), ("/v1/plugins", OPERATOR), ("/v1/sources", tenant.viewer.as_str())]
+    {
         assert_eq!(world.get(path, key).await.expect(200), json!({"data": [], "next": null}), "{path}");
     }
     assert_eq!(world.get("/v1/egress-ips", &tenant.ingest).await.expect(200)["data"], json!(["192.0.2.1"]));

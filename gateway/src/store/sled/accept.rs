@@ -37,6 +37,7 @@ fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted, scratch: &mut 
     let mut incoming = Incoming {
         tenant_id,
         event_id,
+        received_ms: event.received_at.as_millisecond(),
         known: dedupe.map(|dedupe| {
             let known = Known {
                 event_id,
@@ -44,7 +45,7 @@ fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted, scratch: &mut 
                 deliveries: u32::try_from(owed).unwrap_or(u32::MAX),
                 until_ms: dedupe.until.as_millisecond(),
             };
-            (dedupe_key(tenant_id, &dedupe), known, event.received_at.as_millisecond())
+            (dedupe_key(tenant_id, &dedupe), known)
         }),
         ops: Vec::with_capacity(if owed <= EXPAND_AT_ONCE { 1 + 2 * owed } else { 2 + owed / PART * 8 }),
         parts: Vec::new(),

@@ -44,8 +44,10 @@ pub(super) struct Part {
 pub(super) struct Incoming {
     pub(super) tenant_id: TenantId,
     pub(super) event_id: EventId,
-    /// The key in [`Table::Dedupe`], what will be remembered there, and when the event was received, in ms.
-    pub(super) known: Option<([u8; 48], Known, i64)>,
+    /// When it was received, in milliseconds since 1970.
+    pub(super) received_ms: i64,
+    /// The key in [`Table::Dedupe`], and what will be remembered there.
+    pub(super) known: Option<([u8; 48], Known)>,
     pub(super) ops: Vec<Op>,
     pub(super) parts: Vec<Part>,
     /// Taken in hand already, to be let go if it is a duplicate.
@@ -105,8 +107,8 @@ enum Done {
 struct Group {
     ops: Vec<Op>,
     bytes: usize,
-    /// Keys in [`Table::Events`] of the events in it.
-    events: Vec<keys::Pair>,
+    /// Keys in [`Table::Events`] of the events in it, and when they were received.
+    events: Vec<(keys::Pair, i64)>,
     /// What is in it of [`Table::Dedupe`].
     known: HashMap<[u8; 48], Known>,
     done: Vec<Done>,
@@ -234,7 +236,7 @@ impl Committer {
     }
 
     fn accept(&mut self, group: &mut Group, item: Incoming) -> Result<Receipt, Fault> {
-        if let Some((key, known, received_ms)) = item.known {
+        if let Some((key, known)) = item.known {
             let first = match group.known.get(&key) {
                 Some(first) => Some(*first),
                 None => {
@@ -242,7 +244,7 @@ impl Committer {
                     stored.map(|value| codec::known(&value)).transpose()?
                 }
             };
-            if let Some(first) = first.filter(|first| first.until_ms > received_ms) {
+            if let Some(first) = first.filter(|first| first.until_ms > item.received_ms) {
                 self.shared.hands.release(&item.held);
                 let event_id = first.event_id;
                 return Ok(if first.content == known.content {
@@ -255,7 +257,7 @@ impl Committer {
             group.ops.push(Op::put(Table::Dedupe, &key, &self.scratch[..]));
             group.known.insert(key, known);
         }
-        group.events.push(keys::pair(item.tenant_id, item.event_id.to_bytes()));
+        group.events.push((keys::pair(item.tenant_id, item.event_id.to_bytes()), item.received_ms));
         group.ops.extend(item.ops);
         group.parts.extend(item.parts);
         Ok(Receipt::Stored)
@@ -353,7 +355,7 @@ impl Committer {
         now: Timestamp,
     ) -> Result<Option<Delivery>, Fault> {
         let Some(mut record) = self.record(group, tenant, id)? else { return Ok(None) };
-        if record.delivery.status == Status::Pending || self.shared.hands.is_held(id) {
+        if record.delivery.status == Status::Pending || self.shared.hands.is_in_hand(id) {
             return self.whole(group, record).map(Some);
         }
         transitions::requeue(&mut record.delivery, now);
@@ -452,7 +454,10 @@ impl Committer {
         self.scratch.clear();
         self.scratch.push(codec::FORMAT);
         self.scratch.extend_from_slice(&seq.to_be_bytes());
-        group.events.iter().take(REMEMBERED).for_each(|key| self.scratch.extend_from_slice(key));
+        for (key, received_ms) in group.events.iter().take(REMEMBERED) {
+            self.scratch.extend_from_slice(key);
+            self.scratch.extend_from_slice(&received_ms.to_be_bytes());
+        }
         let slot = (seq % RECENT).to_be_bytes();
         group.ops.push(Op::put(Table::Recent, &slot, &self.scratch[..]));
     }

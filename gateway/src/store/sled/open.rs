@@ -237,15 +237,17 @@ fn check_recent(dir: &Path, committer: &Committer) -> Result<(), No> {
         commits.push((seq, value));
     }
     commits.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
-    let events = commits.iter().flat_map(|(_, value)| value.get(9..).unwrap_or_default().chunks_exact(32));
+    let events = commits.iter().flat_map(|(_, value)| value.get(9..).unwrap_or_default().chunks_exact(40));
     let pruned = prune::pruned_until(tables)?;
     for key in events.take(CHECKED) {
-        let ids = keys::bytes_at(key, 0).zip(keys::bytes_at(key, 16)).ok_or(Fault::corrupt("a list of events"))?;
-        let (tenant, id) = (TenantId::from_bytes(ids.0), EventId::from_bytes(ids.1));
-        if committer.shared.is_gone(tenant) {
+        let ids = keys::bytes_at(key, 0).zip(keys::bytes_at(key, 16)).zip(keys::bytes_at(key, 32));
+        let ((tenant, id), received_ms) = ids.ok_or(Fault::corrupt("a list of events"))?;
+        let (tenant, id) = (TenantId::from_bytes(tenant), EventId::from_bytes(id));
+        // Retention takes events up to a time, and their deliveries before them.
+        if committer.shared.is_gone(tenant) || i64::from_be_bytes(received_ms) <= pruned {
             continue;
         }
-        if let Some(what) = missing(committer, tenant, id, pruned)? {
+        if let Some(what) = missing(committer, tenant, id)? {
             return Err(No::Refused(format!(
                 "{} is damaged: {what} of {id} is missing, which was acknowledged. Put back a copy of the directory; or, \
                  to go on without what is lost, start with --accept-rollback-to {}",
@@ -258,19 +260,11 @@ fn check_recent(dir: &Path, committer: &Committer) -> Result<(), No> {
 }
 
 /// What is missing of an event that was acknowledged, if anything is.
-fn missing(committer: &Committer, tenant: TenantId, id: EventId, pruned: i64) -> Result<Option<&'static str>, Fault> {
+fn missing(committer: &Committer, tenant: TenantId, id: EventId) -> Result<Option<&'static str>, Fault> {
     let tables = &committer.tables;
-    let Some(event) = queries::event_record(tables, tenant, id)? else {
-        // An id begins with the time it was made, in milliseconds: up to `pruned` events go.
-        let [a, b, c, d, e, f, ..] = id.to_bytes();
-        let made = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        return Ok((made > pruned).then_some("the event"));
-    };
-    // Of one that is being pruned, deliveries may have gone before it.
-    let partly = event.event.received_at.as_millisecond() <= pruned;
+    let Some(event) = queries::event_record(tables, tenant, id)? else { return Ok(Some("the event")) };
     for (delivery, _) in queries::owed(tables, tenant, id, event)? {
         match queries::record(tables, &committer.shared, tenant, delivery)? {
-            None if partly => {}
             None => return Ok(Some("a delivery")),
             Some((delivery, hand)) => {
                 let waits = committer.shared.hands.waiting(tenant, delivery.id).is_some();

@@ -145,7 +145,11 @@ impl From<&DeliveryDetail> for DeliveryDetailView {
     fn from(detail: &DeliveryDetail) -> Self {
         Self {
             delivery: (&detail.delivery).into(),
-            attempts: detail.attempts.iter().map(|AttemptBody { attempt, body }| AttemptView::new(attempt, body.as_deref())).collect(),
+            attempts: detail
+                .attempts
+                .iter()
+                .map(|AttemptBody { attempt, body }| AttemptView::new(attempt, body.as_deref()))
+                .collect(),
         }
     }
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(in super::super) use self::history::{
-    AttemptView, DeliveryDetailView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView, StatsView,
-    TestView, headers_view, text_or_base64,
+    DeliveryDetailView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView, StatsView, TestView,
+    headers_view, text_or_base64,
 };
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};
 pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView};
@@ -59,7 +59,10 @@ impl Raw {
 impl utoipa::PartialSchema for Raw {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         use utoipa::openapi::schema::{ObjectBuilder, SchemaType};
-        ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some("Any JSON, byte by byte as it came.")).into()
+        ObjectBuilder::new()
+            .schema_type(SchemaType::AnyValue)
+            .description(Some("Any JSON, byte by byte as it came."))
+            .into()
     }
 }
 

@@ -304,4 +304,3 @@ impl From<&Plugin> for PluginView {
         }
     }
 }
-
