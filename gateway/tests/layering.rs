@@ -20,7 +20,10 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("pipeline", &["domain", "clock", "filter", "signing", "retry", "store", "engine", "egress", "registry"]),
     (
         "control",
-        &["domain", "clock", "filter", "signing", "retry", "vault", "store", "engine", "egress", "registry", "pipeline"],
+        &[
+            "domain", "clock", "filter", "signing", "retry", "vault", "store", "engine", "egress", "registry",
+            "pipeline",
+        ],
     ),
     ("http", &["domain", "clock", "filter", "signing", "engine", "store", "registry", "pipeline", "control"]),
     (

@@ -1,1 +1,50 @@
-//! End-to-end suite.
+//! What an end-to-end test needs: a real gateway process, the world outside it, and a hand on its clock.
+//!
+//! **Who acts.** A [`Gateway`] is the released binary on a data folder and ports of its own; a [`Client`] calls
+//! it as anybody would; a [`Receiver`] is an endpoint that records what it gets and answers as it is told; a
+//! [`TestClock`] moves the gateway's time. **What is promised.** No test sleeps to let time pass: what takes time
+//! is moved by the clock, what happens by itself is waited for with [`eventually`], and what must *not* happen is
+//! looked for after something later that must. **What is deliberately not.** Nothing here knows how the gateway
+//! works inside, and none of its code is used: signatures are checked and JSON is read by other means.
+
+mod check;
+mod client;
+mod clock;
+mod gateway;
+mod receiver;
+mod tenant;
+
+use std::time::Duration;
+
+pub use check::{hmac_hex, node, standard_signature_holds, unix_time};
+pub use client::{Client, Reply};
+pub use clock::TestClock;
+pub use gateway::{Gateway, OPERATOR_KEY, Setup, binary};
+pub use receiver::{Answer, Received, Receiver};
+pub use tenant::Tenant;
+
+/// How long anything that happens by itself may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until there is an answer, at most [`PATIENCE`].
+///
+/// # Panics
+/// If there is none by then; `what` says what was waited for.
+pub async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look).await
+}
+
+/// [`eventually`] with a patience of its own.
+///
+/// # Panics
+/// If there is no answer by then.
+pub async fn within<T>(patience: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited {} s in vain: {what}", patience.as_secs());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

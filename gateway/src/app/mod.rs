@@ -111,7 +111,8 @@ impl Gateway {
 
         let engine = Engine::new(engine_config(&config)).context("the plugin engine could not be started")?;
         let plugins = presets::install(&engine, &options.plugins).await?;
-        let egress = Egress::new(egress_config(&config)?, clock.clone()).context("outbound HTTP could not be set up")?;
+        let egress =
+            Egress::new(egress_config(&config)?, clock.clone()).context("outbound HTTP could not be set up")?;
         let own_inboxes = Egress::new(own_inbox_config(&public_url, address)?, clock.clone())?;
         let dyn_store: Arc<dyn Store> = store.clone();
         let surroundings = Surroundings {
@@ -263,7 +264,9 @@ async fn check_key(store: &dyn Store, vault: &Vault) -> anyhow::Result<()> {
             vault.key_id()
         ),
         Some(_) => Ok(()),
-        None => Ok(store.configure(vec![Record::Setting(NAME.to_owned(), vault.fingerprint().to_vec())], Vec::new()).await?),
+        None => Ok(store
+            .configure(vec![Record::Setting(NAME.to_owned(), vault.fingerprint().to_vec())], Vec::new())
+            .await?),
     }
 }
 
@@ -301,7 +304,8 @@ fn egress_config(config: &Config) -> anyhow::Result<EgressConfig> {
 
 /// Addresses that lead back to this gateway.
 fn own_addresses(config: &Config) -> Vec<std::net::IpAddr> {
-    let named = config.server.egress_ips.iter().filter(|net| net.prefix_len() == net.max_prefix_len()).map(|net| net.addr());
+    let named =
+        config.server.egress_ips.iter().filter(|net| net.prefix_len() == net.max_prefix_len()).map(|net| net.addr());
     [config.server.listen.ip(), config.server.admin_listen.ip()].into_iter().chain(named).collect()
 }
 

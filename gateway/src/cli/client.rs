@@ -100,11 +100,6 @@ impl Api {
         Self { address, key, connection: Connection::to(address) }
     }
 
-    /// The key it speaks with.
-    pub(super) fn key(&self) -> &Secret {
-        &self.key
-    }
-
     pub(super) async fn get(&mut self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, path, Bytes::new()).await
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod client;
 mod demo;
 mod patience;
@@ -29,6 +30,8 @@ enum Command {
     Serve(serve::Serve),
     /// See a gateway at work: a tour with Slack, Zapier, Google Sheets and others played on this machine
     Demo(demo::Demo),
+    /// Measure the gateway on this machine: it is started, loaded and received from, and nothing may be lost
+    Bench(bench::Bench),
     /// Print every setting with its default and meaning, as a file for --config.
     Config,
 }
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Config => {
             print(config::DEFAULTS);
             Ok(())

@@ -49,11 +49,6 @@ impl Patience {
     pub(super) fn at(&self, step: u64) {
         self.bar.set_position(step);
     }
-
-    /// What it is about now.
-    pub(super) fn say(&self, what: String) {
-        self.bar.set_message(what);
-    }
 }
 
 impl Drop for Patience {

@@ -24,7 +24,9 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Received {
     pub(super) method: Method,
+    /// The path, without the query.
     pub(super) path: String,
+    #[cfg(test)]
     pub(super) query: Option<String>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -114,6 +116,7 @@ async fn respond<A: Fn(Received) -> Reply>(
         Ok(body) => answer(Received {
             method: head.method,
             path: head.uri.path().to_owned(),
+            #[cfg(test)]
             query: head.uri.query().map(str::to_owned),
             headers: head.headers,
             body: body.to_bytes(),

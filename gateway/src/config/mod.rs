@@ -144,9 +144,8 @@ impl Config {
         for (key, value) in flags {
             figment = figment.merge(Serialized::default(key, value));
         }
-        let config: Self = figment
-            .extract()
-            .map_err(|error| Error(error.into_iter().map(|fault| fault.to_string()).collect()))?;
+        let config: Self =
+            figment.extract().map_err(|error| Error(error.into_iter().map(|fault| fault.to_string()).collect()))?;
         let faults = config.faults();
         if faults.is_empty() { Ok(config) } else { Err(Error(faults)) }
     }
@@ -162,7 +161,10 @@ impl Config {
         let Self { server, store, delivery, plugins, egress } = self;
         check(
             server.public_url.is_empty() || Url::parse(&server.public_url).is_ok_and(|url| url.has_host()),
-            format!("server.public_url: `{}` is not an absolute URL such as https://hooks.example.com", server.public_url),
+            format!(
+                "server.public_url: `{}` is not an absolute URL such as https://hooks.example.com",
+                server.public_url
+            ),
         );
         check((1024..=64 << 20).contains(&server.max_body), "server.max_body: between 1024 and 67108864".to_owned());
         check((1..=10_000).contains(&server.max_batch), "server.max_batch: between 1 and 10000".to_owned());
@@ -211,7 +213,8 @@ impl Config {
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub fn mapped_host(entry: &str) -> Result<(String, Url), String> {
-    let (host, url) = entry.split_once('=').ok_or_else(|| format!("`{entry}` is not of the form host=http://address:port"))?;
+    let (host, url) =
+        entry.split_once('=').ok_or_else(|| format!("`{entry}` is not of the form host=http://address:port"))?;
     let url = Url::parse(url).map_err(|error| format!("`{entry}`: {error}"))?;
     Ok((host.to_ascii_lowercase(), url))
 }
@@ -229,7 +232,8 @@ mod tests {
 
     #[test]
     fn faults_are_reported_all_at_once() {
-        let flags = [("store.retention", "1s".into()), ("server.public_url", "nowhere".into()), ("server.max_batch", 0.into())];
+        let flags =
+            [("store.retention", "1s".into()), ("server.public_url", "nowhere".into()), ("server.max_batch", 0.into())];
         let Error(faults) = Config::load(None, &flags).unwrap_err();
         assert_eq!(faults.len(), 3, "{faults:?}");
     }
@@ -241,7 +245,9 @@ mod tests {
         std::fs::write(&file, "[server]\nlissten = \"1\"\n").unwrap();
         let error = Config::load(Some(&file), &[]).unwrap_err().to_string();
         assert!(error.contains("lissten") && error.contains("hookmill.toml"), "{error}");
-        assert!(Config::load(Some(&folder.path().join("none")), &[]).unwrap_err().to_string().contains("there is no file"));
+        assert!(
+            Config::load(Some(&folder.path().join("none")), &[]).unwrap_err().to_string().contains("there is no file")
+        );
     }
 
     #[test]

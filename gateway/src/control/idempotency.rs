@@ -1,6 +1,6 @@
 //! Answers to writes, remembered by `Idempotency-Key`, so that a client that saw no answer can ask again.
 //!
-//! Kept in memory, by this process alone, at most [`MOST`] of them and for at most [`KEPT`]: after a
+//! Kept in memory, by this process alone, at most 1,000 of them and for at most 24 hours: after a
 //! restart, or at another gateway of a cluster, a repeated write is a new write. Events are not here: their
 //! duplicates are told by the store, durably.
 
@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use crate::clock::later;
 
 /// Most answers remembered; the oldest goes first.
-pub const MOST: usize = 1_000;
+const MOST: usize = 1_000;
 
 /// How long one is remembered.
-pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// What became of the same key before.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,11 @@ pub fn read_slice<T: DeserializeOwned>(
             Ok(()) => Ok(Ok(value)),
             Err(error) => Err(error.to_string()),
         },
-        Err(error) if error.is_data() => Ok(Err(vec![FieldError::new(pointer(&track.path()), words(&error))])),
+        Err(error) if error.is_data() => {
+            // What does not fit may not be JSON either, further on; that is said first.
+            serde_json::from_slice::<serde::de::IgnoredAny>(json).map_err(|error| error.to_string())?;
+            Ok(Err(vec![mistake(&track.path(), &error)]))
+        }
         Err(error) => Err(error.to_string()),
     }
 }
@@ -33,8 +37,19 @@ pub fn read_slice<T: DeserializeOwned>(
 /// # Errors
 /// The first mistake, with its place.
 pub fn read_value<T: DeserializeOwned>(value: Value) -> std::result::Result<T, Vec<FieldError>> {
-    serde_path_to_error::deserialize(value)
-        .map_err(|error| vec![FieldError::new(pointer(error.path()), words(error.inner()))])
+    serde_path_to_error::deserialize(value).map_err(|error| vec![mistake(error.path(), error.inner())])
+}
+
+fn mistake(path: &Path, error: &serde_json::Error) -> FieldError {
+    let (mut pointer, detail) = (pointer(path), words(error));
+    // In an object that is told apart by a tag the reader stands at the object, not at the field.
+    if let Some(field) = detail.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+        let last = format!("/{}", escape(field));
+        if !pointer.ends_with(&last) {
+            pointer.push_str(&last);
+        }
+    }
+    FieldError::new(pointer, detail)
 }
 
 /// RFC 6901, of where a reader stood.
@@ -218,7 +233,7 @@ mod tests {
             let errors = read_value::<Outer>(serde_json::from_str(json).unwrap()).unwrap_err();
             assert_eq!(errors[0].pointer, at, "{json} as a value");
         }
-        for broken in ["", "{", "{\"inner\":[]} x", "nul"] {
+        for broken in ["", "{", "{\"inner\":[]} x", "nul", "[1,", "{\"outer\":1"] {
             assert!(read_slice::<Outer>(broken.as_bytes()).is_err(), "{broken}");
         }
     }

@@ -12,7 +12,7 @@ use super::{Sealed, SourceId, SubscriptionId, TenantId, duration};
 
 /// What a client asks for, field by field as in the API. Nothing secret is in it once it is stored: secrets
 /// are taken out into [`Subscription::secrets`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionSpec {
     /// The client's own id for it: unique within the tenant, usable in paths as `uid:…`.
@@ -83,6 +83,17 @@ pub struct SubscriptionSpec {
     /// Free for the client; at most 16 KiB.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
+}
+
+impl std::fmt::Debug for SubscriptionSpec {
+    /// What is never secret: on its way in, a spec holds its secrets in clear.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SubscriptionSpec")
+            .field("uid", &self.uid)
+            .field("name", &self.name)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
 }
 
 pub(super) fn enabled_by_default() -> bool {
@@ -226,7 +237,7 @@ pub enum BodyFormat {
 }
 
 /// How a request authenticates itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Auth {
     /// `Authorization: Bearer …`.
@@ -259,6 +270,18 @@ pub enum Auth {
         /// OAuth scopes.
         scopes: Vec<String>,
     },
+}
+
+impl std::fmt::Debug for Auth {
+    /// Its kind alone: the rest is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bearer { .. } => "Bearer",
+            Self::Basic { .. } => "Basic",
+            Self::Header { .. } => "Header",
+            Self::GoogleServiceAccount { .. } => "GoogleServiceAccount",
+        })
+    }
 }
 
 /// How the wait grows.

@@ -27,7 +27,7 @@ pub(super) fn enclose(router: Router<Shared>) -> Router<Shared> {
 
 async fn front(request: Request, next: Next) -> Response {
     let id = format!("req_{:032x}", rand::random::<u128>());
-    let (method, path) = (request.method().clone(), loggable(request.uri().path()));
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
@@ -37,7 +37,7 @@ async fn front(request: Request, next: Next) -> Response {
         }
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let status = problem.kind().entry().status;
+        let (status, path) = (problem.kind().entry().status, loggable(uri.path()));
         if status.is_server_error() {
             tracing::error!(request_id = %id, %method, path, %status, problem = problem.kind().entry().id, "request failed: {}", problem.for_log());
         } else {
@@ -61,9 +61,6 @@ async fn front(request: Request, next: Next) -> Response {
 }
 
 /// A path without the parts that are credentials.
-fn loggable(path: &str) -> String {
-    match path.strip_prefix("/inbox/") {
-        Some(_) => "/inbox/<redacted>".to_owned(),
-        None => path.to_owned(),
-    }
+fn loggable(path: &str) -> &str {
+    if path.starts_with("/inbox/") { "/inbox/<redacted>" } else { path }
 }

@@ -50,10 +50,10 @@ impl fmt::Display for Access {
         match self {
             Self::Public => f.write_str("no key"),
             Self::Anyone => f.write_str("any key"),
-            Self::Tenant(least) => write!(f, "a tenant's key with the role `{}`", at_least(*least)),
+            Self::Tenant(least) => write!(f, "a tenant's key with the role {}", at_least(*least)),
             Self::Operator => f.write_str("an `operator` key"),
             Self::OperatorOrTenant(least) => {
-                write!(f, "an `operator` key, or a tenant's key with the role `{}`", at_least(*least))
+                write!(f, "an `operator` key, or a tenant's key with the role {}", at_least(*least))
             }
             Self::Producer => f.write_str("a `producer` key"),
         }
@@ -72,12 +72,15 @@ pub(super) fn word(role: Role) -> &'static str {
     }
 }
 
+/// The roles that reach so far.
 fn at_least(role: Role) -> &'static str {
     match role {
-        Role::Ingest => "ingest` or more (`viewer`, `editor`, `admin",
-        Role::Viewer => "viewer` or more (`editor`, `admin",
-        Role::Editor => "editor` or `admin",
-        role => word(role),
+        Role::Ingest => "`ingest`, `viewer`, `editor` or `admin`",
+        Role::Viewer => "`viewer`, `editor` or `admin`",
+        Role::Editor => "`editor` or `admin`",
+        Role::Admin => "`admin`",
+        Role::Producer => "`producer`",
+        Role::Operator => "`operator`",
     }
 }
 

@@ -12,7 +12,7 @@ use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Form, body::Bytes};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,11 @@ use super::route::{Payload, Route, Tag};
 use super::{App, Shared};
 use crate::control::InboxVerdict;
 
-/// Most requests of one inbox, most bytes of one body, and most inboxes that have something in memory.
+/// Most requests of one inbox, most bytes of one body that are kept and that are read, and most inboxes that
+/// have something in memory.
 const MOST_REQUESTS: usize = 100;
 const MOST_BODY: usize = 64 * 1024;
+const MOST_READ: usize = 4 * 1024 * 1024;
 const MOST_INBOXES: usize = 1_000;
 
 /// How long a slow answer takes.
@@ -238,22 +240,31 @@ async fn arrive(
     Ok((mode.status(), [(header::CONTENT_TYPE, text)], "kept in the inbox\n").into_response())
 }
 
-/// The first 64 KiB of a body, and whether there was more.
-async fn first_part(body: axum::body::Body) -> (Bytes, bool) {
-    let mut body = Limited::new(body, MOST_BODY);
-    let mut kept = Vec::new();
+/// The first 64 KiB of a body, and whether there was more. A little more is read and let go, so that the
+/// sender is answered instead of cut off.
+async fn first_part(mut body: axum::body::Body) -> (Bytes, bool) {
+    let (mut kept, mut seen, mut cut) = (Vec::new(), 0, false);
     let read = async {
-        while let Some(frame) = body.frame().await {
-            match frame.map(|frame| frame.into_data()) {
-                Ok(Ok(data)) => kept.extend_from_slice(&data),
-                Ok(Err(_)) => {}
-                Err(_) => return true,
+        while seen < MOST_READ {
+            match body.frame().await {
+                None => return,
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    seen += data.len();
+                    let room = (MOST_BODY - kept.len()).min(data.len());
+                    kept.extend_from_slice(&data[..room]);
+                    cut |= room < data.len();
+                }
+                Some(Err(_)) => {
+                    cut = true;
+                    return;
+                }
             }
         }
-        false
+        cut = true;
     };
-    let cut = tokio::time::timeout(Duration::from_secs(30), read).await.unwrap_or(true);
-    (Bytes::from(kept), cut)
+    let in_time = tokio::time::timeout(Duration::from_secs(30), read).await.is_ok();
+    (Bytes::from(kept), cut || !in_time)
 }
 
 fn wants_html(headers: &HeaderMap) -> bool {

@@ -199,10 +199,10 @@ async fn batch(
     };
     // Nothing was accepted for a reason of ours: the batch as a whole is to be sent again.
     let ours = |answer: &Result<Ingested, IngestError>| !matches!(answer, Ok(_) | Err(IngestError::Conflict { .. }));
-    if !answers.is_empty() && answers.iter().all(ours) {
-        if let Some(Err(error)) = answers.pop() {
-            return Err(error.into());
-        }
+    if answers.iter().all(ours)
+        && let Some(Err(error)) = answers.pop()
+    {
+        return Err(error.into());
     }
     let mut answers = answers.into_iter();
     let data: Vec<ItemReceipt> = places

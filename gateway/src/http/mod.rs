@@ -116,7 +116,6 @@ impl App {
 }
 
 /// Everything on the public listener.
-#[must_use]
 pub fn router(state: AppState) -> Router {
     let app = App::new(state);
     let router = route::all().into_iter().fold(Router::new(), |router, route| {
@@ -127,7 +126,6 @@ pub fn router(state: AppState) -> Router {
 }
 
 /// `/metrics`, `/healthz` and `/readyz`, for the admin listener.
-#[must_use]
 pub fn admin_router(state: AppState) -> Router {
     let router = Router::new()
         .route("/metrics", axum::routing::get(system::metrics))

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -275,7 +275,6 @@ pub(crate) struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
-    headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log only.
     internal: Option<String>,
 }
@@ -313,7 +312,7 @@ struct FieldErrorView {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, headers: Vec::new(), internal: None }
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, internal: None }
     }
 
     pub(crate) fn internal(what: impl Into<String>) -> Self {
@@ -333,11 +332,6 @@ impl Problem {
 
     pub(crate) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
-        self
-    }
-
-    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
         self
     }
 
@@ -384,9 +378,6 @@ impl Problem {
         }
         if self.kind == Kind::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hookmill\""));
-        }
-        for (name, value) in &self.headers {
-            headers.insert(name, value.clone());
         }
     }
 }

@@ -169,7 +169,9 @@ pub(super) fn mask(text: &mut Vec<u8>, secrets: &[Secret]) {
             continue;
         }
         let mut from = 0;
-        while let Some(at) = text.get(from..).and_then(|rest| rest.windows(secret.len()).position(|part| part == secret)) {
+        while let Some(at) =
+            text.get(from..).and_then(|rest| rest.windows(secret.len()).position(|part| part == secret))
+        {
             text.splice(from + at..from + at + secret.len(), MASK.iter().copied());
             from += at + MASK.len();
         }

@@ -59,7 +59,9 @@ pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Rep
         Err(outcome) => return Report { outcome, ..report },
     };
     report.request = Some(prepared.shown(plan, matches!(content, Content::Made { .. })));
-    if must_not_repeat(plan) && let Err(error) = begin(parts, work).await {
+    if must_not_repeat(plan)
+        && let Err(error) = begin(parts, work).await
+    {
         report.outcome = Outcome::Unbuildable { detail: format!("the attempt could not be marked as begun: {error}") };
         return report;
     }
@@ -105,10 +107,12 @@ async fn content(parts: &Parts, plan: &Plan, work: &Work) -> Result<(Content, Ru
     if let Some(frozen) = frozen {
         let fits = frozen.method.is_some() == plan.connector.is_some();
         if fits && !body::is_stale(&frozen.body, &plan.placeholders) {
-            let runs = frozen
-                .plugins
-                .iter()
-                .map(|(plugin, digest)| PluginRun { plugin: plugin.clone(), digest: *digest, cpu_us: 0, log: Vec::new() });
+            let runs = frozen.plugins.iter().map(|(plugin, digest)| PluginRun {
+                plugin: plugin.clone(),
+                digest: *digest,
+                cpu_us: 0,
+                log: Vec::new(),
+            });
             return Ok((Content::thaw(frozen), runs.collect()));
         }
     }
@@ -242,7 +246,8 @@ impl Prepared {
         };
         let headers = self.headers.iter().map(|(name, value)| {
             let secret = plan.secret_headers.contains(name) || value.is_sensitive() || *name == header::AUTHORIZATION;
-            let value = if secret { "<redacted>".into() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
+            let value =
+                if secret { "<redacted>".into() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
             (name.to_string(), value)
         });
         let body = made.then(|| {
@@ -290,8 +295,10 @@ pub(super) async fn prepare(
             (Method::POST, url, body)
         }
         Content::Made { method, url, headers: made, content_type, body } => {
-            let method = Method::from_bytes(method.as_bytes()).map_err(|_| unbuildable(format!("`{method}` is no method")))?;
-            let (url, body) = fill_in(plan, url.as_deref(), made, content_type, body, &mut headers).map_err(unbuildable)?;
+            let method =
+                Method::from_bytes(method.as_bytes()).map_err(|_| unbuildable(format!("`{method}` is no method")))?;
+            let (url, body) =
+                fill_in(plan, url.as_deref(), made, content_type, body, &mut headers).map_err(unbuildable)?;
             (method, url, body)
         }
     };
@@ -344,11 +351,14 @@ fn fill_in(
         || made.iter().any(|(_, value)| value.contains(crate::registry::PLACEHOLDER))
         || body::is_stale(body, &[]);
     if uses_secrets && !trusted {
-        return Err(format!("the connector would send a secret to `{host}`, which neither its manifest nor the subscription's url names"));
+        return Err(format!(
+            "the connector would send a secret to `{host}`, which neither its manifest nor the subscription's url names"
+        ));
     }
     let target = match url {
         Some(text) if text.contains(crate::registry::PLACEHOLDER) => {
-            let filled = Url::parse(&body::fill(text, secrets, Place::Url)).map_err(|_| "a secret makes the URL invalid")?;
+            let filled =
+                Url::parse(&body::fill(text, secrets, Place::Url)).map_err(|_| "a secret makes the URL invalid")?;
             if filled.host_str() != Some(host) {
                 return Err("a secret would change the host".to_owned());
             }
@@ -383,7 +393,8 @@ async fn send(parts: &Parts, plan: &Plan, work: &Work, prepared: &Prepared) -> R
         body: prepared.body.clone(),
         timeout: plan.timeout(),
     };
-    let egress = if plan.is_inbox && Some(&prepared.url) == plan.url.as_ref() { &parts.own_inboxes } else { &parts.egress };
+    let egress =
+        if plan.is_inbox && Some(&prepared.url) == plan.url.as_ref() { &parts.own_inboxes } else { &parts.egress };
     egress.send(work.delivery.tenant_id, outbound).await
 }
 
@@ -434,7 +445,10 @@ async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &
             // The endpoint has answered; a connector that faults over the answer must not cause a second request.
             Err(fault) => {
                 if !is_success {
-                    report.note = Some(format!("the connector could not read the answer ({}); the default rule holds", fault.describe()));
+                    report.note = Some(format!(
+                        "the connector could not read the answer ({}); the default rule holds",
+                        fault.describe()
+                    ));
                 }
             }
         }

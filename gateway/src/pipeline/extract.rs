@@ -44,10 +44,15 @@ impl Pipeline {
         let event_type = match reader.text(Part::Type)? {
             Some(text) => EventType::parse(&text)
                 .map_err(|error| ItemError::invalid(vec![FieldError::new("/type", format!("`{text}`: {error}"))]))?,
-            None => EventType::parse(UNTYPED).map_err(|error| ItemError::new(IngestProblem::Invalid, error.to_string()))?,
+            None => {
+                EventType::parse(UNTYPED).map_err(|error| ItemError::new(IngestProblem::Invalid, error.to_string()))?
+            }
         };
         if event_type.is_reserved() {
-            return Err(ItemError::invalid(vec![FieldError::new("/type", "types that begin with `hookmill.` are reserved")]));
+            return Err(ItemError::invalid(vec![FieldError::new(
+                "/type",
+                "types that begin with `hookmill.` are reserved",
+            )]));
         }
         let timestamp = reader.text(Part::Time)?.and_then(|text| time(&text));
         let external_id = reader.text(Part::Id)?.filter(|id| !id.is_empty() && id.len() <= 256);
@@ -114,7 +119,8 @@ fn find<'n>(path: &'n Path, body: &'n Node<'n>) -> Result<Option<&'n Node<'n>>, 
 }
 
 fn raw<'t>(path: &Path, text: &'t str) -> Result<Option<&'t str>, ItemError> {
-    path.raw(text).map_err(|error| ItemError::new(IngestProblem::Invalid, format!("the source's `extract.data`: {error}")))
+    path.raw(text)
+        .map_err(|error| ItemError::new(IngestProblem::Invalid, format!("the source's `extract.data`: {error}")))
 }
 
 fn missing(part: Part) -> ItemError {

@@ -244,7 +244,11 @@ impl Kept {
                     parts.lanes.note_due(lane, event.tenant_id, due);
                 }
                 let id = event.id;
-                parts.lanes.put(in_hand.into_iter().map(|delivery| Work { delivery, event: event.clone(), host: None }));
+                parts.lanes.put(in_hand.into_iter().map(|delivery| Work {
+                    delivery,
+                    event: event.clone(),
+                    host: None,
+                }));
                 ("accepted", Ok(Ingested { id, external_id, deliveries: total, duplicate: false }))
             }
             Receipt::Duplicate { event_id, deliveries } => {

@@ -131,7 +131,8 @@ impl Reader<'_> {
                 b'r' => 13,
                 b't' => 9,
                 b'u' => {
-                    let digits = self.bytes.get(self.at..self.at + 4).and_then(|digits| std::str::from_utf8(digits).ok());
+                    let digits =
+                        self.bytes.get(self.at..self.at + 4).and_then(|digits| std::str::from_utf8(digits).ok());
                     self.at += 4;
                     digits.and_then(|digits| u16::from_str_radix(digits, 16).ok()).unwrap_or(0xfffd)
                 }
@@ -208,8 +209,14 @@ mod tests {
     #[test]
     fn as_javascript_spells_it() {
         for (text, wanted) in [
-            (r#"{ "a" : 100.0, "b": 1e21, "c": 1e-7, "d": -0, "e": 0.1 }"#, r#"{"a":100,"b":1e+21,"c":1e-7,"d":0,"e":0.1}"#),
-            (r#"{"b":1,"10":2,"9":3,"a":4,"01":5,"4294967295":6}"#, r#"{"9":3,"10":2,"b":1,"a":4,"01":5,"4294967295":6}"#),
+            (
+                r#"{ "a" : 100.0, "b": 1e21, "c": 1e-7, "d": -0, "e": 0.1 }"#,
+                r#"{"a":100,"b":1e+21,"c":1e-7,"d":0,"e":0.1}"#,
+            ),
+            (
+                r#"{"b":1,"10":2,"9":3,"a":4,"01":5,"4294967295":6}"#,
+                r#"{"9":3,"10":2,"b":1,"a":4,"01":5,"4294967295":6}"#,
+            ),
             (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
             (r#""\u00e9\/\ud83d\ude00\ud800x\u0001\u007f""#, "\"é/😀\\ud800x\\u0001\u{7f}\""),
             ("[ ]", "[]"),

@@ -155,7 +155,11 @@ impl State {
     }
 
     fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.reserved == 0 && self.under_way == 0 && self.in_store.is_none() && self.loading.is_none()
+        self.ready.is_empty()
+            && self.reserved == 0
+            && self.under_way == 0
+            && self.in_store.is_none()
+            && self.loading.is_none()
     }
 }
 
@@ -210,7 +214,8 @@ impl Lanes {
             return false;
         }
         let state = core.lanes.entry(lane).or_insert_with(|| State::new(tenant));
-        if state.ready.len() + state.reserved >= bounds.waiting_per_lane || state.in_store.is_some_and(|due| due <= now) {
+        if state.ready.len() + state.reserved >= bounds.waiting_per_lane || state.in_store.is_some_and(|due| due <= now)
+        {
             return false;
         }
         state.reserved += 1;
@@ -427,7 +432,8 @@ impl Core {
         }
         let host_key = permit.host.map(|host| (state.tenant, host));
         let host = host_key.as_ref().and_then(|key| self.hosts.get(key));
-        let alone = state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until)).filter(|until| *until > now);
+        let alone =
+            state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until)).filter(|until| *until > now);
         if let Some(until) = alone {
             self.set_timer(lane, until);
             return;
@@ -535,7 +541,9 @@ impl Core {
                     state.leave_alone_until = Some(later(now, rest));
                 }
             }
-            End::LeaveAlone { until, host: false } => state.leave_alone_until = state.leave_alone_until.max(Some(until)),
+            End::LeaveAlone { until, host: false } => {
+                state.leave_alone_until = state.leave_alone_until.max(Some(until))
+            }
             End::LeaveAlone { until, host: true } => {
                 if let Some(key) = &host_key {
                     let host = self.hosts.entry(key.clone()).or_default();
@@ -560,7 +568,8 @@ impl Core {
     /// Memory is for lanes that owe something.
     fn forget_if_empty(&mut self, lane: Lane) {
         let Some(state) = self.lanes.get(&lane) else { return };
-        let remembers = state.leave_alone_until.is_some() || state.timeouts + state.limit_faults > 0 || !state.sent.is_empty();
+        let remembers =
+            state.leave_alone_until.is_some() || state.timeouts + state.limit_faults > 0 || !state.sent.is_empty();
         if state.is_empty() && !state.queued && !remembers {
             if let Some(at) = state.timer {
                 self.timers.remove(&(at, lane));

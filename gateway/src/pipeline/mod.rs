@@ -206,7 +206,10 @@ impl Pipeline {
         self.0.lanes.stop();
         let ended = tokio::time::timeout(at_most, self.0.lanes.idle()).await;
         if ended.is_err() {
-            tracing::warn!(under_way = self.0.lanes.under_way(), "ended with attempts under way; they will be made again");
+            tracing::warn!(
+                under_way = self.0.lanes.under_way(),
+                "ended with attempts under way; they will be made again"
+            );
         }
     }
 

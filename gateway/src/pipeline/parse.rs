@@ -572,10 +572,14 @@ mod tests {
     fn cloudevents_in_three_modes() {
         let structured = r#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b","time":"2026-01-01T00:00:00Z","subject":"x","n":5,"data":{"a":1.0}}"#;
         let event = one(read("application/cloudevents+json; charset=utf-8", &[], structured));
-        assert_eq!((event.external_id.as_deref(), event.source.as_deref(), &*event.data), (Some("1"), Some("/s"), r#"{"a":1.0}"#));
+        assert_eq!(
+            (event.external_id.as_deref(), event.source.as_deref(), &*event.data),
+            (Some("1"), Some("/s"), r#"{"a":1.0}"#)
+        );
         assert_eq!(event.attributes, [("subject".into(), "x".into()), ("n".into(), "5".into())]);
 
-        let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s%C3%A9"), ("ce-type", "a.b"), ("ce-ext", "v")];
+        let headers =
+            [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s%C3%A9"), ("ce-type", "a.b"), ("ce-ext", "v")];
         let event = one(read("application/json", &headers, "[1.0]"));
         assert_eq!((event.source.as_deref(), &*event.data), (Some("/sé"), "[1.0]"));
         let event = one(read("text/plain", &headers, "hello"));

@@ -6,7 +6,9 @@ use super::body::Content;
 use super::lanes::Work;
 use super::record::Report;
 use super::{Parts, Pipeline, deliver, ingest};
-use crate::domain::{Attempt, AttemptRequest, Delivery, Event, EventId, LogLine, Outcome, PluginRun, Status, Trigger, Verdict};
+use crate::domain::{
+    Attempt, AttemptRequest, Delivery, Event, EventId, LogLine, Outcome, PluginRun, Status, Trigger, Verdict,
+};
 use crate::registry::Plan;
 use crate::store::{self, Accepted, Settled};
 
@@ -78,8 +80,7 @@ impl Pipeline {
         // A copy with an id of its own: the event it was made from keeps its deliveries as they are.
         let event = Arc::new(Event { id: EventId::new(now), received_at: now, ..(*event).clone() });
         let delivery = ingest::delivery(plan, &event, Trigger::Test, now);
-        let accepted =
-            Accepted { event: event.clone(), deliveries: vec![delivery.clone()], in_hand: 1, dedupe: None };
+        let accepted = Accepted { event: event.clone(), deliveries: vec![delivery.clone()], in_hand: 1, dedupe: None };
         parts.store.accept(vec![accepted]).await?;
         let attempt = self.try_once(plan, event, delivery.clone()).await;
         let ended = Delivery {

@@ -9,8 +9,8 @@ use super::dispatch;
 use super::lanes::{End, Work};
 use super::{Parts, deliver, ingest};
 use crate::domain::{
-    Attempt, AttemptId, AttemptRequest, AttemptResponse, Digest, Event, EventId, EventType, Frozen, Lane,
-    Outcome, PluginRun, State, StateReason, Status, Trigger, Verdict,
+    Attempt, AttemptId, AttemptRequest, AttemptResponse, Digest, Event, EventId, EventType, Frozen, Lane, Outcome,
+    PluginRun, State, StateReason, Status, Trigger, Verdict,
 };
 use crate::registry::Plan;
 use crate::retry::{self, Decide};
@@ -238,7 +238,9 @@ pub(super) async fn announce(parts: &Arc<Parts>, about: &Event, event_type: &str
         return;
     }
     let tenant = about.tenant_id;
-    let (Some(matcher), Ok(event_type)) = (parts.registry.matcher(tenant), EventType::parse(event_type)) else { return };
+    let (Some(matcher), Ok(event_type)) = (parts.registry.matcher(tenant), EventType::parse(event_type)) else {
+        return;
+    };
     let now = parts.clock.now();
     let event = Arc::new(Event {
         id: EventId::new(now),

@@ -142,14 +142,16 @@ fn verification(source: &Source, vault: &Vault) -> Result<Option<(Scheme, Keys)>
         errors.into_iter().map(|error| FieldError::new(place(&error.pointer), error.detail)).collect::<Vec<_>>()
     })?;
     let Some(sealed) = &source.secret else {
-        return Err(vec![FieldError::new("/secret", "a source that verifies needs the secret it shares with the product")]);
+        return Err(vec![FieldError::new(
+            "/secret",
+            "a source that verifies needs the secret it shares with the product",
+        )]);
     };
     let secret = vault
         .open(&context(source.id), sealed)
         .map_err(|error| vec![FieldError::new("/secret", format!("the stored secret does not open: {error}"))])?;
     scheme.check_secret(secret.expose()).map_err(|detail| vec![FieldError::new("/secret", detail)])?;
-    let keys =
-        scheme.keys(&secret, None).map_err(|error| vec![FieldError::new("/secret", error.to_string())])?;
+    let keys = scheme.keys(&secret, None).map_err(|error| vec![FieldError::new("/secret", error.to_string())])?;
     Ok(Some((scheme, keys)))
 }
 

@@ -23,8 +23,8 @@ pub use self::plan::{PLACEHOLDER, Plan, Step, Success, url_for_reading};
 pub use self::shelf::Shelf;
 use crate::clock::Clock;
 use crate::domain::{
-    ApiKey, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription, SubscriptionId,
-    SubscriptionSpec, Tenant, TenantId,
+    ApiKey, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription, SubscriptionId, SubscriptionSpec, Tenant,
+    TenantId,
 };
 use crate::engine::Plugin;
 use crate::filter::TypeIndex;
@@ -371,13 +371,13 @@ impl Registry {
                     let Some(room) = state.tenants.get(&subscription.tenant_id) else { continue };
                     if let Some(uid) = &subscription.spec.uid
                         && room.plans.values().any(|other| {
-                            other.subscription.id != subscription.id && other.subscription.spec.uid.as_ref() == Some(uid)
+                            other.subscription.id != subscription.id
+                                && other.subscription.spec.uid.as_ref() == Some(uid)
                         })
                     {
                         return Err(Error::Taken(format!("another subscription has the uid `{uid}`")));
                     }
-                    let most =
-                        room.tenant.limits.subscriptions.unwrap_or(self.0.surroundings.subscriptions_per_tenant);
+                    let most = room.tenant.limits.subscriptions.unwrap_or(self.0.surroundings.subscriptions_per_tenant);
                     if !room.plans.contains_key(&subscription.id) && room.plans.len() >= most as usize {
                         return Err(Error::Limit(format!(
                             "this tenant may have {most} subscriptions; delete one, or ask the operator for more"
@@ -432,10 +432,11 @@ impl State {
             self.tenant_uids.insert(uid.clone(), tenant.id);
         }
         let tenant = Arc::new(tenant);
-        self.tenants
-            .entry(tenant.id)
-            .and_modify(|room| room.tenant = tenant.clone())
-            .or_insert_with(|| Room { tenant, plans: BTreeMap::new(), matcher: None });
+        self.tenants.entry(tenant.id).and_modify(|room| room.tenant = tenant.clone()).or_insert_with(|| Room {
+            tenant,
+            plans: BTreeMap::new(),
+            matcher: None,
+        });
     }
 
     fn delete(&mut self, key: &RecordKey) {

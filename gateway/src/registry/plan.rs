@@ -213,11 +213,7 @@ impl Plan {
 /// The URL fit for reading.
 #[must_use]
 pub fn url_for_reading(url: &Url) -> String {
-    if is_credential(url) {
-        format!("{}/…", url.origin().ascii_serialization())
-    } else {
-        url.to_string()
-    }
+    if is_credential(url) { format!("{}/…", url.origin().ascii_serialization()) } else { url.to_string() }
 }
 
 /// Hosts whose webhook URLs are credentials: whoever has one can post.
@@ -313,10 +309,9 @@ pub(super) fn compile(
             .map(Arc::from),
         hosts: manifest.map(|manifest| manifest.hosts.clone()).unwrap_or_default(),
         rate: spec.rate_limit.or_else(|| {
-            manifest.and_then(|manifest| manifest.rate).map(|rate| RateLimit {
-                per: Duration::from_millis(u64::from(rate.per_ms)),
-                max: rate.max,
-            })
+            manifest
+                .and_then(|manifest| manifest.rate)
+                .map(|rate| RateLimit { per: Duration::from_millis(u64::from(rate.per_ms)), max: rate.max })
         }),
         on_unknown: manifest.map_or(OnUnknown::Retry, |manifest| manifest.on_unknown),
         subscription: Arc::new(subscription),
@@ -413,7 +408,10 @@ fn target(spec: &SubscriptionSpec, surroundings: &Surroundings, errors: &mut Vec
             (Some(url), is_inbox)
         }
         Err(error) => {
-            errors.push(FieldError::new("/url", format!("not an absolute URL such as https://example.com/hooks: {error}")));
+            errors.push(FieldError::new(
+                "/url",
+                format!("not an absolute URL such as https://example.com/hooks: {error}"),
+            ));
             (None, false)
         }
     }
@@ -445,7 +443,10 @@ fn step(
     let plugin = match shelf.find(name) {
         Ok(plugin) => plugin,
         Err(detail) => {
-            errors.push(FieldError::new(at.replace("/config", if at.starts_with("/c") { "/name" } else { "/plugin" }), detail));
+            errors.push(FieldError::new(
+                at.replace("/config", if at.starts_with("/c") { "/name" } else { "/plugin" }),
+                detail,
+            ));
             return None;
         }
     };
@@ -570,11 +571,7 @@ fn leaving(subscription: &Subscription, vault: &Vault) -> Vec<Secret> {
     secrets.filter_map(|(pointer, sealed)| vault.open(&seal::context(subscription.id, pointer), sealed).ok()).collect()
 }
 
-fn fetched(
-    spec: &SubscriptionSpec,
-    connector: Option<&Step>,
-    errors: &mut Vec<FieldError>,
-) -> Option<Auth> {
+fn fetched(spec: &SubscriptionSpec, connector: Option<&Step>, errors: &mut Vec<FieldError>) -> Option<Auth> {
     let (pointer, key, scopes) = match (&spec.auth, connector.map(|step| &step.plugin.manifest().auth)) {
         (Some(Auth::GoogleServiceAccount { service_account, scopes }), _) => {
             ("/auth/service_account".to_owned(), service_account.clone(), scopes.clone())

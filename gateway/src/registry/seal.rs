@@ -75,7 +75,12 @@ impl Sealer<'_> {
     /// Names become `name@version`, configs are checked, and their secret fields are noted.
     fn pin(&self, spec: &mut SubscriptionSpec, fields: &mut Vec<String>, errors: &mut Vec<FieldError>) {
         let transforms = spec.transforms.iter_mut().enumerate().map(|(at, transform)| {
-            (&mut transform.plugin, &transform.config, format!("/transforms/{at}/plugin"), format!("/transforms/{at}/config"))
+            (
+                &mut transform.plugin,
+                &transform.config,
+                format!("/transforms/{at}/plugin"),
+                format!("/transforms/{at}/config"),
+            )
         });
         let connector = spec.connector.iter_mut().map(|connector| {
             (&mut connector.name, &connector.config, "/connector/name".to_owned(), "/connector/config".to_owned())
@@ -107,7 +112,9 @@ impl Sealer<'_> {
         let open = |pointer: &str| {
             old.secrets.get(pointer).and_then(|sealed| self.vault.open(&context(old.id, pointer), sealed).ok())
         };
-        let host = |url: Option<&str>| url.and_then(|url| Url::parse(url).ok()).and_then(|url| url.host_str().map(str::to_owned));
+        let host = |url: Option<&str>| {
+            url.and_then(|url| Url::parse(url).ok()).and_then(|url| url.host_str().map(str::to_owned))
+        };
         let old_url = open("/url");
         let moved = host(old_url.as_ref().map(Secret::expose)) != host(spec.url.as_deref());
         let name = |name: Option<&str>| name.map(|name| name.split('@').next().unwrap_or(name).to_owned());
@@ -115,9 +122,10 @@ impl Sealer<'_> {
             != name(spec.connector.as_ref().map(|connector| connector.name.as_str()));
         let Ok(value) = serde_json::to_value(spec) else { return };
         for pointer in old.secrets.keys().filter(|pointer| *pointer != "/url" && *pointer != "/secret") {
-            let kept = value.pointer(pointer).and_then(Value::as_str).is_some_and(|now| {
-                open(pointer).is_some_and(|before| !now.is_empty() && before.expose() == now)
-            });
+            let kept = value
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .is_some_and(|now| open(pointer).is_some_and(|before| !now.is_empty() && before.expose() == now));
             let concerned = moved || (other_connector && pointer.starts_with("/connector"));
             if kept && concerned {
                 errors.push(FieldError::new(
@@ -173,17 +181,12 @@ fn give_signing_secret(spec: &mut SubscriptionSpec, errors: &mut Vec<FieldError>
     }
     match Scheme::for_delivery(&spec.signing) {
         Ok(scheme) => spec.secret = Some(scheme.generate_secret().expose().to_owned()),
-        Err(found) => errors.extend(
-            found.into_iter().map(|error| FieldError::new(format!("/signing{}", error.pointer), error.detail)),
-        ),
+        Err(found) => errors
+            .extend(found.into_iter().map(|error| FieldError::new(format!("/signing{}", error.pointer), error.detail))),
     }
 }
 
-fn next_state(
-    enabled: bool,
-    old: Option<&Subscription>,
-    now: Timestamp,
-) -> (State, Option<StateReason>, Timestamp) {
+fn next_state(enabled: bool, old: Option<&Subscription>, now: Timestamp) -> (State, Option<StateReason>, Timestamp) {
     match old {
         Some(old) if enabled == (old.state != State::Disabled) => (old.state, old.state_reason, old.state_since),
         _ if enabled => (State::Active, None, now),

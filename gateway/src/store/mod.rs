@@ -9,7 +9,7 @@
 //! always passed in. A [`Store::settle`] may be lost in a crash: its delivery is then tried again.
 //!
 //! [`memory`] is the model that tests run against, [`sled`] the embedded store. One conformance suite holds them
-//! to the same words.
+//! to the same words. What is in a caller's hand is known to memory alone: after a crash all of it is due again.
 
 #[cfg(test)]
 mod conformance;
@@ -313,13 +313,18 @@ pub trait Store: Send + Sync + 'static {
     async fn heads(&self) -> Result<Vec<LaneHead>>;
 
     /// Up to so many of each lane's entries that are due at `now` and not in hand; they are in the caller's
-    /// hand then. One answer a lane, in order.
+    /// hand then. One answer a lane, in order. A lane with a key keeps the order in which its events were
+    /// accepted, retries included: an entry that is not yet due holds up those behind it. Entries in hand are
+    /// passed over, so whoever wants strict order asks for one at a time, and for none while one is in hand.
+    /// Whoever stops waiting for the answer holds nothing.
     async fn take(&self, lanes: &[(Lane, usize)], now: Timestamp) -> Result<Vec<Taken>>;
 
     /// Gives back what was in hand and was not tried; it is due as before.
     async fn release(&self, deliveries: Vec<DeliveryId>) -> Result<()>;
 
-    /// Marks deliveries as begun; durable when it returns. For sends that must not be repeated blindly.
+    /// Marks deliveries as begun; durable when it returns. For sends that must not be repeated blindly. Only the
+    /// mark is written: the delivery stays as it is stored. With none, it waits until everything that was handed
+    /// over before is durable.
     async fn begin(&self, deliveries: Vec<Delivery>) -> Result<()>;
 
     /// Records ends of attempts. Returns once they are handed over: they ride on the next commit, or make
@@ -327,7 +332,8 @@ pub trait Store: Send + Sync + 'static {
     async fn settle(&self, batch: Vec<Settled>) -> Result<()>;
 
     /// Makes a finished or held delivery due again at `now` (a person asked). `Ok(None)`: there is no such
-    /// delivery; otherwise the delivery as it is now, unchanged if it was pending. Durable when it returns.
+    /// delivery; otherwise the delivery as it is now, unchanged if it was pending or is in hand. Durable when it
+    /// returns.
     async fn requeue(&self, tenant: TenantId, delivery: DeliveryId, now: Timestamp) -> Result<Option<Delivery>>;
 
     /// Settles a pending or held delivery that is not in hand as cancelled. `Ok(None)`: no such delivery;

@@ -149,7 +149,7 @@ async fn tour(
     }
     let sentence =
         "A tenant asks through the API for what it wants, where it goes, and how it is changed, signed and retried.";
-    print(&(tour::section(2, "Subscriptions", sentence) + &tour::subscriptions(&chapters)));
+    print((tour::section(2, "Subscriptions", sentence) + &tour::subscriptions(&chapters)).trim_end());
 
     let mut posted = Vec::new();
     for sample in SAMPLES {
@@ -158,7 +158,7 @@ async fn tour(
         posted.push(Posted { sample, id: text(&receipt, "id").to_owned(), deliveries });
     }
     let sentence = "Five products post what their own documents show; each event is on disk before it is answered.";
-    print(&(tour::section(3, "Events", sentence) + &tour::events(&posted)));
+    print((tour::section(3, "Events", sentence) + &tour::events(&posted)).trim_end());
 
     finish(&mut api, &chapters, posted.iter().map(|posted| posted.deliveries).sum()).await?;
     for chapter in &mut chapters {

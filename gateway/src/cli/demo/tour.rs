@@ -7,7 +7,9 @@ use super::story::{Chapter, Posted, Proof, text};
 use super::wanted::{FLAKY, HOSTILE, ILARA, INBOX, SHEETS};
 
 /// How wide a line may be.
-const WIDTH: usize = 110;
+const WIDTH: usize = 118;
+/// How many lines of a body are shown.
+const BODY_LINES: usize = 4;
 
 /// A section's head: its number and title, and one sentence.
 pub(super) fn section(number: usize, title: &str, sentence: &str) -> String {
@@ -45,7 +47,9 @@ pub(super) fn arrivals(chapter: &Chapter) -> String {
     for (arrival, proof) in &chapter.arrivals {
         let Arrival { method, path, status, .. } = arrival;
         lines.push_str(&format!("     {method} {} -> {status}\n", shorten(path, WIDTH - 20)));
-        lines.push_str(&format!("       {}\n", shorten(&String::from_utf8_lossy(&arrival.body), WIDTH - 7)));
+        for line in wrapped(&String::from_utf8_lossy(&arrival.body), WIDTH - 7, BODY_LINES) {
+            lines.push_str(&format!("       {line}\n"));
+        }
         lines.push_str(&format!("       {}\n", credentials(arrival, proof)));
     }
     if chapter.arrivals.is_empty() {
@@ -115,12 +119,11 @@ pub(super) fn attempts(delivery: &Value) -> String {
         [
             attempt["number"].to_string(),
             text(attempt, "started_at").get(11..23).unwrap_or_default().to_owned(),
-            text(attempt, "detail").to_owned(),
             text(next, "action").replace('_', " "),
             text(next, "because").to_owned(),
         ]
     });
-    let mut lines = table(["attempt", "at", "what happened", "then", "because"], rows);
+    let mut lines = table(["attempt", "at", "then", "because"], rows);
     lines.push_str(&format!("   It ended as: {}.\n", text(delivery, "status")));
     lines
 }
@@ -189,6 +192,30 @@ fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String
     lines
 }
 
+/// A text over several lines, broken after a comma or a space where there is one; what is more than that is cut.
+fn wrapped(text: &str, width: usize, lines: usize) -> Vec<String> {
+    let text: Vec<char> = shorten(text, width * lines).chars().collect();
+    let (mut rest, mut broken) = (&text[..], Vec::new());
+    while !rest.is_empty() {
+        let room = rest.len().min(width);
+        let after_pause = rest[..room].iter().rposition(|c| [',', ' '].contains(c)).map(|at| at + 1);
+        // A break far to the left would waste the line.
+        let at = match after_pause {
+            Some(at) if room < rest.len() && at > width / 2 => at,
+            _ => room,
+        };
+        broken.push(rest[..at].iter().collect());
+        rest = &rest[at..];
+    }
+    if broken.len() > lines {
+        broken.truncate(lines);
+        if let Some(last) = broken.last_mut() {
+            last.push('…');
+        }
+    }
+    broken
+}
+
 /// A text on one line, at most so many characters long.
 fn shorten(text: &str, width: usize) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -224,6 +251,24 @@ mod tests {
     }
 
     #[test]
+    fn a_long_body_takes_some_lines() {
+        assert_eq!(wrapped("abcdefg", 3, 4), ["abc", "def", "g"]);
+        assert_eq!(wrapped("abcdefg", 3, 2), ["abc", "de…"]);
+        assert_eq!(wrapped("ab,cdefgh", 4, 3), ["ab,", "cdef", "gh"]);
+        assert_eq!(wrapped("ab,cd,ef,gh", 4, 2), ["ab,", "cd,…"]);
+        assert!(wrapped("", 3, 2).is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_body_never_takes_more_room_than_it_may(text in ".*", width in 1_usize..30, lines in 1_usize..5) {
+            let broken = wrapped(&text, width, lines);
+            proptest::prop_assert!(broken.len() <= lines);
+            proptest::prop_assert!(broken.iter().all(|line| line.chars().count() <= width + 1));
+        }
+    }
+
+    #[test]
     fn columns_line_up() {
         let rows = [["a".to_owned(), "1".to_owned()], ["größe".to_owned(), "22".to_owned()]];
         assert_eq!(table(["name", "n"], rows), "   name   n\n   a      1\n   größe  22\n");
@@ -252,13 +297,13 @@ mod tests {
     #[test]
     fn attempts_tell_how_it_went_and_ended() {
         let delivery = json!({"status": "delivered", "attempts": [
-            {"number": 1, "started_at": "2026-01-01T10:00:00.123Z", "detail": "the endpoint answered 500",
-             "next": {"action": "retry", "because": "attempt 2 of 3"}},
-            {"number": 2, "started_at": "2026-01-01T10:00:01.456Z", "detail": "the endpoint took it",
-             "next": {"action": "deliver", "because": "it answered 200"}},
+            {"number": 1, "started_at": "2026-01-01T10:00:00.123Z",
+             "next": {"action": "retry", "because": "the endpoint answered 500; attempt 2 of 3 follows"}},
+            {"number": 2, "started_at": "2026-01-01T10:00:01.456Z",
+             "next": {"action": "deliver", "because": "the endpoint took it"}},
         ]});
         let lines = attempts(&delivery);
-        assert!(lines.contains("1        10:00:00.123  the endpoint answered 500  retry    attempt 2 of 3"), "{lines}");
+        assert!(lines.contains("1        10:00:00.123  retry    the endpoint answered 500; attempt 2"), "{lines}");
         assert!(lines.ends_with("It ended as: delivered.\n"));
         // Nothing there is no reason to panic.
         assert!(attempts(&Value::Null).ends_with("It ended as: .\n"));

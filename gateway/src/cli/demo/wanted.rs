@@ -39,6 +39,7 @@ pub(super) fn wanted(url: impl Fn(&str) -> String, inbox: &str) -> Vec<Wanted> {
             json!({
                 "url": "https://hooks.slack.com/services/T00000000/B00000000/demo",
                 "events": ["experience.*"],
+                "signing": {"scheme": "none"},
                 "connector": {"name": "slack", "config": {
                     "text": ":rocket: *{{ data.experience.name }}* is live, started by {{ data.triggered_by.email }}",
                 }},
@@ -51,6 +52,7 @@ pub(super) fn wanted(url: impl Fn(&str) -> String, inbox: &str) -> Vec<Wanted> {
             json!({
                 "url": "https://hooks.zapier.com/hooks/catch/1000000/demo/",
                 "events": ["experience.*"],
+                "signing": {"scheme": "none"},
                 "connector": {"name": "zapier", "config": {}},
             }),
         ),
@@ -60,6 +62,7 @@ pub(super) fn wanted(url: impl Fn(&str) -> String, inbox: &str) -> Vec<Wanted> {
             "A row for each event, with a token that was fetched with the service account's key.",
             json!({
                 "events": ["experience.*"],
+                "signing": {"scheme": "none"},
                 "connector": {"name": "google-sheets", "config": {
                     "spreadsheet_id": "1DemoSpreadsheet",
                     "range": "Experiments!A:F",

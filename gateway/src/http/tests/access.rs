@@ -31,7 +31,7 @@ async fn every_route_holds_to_its_roles() {
     for route in route::all() {
         // Ids of nothing: who gets in finds nothing, and changes nothing.
         let path = filled(&route.path, &[("tenant", "ten_x"), ("name", "none"), ("version", "0")]);
-        let path = path.replace('{', "x").replace('}', "x");
+        let path = path.replace(['{', '}'], "x");
         let method = route.method.as_str();
         let unknown = "hmk_00000000000000000000000000000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         for key in ["", unknown, "x"] {

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::world::{MAX_BODY, OPERATOR, World, text};
 
@@ -12,6 +12,7 @@ async fn mistakes_in_a_subscription_are_named_with_their_place() {
     let world = World::new().await;
     let tenant = world.tenant("a").await;
     let good = json!({"url": "https://example.com/hooks", "events": ["a"]});
+    let mut missed = Vec::new();
     for (with, pointer, says) in [
         (json!({"events": null}), "", "missing field `events`"),
         (json!({"events": "a"}), "/events", "invalid type"),
@@ -21,7 +22,7 @@ async fn mistakes_in_a_subscription_are_named_with_their_place() {
         (json!({"profile": "ilara"}), "/profile", "not available in this version"),
         (json!({"ordering": {"key": "$.x"}}), "/ordering", "not available in this version"),
         (json!({"auth": {"type": "aws_sigv4"}}), "/auth/type", "not available in this version"),
-        (json!({"auth": {"type": "magic"}}), "/auth", "unknown variant"),
+        (json!({"auth": {"type": "magic"}}), "/auth/type", "unknown variant"),
         (json!({"state": "paused"}), "/state", "read-only"),
         (json!({"id": "sub_1"}), "/id", "read-only"),
         (json!({"url": null}), "/url", "where to deliver"),
@@ -32,7 +33,10 @@ async fn mistakes_in_a_subscription_are_named_with_their_place() {
         (json!({"filters": "$[?"}), "/filters", ""),
         (json!({"secret": "short"}), "/secret", ""),
         (json!({"signing": {"scheme": "hmac"}}), "/signing", "header"),
-        (json!({"signing": {"scheme": "rot13"}}), "/signing", "unknown variant"),
+        (json!({"signing": {"scheme": "rot13"}}), "/signing/scheme", "unknown variant"),
+        (json!({"signing": {"scheme": "standard", "x/y": 1}}), "/signing/x~1y", "unknown field"),
+        (json!({"auth": {"type": "bearer", "tokn": "x"}}), "/auth/tokn", "unknown field"),
+        (json!({"connector": {"name": "slack", "conf": {}}}), "/connector/conf", "unknown field"),
         (json!({"retry_policy": {"backoff": "never"}}), "/retry_policy/backoff", ""),
         (json!({"retry_policy": {"schedule": ["soon"]}}), "/retry_policy/schedule", "duration"),
         (json!({"timeout": "2m"}), "/timeout", "60s"),
@@ -55,13 +59,18 @@ async fn mistakes_in_a_subscription_are_named_with_their_place() {
         let found = errors
             .iter()
             .any(|error| error["pointer"] == format!("#{pointer}") && error["detail"].as_str().unwrap().contains(says));
-        assert!(found, "{with} wants {pointer} ({says}): {problem}");
+        if !found {
+            missed.push(format!("{with} wants {pointer} ({says}): {problem}"));
+        }
         // The same settings in a preview are refused at the same place, one level down.
         let preview = json!({"subscription": body, "event": {"type": "a", "data": 1}});
         let problem = world.post("/v1/subscriptions/preview", &tenant.editor, preview).await.problem(422, "invalid");
         let errors = problem["errors"].as_array().unwrap();
-        assert!(errors.iter().any(|error| error["pointer"] == format!("#/subscription{pointer}")), "{with}: {problem}");
+        if !errors.iter().any(|error| error["pointer"] == format!("#/subscription{pointer}")) {
+            missed.push(format!("{with} in a preview: {problem}"));
+        }
     }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
     assert_eq!(world.get("/v1/subscriptions", &tenant.viewer).await.expect(200)["data"], json!([]), "none was saved");
 }
 
@@ -234,9 +243,7 @@ async fn nonsense_gets_an_answer() {
         let answer = world.send(request.body(Body::empty()).unwrap()).await;
         assert!(answer.status.is_client_error(), "{path}: {}", answer.status);
     }
-    let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    let deep = format!("{{\"metadata\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let answer = world.raw("POST", "/v1/subscriptions", &tenant.editor, &[], deep).await;
-    assert_eq!(answer.status, 400);
-    assert!(text(&answer.json(), "/detail").contains("recursion"));
-    let _: Value = answer.json();
+    assert!(text(&answer.problem(400, "unparsable"), "/detail").contains("recursion"));
 }

@@ -312,6 +312,34 @@ async fn what_happened_can_be_looked_at() {
 }
 
 #[tokio::test]
+async fn what_is_owed_can_be_ended() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let subscription = world.paused(&tenant, &["a"]).await;
+    let path = format!("/v1/subscriptions/{subscription}");
+    for at in 0..3 {
+        world.post("/v1/events", &tenant.ingest, json!({"type": "a", "data": at})).await.expect(202);
+    }
+    let statuses = async || {
+        let page = world.get(&format!("{path}/deliveries"), &tenant.viewer).await.expect(200);
+        page["data"].as_array().unwrap().iter().map(|item| text(item, "/status")).collect::<Vec<_>>()
+    };
+    let page = world.get("/v1/deliveries", &tenant.viewer).await.expect(200);
+    let one = format!("/v1/deliveries/{}", text(&page, "/data/0/id"));
+    let post = async |rest: &str| world.call("POST", &format!("{one}/{rest}"), &tenant.editor, None).await;
+    assert_eq!(post("cancel").await.expect(200)["status"], "cancelled");
+    assert_eq!(statuses().await, ["cancelled", "pending", "pending"]);
+    assert_eq!(post("retry").await.expect(200)["status"], "pending", "a person may change their mind");
+    let disabled = world.patch(&format!("{path}?pending=cancel"), &tenant.editor, json!({"enabled": false})).await;
+    assert_eq!(disabled.expect(200)["state"], "disabled");
+    assert_eq!(statuses().await, ["cancelled"; 3]);
+    world.patch(&format!("{path}?pending=perhaps"), &tenant.editor, json!({})).await.problem(422, "invalid");
+    world.call("DELETE", &path, &tenant.editor, None).await.expect(204);
+    post("retry").await.problem(409, "conflict");
+    world.get(&one, &tenant.viewer).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_test_is_sent_although_paused_and_recorded() {
     let world = World::new().await;
     let tenant = world.tenant("a").await;
@@ -441,6 +469,33 @@ async fn inboxes_take_anything_and_show_it() {
     world.raw("POST", "/inbox/00", "", &[], "x").await.problem(404, "not-found");
     world.call("DELETE", &format!("/v1/inboxes/{}", text(&made, "/id")), &tenant.editor, None).await.expect(204);
     world.raw("POST", &path, "", &[], "x").await.problem(404, "not-found");
+}
+
+/// Signed as Standard Webhooks 1.0 says, by hand: the verdict does not rest on our own signing alone.
+#[tokio::test]
+async fn an_inbox_tells_a_right_signature_from_a_wrong_one() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let url = text(&world.call("POST", "/v1/inboxes", &tenant.editor, None).await.expect(201), "/url");
+    let path = url.strip_prefix("https://gateway.test").unwrap();
+    let secret = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let wanted = json!({"url": url, "events": ["a"], "secret": format!("whsec_{secret}")});
+    let subscription = text(&world.post("/v1/subscriptions", &tenant.editor, wanted).await.expect(201), "/id");
+    let now = world.clock.now().as_second().to_string();
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&STANDARD.decode(secret).unwrap()).unwrap();
+    mac.update(format!("evt_1.{now}.{{}}").as_bytes());
+    let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    let headers = [("webhook-id", "evt_1"), ("webhook-timestamp", &now), ("webhook-signature", &signature)];
+    for (body, verdict) in [("{}", "valid"), ("{ }", "invalid")] {
+        assert_eq!(world.raw("POST", path, "", &headers, body).await.status, 200);
+        let arrived = world.get(&format!("{path}/requests"), "").await.expect(200);
+        let signature = &arrived["data"][0]["signature"];
+        assert_eq!((&signature["verdict"], &signature["subscription_id"]), (&json!(verdict), &json!(subscription)));
+    }
 }
 
 #[tokio::test]

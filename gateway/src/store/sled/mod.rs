@@ -1,11 +1,11 @@
 //! The embedded store: one process, one directory, sled 0.34.7 beneath.
 //!
-//! **Who acts.** The verbs ([`handle`], [`accept`], [`ends`]) put what they are given into its stored form on the
-//! caller's thread and hand it over ([`inbox`]). One thread writes ([`commit`]): it makes a group of what waits
-//! one transaction, has it synced, and answers. A few threads read ([`readers`], [`queries`]). What is in the
-//! caller's hand is known to memory alone ([`hand`]), so that after a crash all of it is due again. [`prune`]
-//! plans retention, [`disk`] guards the space, and [`open`] lets nothing be served before it is sure of the
-//! directory ([`mark`]).
+//! **Who acts.** The verbs (`handle`, `accept`, `ends`) put what they are given into its stored form on the
+//! caller's thread and hand it over (`inbox`). One thread writes (`commit`): it makes a group of what waits
+//! one transaction, has it synced, and answers. A few threads read (`readers`, `queries`). What is in the
+//! caller's hand is known to memory alone (`hand`), so that after a crash all of it is due again. `prune`
+//! plans retention, `disk` guards the space, and `open` lets nothing be served before it is sure of the
+//! directory (`mark`).
 //!
 //! **What is promised.** What was acknowledged survives a kill and a power cut, or the start is refused with a
 //! sentence. An event costs three tree operations on its way in (one more with a client's id) and three when it
@@ -13,7 +13,7 @@
 //!
 //! **What is deliberately not.** `flush_async` (it hangs under load), `watch_prefix` (it blocks the writer),
 //! compression (three times the work) and sled's own idea of durability (`flush` is not a sync on Linux). No value
-//! is stored whole that could make sled write a file of its own ([`tables`]).
+//! is stored whole that could make sled write a file of its own (`tables`).
 
 mod accept;
 mod codec;

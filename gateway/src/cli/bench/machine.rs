@@ -1,0 +1,96 @@
+//! What Linux says of this machine and of a process: `proc(5)`.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Serialize;
+
+/// What the numbers of a bench depend on most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Machine {
+    pub(super) cores: usize,
+    pub(super) cpu: String,
+    pub(super) kernel: String,
+}
+
+impl Machine {
+    /// This one.
+    pub(super) fn read() -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            cpu: cpu_model(&read("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        }
+    }
+}
+
+fn cpu_model(cpuinfo: &str) -> Option<String> {
+    field(cpuinfo, "model name").map(str::to_owned)
+}
+
+/// The value in a line `name: value`.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        (found.trim() == name).then(|| value.trim())
+    })
+}
+
+/// Processor time that a process has used, in user and in kernel mode together.
+pub(super) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    ticks(&stat).map(|ticks| Duration::from_millis(ticks * 10)).with_context(|| format!("{path} has another form"))
+}
+
+/// `utime` and `stime`, fields 14 and 15. They are in hundredths of a second: `USER_HZ` is 100 on every
+/// architecture that Linux gives to userland today.
+fn ticks(stat: &str) -> Option<u64> {
+    // The second field is the program's name in parentheses, which may hold anything, parentheses too.
+    let after_name = &stat[stat.rfind(')')? + 1..];
+    let mut fields = after_name.split_ascii_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+/// The most memory that a process has had at once, in bytes.
+pub(super) fn peak_memory(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    high_water(&status).with_context(|| format!("{path} has another form"))
+}
+
+fn high_water(status: &str) -> Option<u64> {
+    let kib = field(status, "VmHWM")?.strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_is_no_trap() {
+        let stat = "4711 (a) (b c) S 1 4711 4711 0 -1 4194560 9 0 0 0 150 25 3 4 20 0 9 0 100 200 300";
+        assert_eq!(ticks(stat), Some(175));
+        for broken in ["", "1 (x", "1 (x) S 1 2 3", "1 (x) S 1 2 3 4 5 6 7 8 9 10 a b"] {
+            assert_eq!(ticks(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_by_name() {
+        assert_eq!(high_water("VmPeak:\t  900 kB\nVmHWM:\t    512 kB\n"), Some(512 * 1024));
+        assert_eq!(high_water("VmPeak:\t  900 kB\n"), None);
+        assert_eq!(cpu_model("processor\t: 0\nmodel name\t: A CPU: 2 GHz\n"), Some("A CPU: 2 GHz".to_owned()));
+    }
+
+    #[test]
+    fn this_process_has_used_some() {
+        let pid = std::process::id();
+        assert!(peak_memory(pid).unwrap() > 100_000);
+        assert!(cpu_time(pid).unwrap() < Duration::from_secs(1_000_000));
+        assert!(cpu_time(u32::MAX).is_err());
+        assert!(!Machine::read().kernel.is_empty());
+    }
+}

@@ -1,0 +1,368 @@
+//! `hookmill bench`: how fast this gateway is on this machine, and whether anything is lost.
+//!
+//! **Who acts.** The gateway is this very program as a process of its own (`child`), so that its processor time and
+//! memory can be told from the bench's. This process makes the load (`load`) and receives the deliveries; every
+//! event carries a stamp by which its deliveries are accounted for (`ledger`). **What is promised.** Every event
+//! that was acknowledged is looked for at every subscription's endpoint; if one is missing, the bench fails.
+//! Latencies are those of every event in the measured part, none left out. **What is deliberately not.** Load,
+//! receiver and gateway share the machine: the numbers are a floor, and comparable only on the same machine.
+
+mod child;
+mod figures;
+mod ledger;
+mod load;
+mod machine;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use self::child::Process;
+use self::figures::{Figures, Spread};
+use self::ledger::{Ledger, Stamp, Stopwatch};
+use self::load::{Answer, End, Load, Posted};
+use self::machine::Machine;
+use super::client::Api;
+use super::patience::Patience;
+use super::receiver::{Receiver, Reply};
+use super::scratch::Scratch;
+use super::{block_on, print};
+use crate::domain::{Secret, duration};
+
+/// How long nothing may arrive before what is missing counts as lost.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// Measure the gateway on this machine: it is started, loaded and received from, and nothing may be lost.
+#[derive(Args, Debug, Clone)]
+pub(super) struct Bench {
+    /// Connections that post events
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    connections: u16,
+    /// How long to measure
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse, conflicts_with = "events")]
+    duration: Duration,
+    /// Measure this many events instead
+    #[arg(long, value_name = "N")]
+    events: Option<usize>,
+    /// Events per second; unless given, each connection posts as soon as it is answered
+    #[arg(long, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+    /// Bytes of each event's data
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    size: u32,
+    /// Subscriptions that get every event
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    fan_out: u16,
+    /// The plugin that every delivery goes through
+    #[arg(long, value_name = "PLUGIN", value_enum, default_value_t = Transform::None)]
+    transform: Transform,
+    /// How long to run before measuring
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    warmup: Duration,
+    /// Print the numbers as JSON
+    #[arg(long)]
+    json: bool,
+    /// The folder to keep the gateway's data in, on the disk to be measured; what is put there is removed
+    #[arg(long, value_name = "FOLDER")]
+    store_dir: Option<PathBuf>,
+}
+
+/// What a delivery goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Transform {
+    /// Nothing: the event in its envelope
+    None,
+    /// The Slack connector with a small template
+    Slack,
+    /// The transform that masks an e-mail address
+    Redact,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "a number is wanted, such as 2000")?;
+    let possible = (0.1..=1_000_000.0).contains(&rate);
+    possible.then_some(rate).ok_or_else(|| "0.1 to 1000000 events per second".to_owned())
+}
+
+impl Bench {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        block_on(async move {
+            let figures = tokio::select! {
+                figures = self.measure() => figures?,
+                _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            };
+            match self.json {
+                true => print(&serde_json::to_string_pretty(&figures)?),
+                false => print(&figures.table()),
+            }
+            if figures.lost > 0 {
+                bail!("{} deliveries of acknowledged events did not arrive", figures.lost);
+            }
+            Ok(())
+        })
+    }
+
+    async fn measure(&self) -> anyhow::Result<Figures> {
+        let scratch = Scratch::new(self.store_dir.as_deref(), "bench")?;
+        let watch = Stopwatch(Instant::now());
+        let ledger = Arc::new(Ledger::new(usize::from(self.fan_out)));
+        let receiver = {
+            let ledger = ledger.clone();
+            Receiver::start(move |request| {
+                let subscription = request.path.rsplit('/').next().and_then(|last| last.parse().ok());
+                if let (Some(stamp), Some(subscription)) = (Stamp::find(&request.body), subscription) {
+                    ledger.arrive(stamp, subscription, watch.now());
+                }
+                Reply::text(200, "ok")
+            })
+            .await?
+        };
+        let operator = Secret::new(format!("bench-operator-{}", hex::encode(rand::random::<[u8; 32]>())));
+        let starting = Patience::spin("starting the gateway: its plugins are compiled once");
+        let mapped = [format!("hooks.slack.com={}", receiver.url(""))];
+        let gateway = Process::start(&scratch.path().join("data"), &mapped, &operator).await?;
+        let key = self.set_up(&gateway, operator, &receiver).await?;
+        drop(starting);
+        let figures = self.load(&gateway, key, watch, &ledger).await?;
+        let stopping = Patience::spin("stopping the gateway");
+        gateway.stop().await?;
+        drop(stopping);
+        Ok(figures)
+    }
+
+    /// Makes the tenant and its subscriptions; gives its key.
+    async fn set_up(&self, gateway: &Process, operator: Secret, receiver: &Receiver) -> anyhow::Result<Secret> {
+        let made =
+            Api::new(gateway.address, operator).post("/v1/tenants", json!({"name": "Bench"}).to_string()).await?;
+        let key = Secret::new(made["key"].as_str().unwrap_or_default().to_owned());
+        let mut api = Api::new(gateway.address, key.clone());
+        for number in 0..self.fan_out {
+            api.post("/v1/subscriptions", self.subscription(number, receiver).to_string()).await?;
+        }
+        Ok(key)
+    }
+
+    fn subscription(&self, number: u16, receiver: &Receiver) -> Value {
+        let own = receiver.url(&format!("/events/{number}"));
+        match self.transform {
+            Transform::None => json!({"url": own, "events": ["bench.*"]}),
+            Transform::Redact => json!({
+                "url": own,
+                "events": ["bench.*"],
+                "transforms": [{"plugin": "redact", "config": {"paths": ["$.data.email"]}}],
+            }),
+            Transform::Slack => json!({
+                "url": format!("https://hooks.slack.com/services/T00000000/B00000000/{number}"),
+                "events": ["bench.*"],
+                "connector": {"name": "slack", "config": {"text": "*{{ data.stamp }}* by {{ data.email }}"}},
+                // Slack's own limit of one message a second is not what is measured.
+                "rate_limit": {"per": "100ms", "max": 1_000_000},
+            }),
+        }
+    }
+
+    /// Makes the load, waits for its deliveries, and draws up the account.
+    async fn load(&self, gateway: &Process, key: Secret, watch: Stopwatch, ledger: &Ledger) -> anyhow::Result<Figures> {
+        let begins = watch.now();
+        let from = begins.saturating_add(micros(self.warmup));
+        let end = match self.events {
+            Some(events) => End::After(events),
+            None => End::At(from.saturating_add(micros(self.duration))),
+        };
+        let load = Load {
+            address: gateway.address,
+            key,
+            connections: usize::from(self.connections),
+            rate: self.rate,
+            size: self.size as usize,
+            begins,
+            measured_from: from,
+            end,
+        };
+        let progress = Arc::new(AtomicU64::new(0));
+        let working = AbortOnDrop(tokio::spawn(load.run(watch, progress.clone())));
+        tokio::time::sleep(self.warmup).await;
+        let (cpu_before, own_before, delivered_before) =
+            (gateway.cpu_time()?, machine::cpu_time(std::process::id())?, ledger.delivered());
+        let posted = self.watch_load(working, watch, from, &progress).await?;
+        let until = match end {
+            End::At(end) => end,
+            End::After(_) => watch.now(),
+        };
+        let acknowledged = posted.iter().filter(|posted| posted.answer == Answer::Acknowledged);
+        let drained_s = drain(ledger, acknowledged.clone().map(|posted| posted.number)).await;
+        // What is settled behind the last delivery is part of its cost.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let gateway_cpu = gateway.cpu_time()?.saturating_sub(cpu_before);
+        let bench_cpu = machine::cpu_time(std::process::id())?.saturating_sub(own_before);
+        let delivered = ledger.delivered();
+        let measured_s = seconds(until.saturating_sub(from));
+        let answered = |posted: &&Posted| (from..until).contains(&(posted.sent + u64::from(posted.took)));
+        let measured: Vec<u32> = acknowledged
+            .clone()
+            .filter(|posted| (from..until).contains(&posted.sent))
+            .map(|posted| posted.took)
+            .collect();
+        let count = |wanted: fn(&Answer) -> bool| posted.iter().filter(|posted| wanted(&posted.answer)).count() as u64;
+        Ok(Figures {
+            machine: Machine::read(),
+            load: self.describe(),
+            measured_s,
+            drained_s,
+            acknowledged_per_s: per(acknowledged.clone().filter(answered).count(), measured_s),
+            delivered_per_s: per(ledger.arrived_within(from, until), measured_s),
+            ingest_ms: Spread::of(measured),
+            event_to_delivery_ms: Spread::of(ledger.times_of_sent_within(from, until)),
+            gateway_cpu_us_per_delivery: per_delivery(gateway_cpu, delivered.saturating_sub(delivered_before)),
+            gateway_cpu_s: gateway_cpu.as_secs_f64(),
+            bench_cpu_s: bench_cpu.as_secs_f64(),
+            gateway_peak_memory_bytes: gateway.peak_memory()?,
+            acknowledged: acknowledged.clone().count() as u64,
+            refused: count(|answer| matches!(answer, Answer::Refused(_))),
+            unanswered: count(|answer| *answer == Answer::Nothing),
+            delivered,
+            lost: ledger.missing(acknowledged.map(|posted| posted.number)),
+            duplicated: ledger.duplicated(),
+        })
+    }
+
+    /// Shows progress until the load is over.
+    async fn watch_load(
+        &self,
+        mut working: AbortOnDrop<Vec<Posted>>,
+        watch: Stopwatch,
+        from: u64,
+        progress: &AtomicU64,
+    ) -> anyhow::Result<Vec<Posted>> {
+        let steps = self.events.map_or_else(|| self.duration.as_secs(), |events| events as u64);
+        let patience = Patience::count("measuring", steps);
+        let warm = progress.load(Ordering::Relaxed);
+        loop {
+            if let Ok(done) = tokio::time::timeout(Duration::from_millis(200), &mut working.0).await {
+                return Ok(done?);
+            }
+            patience.at(match self.events {
+                Some(_) => progress.load(Ordering::Relaxed).saturating_sub(warm),
+                None => watch.now().saturating_sub(from) / 1_000_000,
+            });
+        }
+    }
+
+    fn describe(&self) -> String {
+        let pace = self.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} events/s"));
+        let transform = match self.transform {
+            Transform::None => "no plugin",
+            Transform::Slack => "slack",
+            Transform::Redact => "redact",
+        };
+        format!("{} connections, {pace}, {} bytes, fan-out {}, {transform}", self.connections, self.size, self.fan_out)
+    }
+}
+
+/// A task that does not outlive whoever waits for it.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Waits until every delivery of these events has arrived, or nothing has for a while. Gives how long that took, in
+/// seconds.
+async fn drain(ledger: &Ledger, acknowledged: impl Iterator<Item = usize> + Clone) -> f64 {
+    let began = Instant::now();
+    let patience = Patience::count("waiting for the last deliveries", ledger.owed(acknowledged.clone()));
+    let (mut before, mut moved) = (0, began);
+    loop {
+        let delivered = ledger.delivered();
+        patience.at(delivered);
+        if delivered != before {
+            (before, moved) = (delivered, Instant::now());
+        }
+        // Events that were not acknowledged may have arrived too, so the count alone proves nothing.
+        let all = delivered >= ledger.owed(acknowledged.clone()) && ledger.missing(acknowledged.clone()) == 0;
+        if all || moved.elapsed() > SILENCE {
+            return began.elapsed().as_secs_f64();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn seconds(micros: u64) -> f64 {
+    Duration::from_micros(micros).as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
+fn per(count: usize, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
+fn per_delivery(cpu: Duration, deliveries: u64) -> f64 {
+    if deliveries == 0 { 0.0 } else { cpu.as_secs_f64() * 1e6 / deliveries as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        bench: Bench,
+    }
+
+    fn parsed(arguments: &[&str]) -> Result<Bench, String> {
+        let line = Line::try_parse_from(std::iter::once(&"bench").chain(arguments));
+        line.map(|line| line.bench).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_usual_ones_are_those_of_the_help() {
+        let bench = parsed(&[]).unwrap();
+        assert_eq!((bench.connections, bench.size, bench.fan_out, bench.rate), (64, 1024, 1, None));
+        assert_eq!((bench.duration, bench.warmup), (Duration::from_secs(10), Duration::from_secs(2)));
+        assert_eq!(bench.describe(), "64 connections, closed loop, 1024 bytes, fan-out 1, no plugin");
+        let bench = parsed(&["--rate", "2000", "--events", "500", "--transform", "redact", "--fan-out", "3"]).unwrap();
+        assert_eq!(bench.events, Some(500));
+        assert_eq!(bench.describe(), "64 connections, 2000 events/s, 1024 bytes, fan-out 3, redact");
+    }
+
+    #[test]
+    fn what_can_not_be_is_refused() {
+        for (arguments, word) in [
+            (&["--connections", "0"][..], "connections"),
+            (&["--fan-out", "0"], "fan-out"),
+            (&["--size", "0"], "size"),
+            (&["--rate", "0"], "0.1 to"),
+            (&["--rate", "NaN"], "0.1 to"),
+            (&["--rate", "fast"], "a number"),
+            (&["--duration", "soon"], "duration"),
+            (&["--duration", "5s", "--events", "10"], "cannot be used with"),
+            (&["--transform", "other"], "other"),
+        ] {
+            let refusal = parsed(arguments).unwrap_err();
+            assert!(refusal.contains(word), "{arguments:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_divided_by_nothing() {
+        assert_eq!(per(5, 0.0), 0.0);
+        assert_eq!(per(5, 2.0), 2.5);
+        assert_eq!(per_delivery(Duration::from_secs(1), 0), 0.0);
+        assert_eq!(per_delivery(Duration::from_millis(1), 10), 100.0);
+    }
+}

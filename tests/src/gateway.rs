@@ -1,0 +1,324 @@
+//! A gateway process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::{Client, Tenant, TestClock, eventually};
+
+/// The operator's key of every gateway here.
+pub const OPERATOR_KEY: &str = "an operator key that only tests would use";
+
+/// The binary under test, beside this test's own: `target/<profile>/hookmill`.
+///
+/// # Panics
+/// If it has not been built.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own path");
+    let profile = own.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
+    let binary = profile.join("hookmill");
+    assert!(binary.is_file(), "{} is not built: cargo build --release", binary.display());
+    binary
+}
+
+/// How a gateway is to be started.
+#[derive(Clone, Default)]
+pub struct Setup {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    clock: bool,
+    closed: bool,
+}
+
+impl Setup {
+    /// A gateway that may reach this machine's own ports.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that may reach none but public addresses, as it is without a flag.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self { closed: true, ..Self::default() }
+    }
+
+    /// With a clock that stands until the test moves it.
+    #[must_use]
+    pub fn with_clock(mut self) -> Self {
+        self.clock = true;
+        self
+    }
+
+    /// With an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// With a host's requests sent elsewhere: `host=http://…`.
+    #[must_use]
+    pub fn map(self, mapping: String) -> Self {
+        self.arg("--dangerous-map-host").arg(mapping)
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Starts it in a folder of its own.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start(self) -> Gateway {
+        let folder = tempfile::tempdir().expect("a folder for the gateway's data");
+        warm::lay_out(&folder.path().join("data/compiled"));
+        let mut gateway = Gateway {
+            folder,
+            setup: self,
+            child: None,
+            output: Output::default(),
+            address: String::new(),
+            admin_address: String::new(),
+        };
+        gateway.spawn().await;
+        warm::keep(&gateway.data().join("compiled"));
+        gateway
+    }
+
+    /// The command that serves from `data`; a socket for the clock lies beside it.
+    #[must_use]
+    pub fn command(&self, data: &Path) -> Command {
+        let mut command = Command::new(binary());
+        // The suite's own variables would be settings to the gateway.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HOOKMILL_")) {
+            command.env_remove(name);
+        }
+        command.arg("serve").args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.env("HOOKMILL_OPERATOR_KEY", OPERATOR_KEY).env("HOOKMILL_STORE__BALLAST", "1048576");
+        if !self.closed {
+            command.args(["--dangerous-allow-targets", "127.0.0.0/8"]);
+        }
+        if self.clock {
+            command.arg("--dangerous-test-clock").arg(socket(data));
+        }
+        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+}
+
+fn socket(data: &Path) -> PathBuf {
+    data.with_extension("clock")
+}
+
+/// What a process has printed.
+#[derive(Clone, Default)]
+struct Output {
+    out: Arc<Mutex<String>>,
+    err: Arc<Mutex<String>>,
+}
+
+impl Output {
+    fn follow(&self, child: &mut Child) {
+        async fn copy(from: Option<impl AsyncRead + Unpin>, to: Arc<Mutex<String>>) {
+            let Some(from) = from else { return };
+            let mut lines = BufReader::new(from).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut to = to.lock().expect("nobody panics with it");
+                to.push_str(&line);
+                to.push('\n');
+            }
+        }
+        tokio::spawn(copy(child.stdout.take(), self.out.clone()));
+        tokio::spawn(copy(child.stderr.take(), self.err.clone()));
+    }
+
+    /// What stands behind `label` in the last line that begins so, up to `end`.
+    fn after(&self, label: &str, end: &str) -> Option<String> {
+        let out = self.out.lock().expect("nobody panics with it");
+        let rest = out.lines().rev().find_map(|line| line.strip_prefix(label))?;
+        Some(rest.split(end).next().unwrap_or(rest).to_owned())
+    }
+}
+
+/// A gateway process with a data folder of its own. It is killed when it is dropped.
+pub struct Gateway {
+    folder: TempDir,
+    setup: Setup,
+    child: Option<Child>,
+    output: Output,
+    address: String,
+    admin_address: String,
+}
+
+impl Gateway {
+    /// Starts one as most tests need it.
+    pub async fn start() -> Self {
+        Setup::new().start().await
+    }
+
+    async fn spawn(&mut self) {
+        self.output.out.lock().expect("nobody panics with it").clear();
+        let mut child = self.setup.command(&self.data()).spawn().expect("the gateway's binary can be run");
+        self.output.follow(&mut child);
+        let output = self.output.clone();
+        let admin = eventually("the gateway comes up", async || {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("the gateway ended with {status}: {}", output.err.lock().expect("nobody panics with it"));
+            }
+            output.after("metrics and health on ", "\n")
+        });
+        self.admin_address = admin.await;
+        self.address = self.output.after("listening on ", ",").expect("printed before the other");
+        self.child = Some(child);
+    }
+
+    /// The folder everything is kept in.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Calls the public listener without a key.
+    #[must_use]
+    pub fn public(&self) -> Client {
+        Client::new(&self.address)
+    }
+
+    /// Calls the public listener with the operator's key.
+    #[must_use]
+    pub fn operator(&self) -> Client {
+        self.public().with_key(OPERATOR_KEY)
+    }
+
+    /// Calls the admin listener.
+    #[must_use]
+    pub fn admin(&self) -> Client {
+        Client::new(&self.admin_address)
+    }
+
+    /// The hand on its clock.
+    pub async fn clock(&self) -> TestClock {
+        TestClock::connect(&socket(&self.data())).await
+    }
+
+    /// Makes a tenant.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    pub async fn tenant(&self, name: &str) -> Tenant {
+        let made = self.operator().post("/v1/tenants", json!({"name": name, "uid": name})).await.json(201);
+        let text = |field: &str| made[field].as_str().expect("a made tenant has it").to_owned();
+        Tenant { id: text("id"), api: self.public().with_key(&text("key")) }
+    }
+
+    /// A tenant that was made before a restart, at the address of now.
+    #[must_use]
+    pub fn again(&self, tenant: &Tenant) -> Tenant {
+        Tenant { id: tenant.id.clone(), api: tenant.api.at(&self.address) }
+    }
+
+    /// Everything it has printed, over all its starts: standard output since the last, all of standard error.
+    ///
+    /// # Panics
+    /// If a reader of it panicked.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        let out = self.output.out.lock().expect("nobody panics with it");
+        format!("{out}{}", self.output.err.lock().expect("nobody panics with it"))
+    }
+
+    /// Ends it as a crash would.
+    ///
+    /// # Panics
+    /// If it has ended already.
+    pub async fn kill9(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().await.expect("a child can be killed");
+    }
+
+    /// Ends it as an operator would; it must do so with 0.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn terminate(&mut self) {
+        let status = self.signalled(Signal::TERM).await;
+        assert!(status.success(), "SIGTERM ended it with {status}: {}", self.printed());
+    }
+
+    async fn signalled(&mut self, signal: Signal) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it has a pid");
+        kill_process(pid, signal).expect("a child can be signalled");
+        let ended = tokio::time::timeout(crate::PATIENCE, child.wait()).await;
+        ended.expect("it ends when it is told to").expect("a child can be waited for")
+    }
+
+    /// Starts it again on the same data; whatever ran before is killed.
+    pub async fn restart(&mut self) {
+        if self.child.is_some() {
+            self.kill9().await;
+        }
+        self.spawn().await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let printed = self.printed();
+            let lines: Vec<&str> = printed.lines().collect();
+            eprintln!("--- the gateway printed:\n{}\n---", lines[lines.len().saturating_sub(100)..].join("\n"));
+        }
+    }
+}
+
+/// What gateways compiled, for those that come after: a cold start compiles every preset. What is kept is checked
+/// by the gateway itself before it is used, so that a stale or a torn file costs a compile and no more.
+mod warm {
+    use super::{Mutex, Path, PathBuf, binary, fs};
+
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+    /// In cargo's own folder for what tests leave behind.
+    fn kept() -> PathBuf {
+        binary().with_file_name("../tmp/compiled-presets")
+    }
+
+    fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            let to = to.join(entry.file_name());
+            if !to.exists() {
+                fs::copy(entry.path(), to)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn lay_out(to: &Path) {
+        let _one = ONE_AT_A_TIME.lock();
+        if kept().is_dir() {
+            copy(&kept(), to).expect("a folder can be copied");
+        }
+    }
+
+    pub(super) fn keep(from: &Path) {
+        let _one = ONE_AT_A_TIME.lock();
+        copy(from, &kept()).expect("a folder can be copied");
+    }
+}
