@@ -3,7 +3,9 @@
 mod bench;
 mod client;
 mod demo;
+pub mod golden;
 mod patience;
+mod plugin;
 mod receiver;
 mod scratch;
 mod serve;
@@ -32,6 +34,8 @@ enum Command {
     Demo(demo::Demo),
     /// Measure the gateway on this machine: it is started, loaded and received from, and nothing may be lost
     Bench(bench::Bench),
+    /// For authors of plugins.
+    Plugin(plugin::Plugin),
     /// Print every setting with its default and meaning, as a file for --config.
     Config,
 }
@@ -89,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Plugin(plugin) => plugin.run(),
         Command::Config => {
             print(config::DEFAULTS);
             Ok(())

@@ -152,10 +152,8 @@ fn settled(work: &Work, report: &Report, verdict: &Verdict, because: &str, now: 
             (Status::Pending, None)
         }
     };
-    if delivery.status == Status::Pending || delivery.status == Status::Held {
-        if let Some(frozen) = &report.freeze {
-            delivery.frozen = Some(Box::new(frozen.clone()));
-        }
+    if let (Status::Pending | Status::Held, Some(frozen)) = (delivery.status, &report.freeze) {
+        delivery.frozen = Some(Box::new(frozen.clone()));
     }
     delivery
 }

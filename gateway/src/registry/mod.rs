@@ -335,10 +335,10 @@ impl Registry {
                 Record::Inbox(inbox) => Compiled::Inbox(inbox),
                 Record::Setting(..) => continue,
                 Record::Source(source) => match self.compile_source(source.clone()) {
-                    Ok(inlet) => Compiled::Source(inlet),
+                    Ok(inlet) => Compiled::Source(Box::new(inlet)),
                     Err(errors) if lenient => {
                         tracing::error!(source_id = %source.id, ?errors, "a stored source does not compile; it is closed");
-                        Compiled::Source(Inlet::closed(source))
+                        Compiled::Source(Box::new(Inlet::closed(source)))
                     }
                     Err(errors) => return Err(Error::Invalid(errors)),
                 },
@@ -394,7 +394,7 @@ impl Registry {
 enum Compiled {
     Tenant(Tenant),
     Key(ApiKey),
-    Source(Inlet),
+    Source(Box<Inlet>),
     Plan(Box<Plan>),
     Inbox(Inbox),
 }
@@ -411,7 +411,7 @@ impl State {
                     self.keys.insert(key.id, Arc::new(key));
                 }
                 Compiled::Source(inlet) => {
-                    self.sources.insert(inlet.source.id, Arc::new(inlet));
+                    self.sources.insert(inlet.source.id, Arc::new(*inlet));
                 }
                 Compiled::Inbox(inbox) => {
                     self.inboxes.insert(inbox.token.clone(), Arc::new(inbox));

@@ -195,7 +195,7 @@ fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String
 /// A text over several lines, broken after a comma or a space where there is one; what is more than that is cut.
 fn wrapped(text: &str, width: usize, lines: usize) -> Vec<String> {
     let text: Vec<char> = shorten(text, width * lines).chars().collect();
-    let (mut rest, mut broken) = (&text[..], Vec::new());
+    let (mut rest, mut broken) = (&text[..], Vec::<String>::new());
     while !rest.is_empty() {
         let room = rest.len().min(width);
         let after_pause = rest[..room].iter().rposition(|c| [',', ' '].contains(c)).map(|at| at + 1);
