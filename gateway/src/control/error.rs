@@ -1,7 +1,8 @@
 //! Why something was not done.
 
 use crate::domain::FieldError;
-use crate::{registry, store};
+use crate::registry;
+use crate::store;
 
 /// Why something was not done. Nothing has changed then.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -11,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::control;
 use crate::domain::FieldError;
 use crate::pipeline::{IngestError, IngestProblem, ItemError};
-use crate::{control, store};
+use crate::store;
 
 /// Which problem it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

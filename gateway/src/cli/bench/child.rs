@@ -18,6 +18,9 @@ const STARTING: Duration = Duration::from_secs(120);
 /// How long it may take to stop.
 const STOPPING: Duration = Duration::from_secs(30);
 
+/// The usual reason why nothing can be read of it.
+const GONE: &str = "the gateway ended during the run; what it said stands above";
+
 /// A gateway in a process of its own. It is killed if this is dropped before [`Process::stop`].
 pub(super) struct Process {
     child: Child,
@@ -60,12 +63,12 @@ impl Process {
 
     /// Processor time it has used.
     pub(super) fn cpu_time(&self) -> anyhow::Result<Duration> {
-        machine::cpu_time(self.pid)
+        machine::cpu_time(self.pid).context(GONE)
     }
 
     /// The most memory it has had at once, in bytes.
     pub(super) fn peak_memory(&self) -> anyhow::Result<u64> {
-        machine::peak_memory(self.pid)
+        machine::peak_memory(self.pid).context(GONE)
     }
 
     /// Tells it to stop and waits until it has.

@@ -23,12 +23,6 @@ impl Spread {
 
 /// The smallest value that at least this share of them does not exceed (nearest rank); they are sorted.
 fn percentile(sorted: &[u32], share: f64) -> Option<u32> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a rank among fewer than 2^52 values, at least zero"
-    )]
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied()
 }

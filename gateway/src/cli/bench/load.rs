@@ -1,7 +1,8 @@
 //! The load: connections that post events, as fast as they are answered or at a rate of their own.
 //!
 //! With a rate the loop is open: an event has its time, and what a slow answer delays counts as latency of the
-//! event and not as a pause of the generator. Otherwise each connection posts when it has been answered.
+//! event and not as a pause of the generator; every event whose time falls into the run is posted, so that a rate
+//! beyond the gateway's makes the run longer. Otherwise each connection posts when it has been answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -196,23 +197,11 @@ impl Shared {
 }
 
 /// How many events are due by this time, in microseconds, at this rate.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "positive, and far below 2^52 for any run that ends"
-)]
 fn due_by(micros: u64, rate: f64) -> u64 {
     (micros as f64 * rate / 1e6).floor() as u64 + 1
 }
 
 /// When the event of this number is due, in microseconds.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "positive, and far below 2^52 for any run that ends"
-)]
 fn time_of(number: u64, rate: f64) -> u64 {
     (number as f64 * 1e6 / rate).ceil() as u64
 }

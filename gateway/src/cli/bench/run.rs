@@ -149,12 +149,10 @@ fn seconds(micros: u64) -> f64 {
     Duration::from_micros(micros).as_secs_f64()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
 fn per(count: usize, seconds: f64) -> f64 {
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
 fn per_delivery(cpu: Duration, deliveries: u64) -> f64 {
     if deliveries == 0 { 0.0 } else { cpu.as_secs_f64() * 1e6 / deliveries as f64 }
 }
