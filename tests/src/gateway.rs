@@ -231,6 +231,18 @@ impl Gateway {
         Tenant { id: tenant.id.clone(), api: tenant.api.at(&self.address) }
     }
 
+    /// The command that would start another on the same data.
+    #[must_use]
+    pub fn another(&self) -> Command {
+        self.setup.command(&self.data())
+    }
+
+    /// The file with its master key.
+    #[must_use]
+    pub fn master_key(&self) -> PathBuf {
+        self.data().with_extension("key")
+    }
+
     /// Everything it has printed, over all its starts: standard output since the last, all of standard error.
     ///
     /// # Panics

@@ -2,7 +2,16 @@
 //!
 //! `HOOKMILL_LONG=1` makes the crash tests as long as a release wants them.
 
-#![expect(clippy::unwrap_used, reason = "a test says by failing what was not there")]
-
+mod connectors;
+mod crash;
 mod delivery;
+mod endpoints;
+mod ingest;
+mod json;
+mod plugins;
+mod process;
 mod retries;
+mod sources;
+mod states;
+mod systems;
+mod tenancy;

@@ -146,3 +146,33 @@ async fn an_endpoint_that_is_gone() {
     let types: Vec<_> = endpoint.at("/everything").iter().map(|one| one.json()["type"].clone()).collect();
     assert!(types.iter().all(|one| one == "a"), "`*` does not match operational events: {types:?}, {everything}");
 }
+
+/// A retry that is owed when the process is killed is made by the next one, as attempt 2 and with the same bytes.
+#[tokio::test]
+async fn a_retry_survives_a_crash() {
+    let mut gateway = Setup::new().with_clock().start().await;
+    let endpoint = Receiver::statuses(&[500, 200]).await;
+    let tenant = gateway.tenant("acme").await;
+    let schedule = json!({"schedule": ["0s", "30m"], "jitter": 0});
+    let transforms = json!([{"plugin": "fields", "config": {"set": {"$.data.seen": "{{ timestamp }}"}}}]);
+    let wanted = json!({"url": endpoint.url("/"), "events": ["*"], "retry_policy": schedule, "transforms": transforms});
+    tenant.subscribe(wanted).await;
+    let event = tenant.post("a", json!({"n": 1})).await;
+    let due = time(&tenant.attempts(&event, 1).await["next_attempt_at"]);
+    gateway.restart().await;
+    let (tenant, clock) = (gateway.again(&tenant), gateway.clock().await);
+    let early = due.duration_since(clock.now().await).as_secs() - 1;
+    clock.advance(&format!("{early}s")).await;
+    assert_eq!(tenant.attempts(&event, 1).await["status"], "pending");
+    clock.advance("3s").await;
+    let delivered = tenant.status(&event, "delivered").await;
+    assert_eq!(
+        (&delivered["attempt_count"], &delivered["attempts"][1]["number"]),
+        (&json!(2), &json!(2)),
+        "{delivered}"
+    );
+    let requests = endpoint.all();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].body, requests[1].body);
+    assert_eq!(requests[0].header("webhook-id"), requests[1].header("webhook-id"));
+}
