@@ -15,7 +15,10 @@ use crate::domain::{duration, rfc3339};
 /// # Errors
 /// If the socket can't be made.
 pub fn listen(path: &Path) -> anyhow::Result<Clock> {
-    let clock = Clock::test(Clock::system().now());
+    // On a whole second: the store keeps due times in whole milliseconds, rounded up, and a clock that stands
+    // between two would never reach them.
+    let start = jiff::Timestamp::from_second(Clock::system().now().as_second())?;
+    let clock = Clock::test(start);
     // A socket that an earlier process left behind.
     let _ = std::fs::remove_file(path);
     let listener = UnixListener::bind(path)?;

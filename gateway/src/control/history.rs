@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Control, Error, Result};
-use crate::domain::{Attempt, Delivery, DeliveryId, EventId, SubscriptionId, TenantId};
+use crate::domain::{Attempt, Delivery, DeliveryId, EventId, State, Status, SubscriptionId, TenantId};
 use crate::pipeline::body_of;
 use crate::registry::Plan;
 use crate::store::{DeliveryFilter, EventFilter, Page, StoredEvent};
@@ -121,7 +121,28 @@ impl Control {
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Page<Delivery, DeliveryId>> {
-        Ok(self.store.deliveries(tenant, filter, limit, after).await?)
+        // Whether what is owed is held back is the subscription's to say, so the store is asked for both.
+        let open = [Some(Status::Pending), Some(Status::Held)].contains(&filter.status);
+        let asked = DeliveryFilter { status: filter.status.filter(|_| !open), ..filter.clone() };
+        let mut page = self.store.deliveries(tenant, &asked, limit, after).await?;
+        page.items.iter_mut().for_each(|delivery| self.hold(delivery));
+        page.items.retain(|delivery| filter.admits(delivery));
+        Ok(page)
+    }
+
+    /// What is owed to a subscription that is paused or disabled reads as held.
+    fn hold(&self, delivery: &mut Delivery) {
+        let plan = self.registry.plan(delivery.tenant_id, delivery.subscription_id);
+        if delivery.status == Status::Pending
+            && let Some(plan) = plan.filter(|plan| !plan.sends())
+        {
+            delivery.status = Status::Held;
+            delivery.reason = Some(match &plan.fault {
+                Some(fault) => format!("the subscription can't be served: {fault}"),
+                None if plan.subscription.state == State::Paused => "the subscription is paused".to_owned(),
+                None => "the subscription is disabled".to_owned(),
+            });
+        }
     }
 
     /// One delivery with its attempts, and with the bodies that were sent.
@@ -129,9 +150,11 @@ impl Control {
     /// # Errors
     /// If there is none.
     pub async fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<DeliveryDetail> {
-        let delivery = self.plain_delivery(tenant, id).await?;
+        let mut delivery = self.plain_delivery(tenant, id).await?;
         let attempts = self.store.attempts(tenant, id).await?;
-        Ok(DeliveryDetail { attempts: self.with_bodies(&delivery, attempts).await?, delivery })
+        let attempts = self.with_bodies(&delivery, attempts).await?;
+        self.hold(&mut delivery);
+        Ok(DeliveryDetail { delivery, attempts })
     }
 
     async fn plain_delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<Delivery> {
@@ -187,10 +210,8 @@ impl Control {
     pub async fn cancel(&self, tenant: TenantId, id: DeliveryId) -> Result<Delivery> {
         let delivery = self.pipeline.cancel(tenant, id).await?.ok_or(Error::NotFound("delivery"))?;
         match delivery.status {
-            crate::domain::Status::Cancelled => Ok(delivery),
-            crate::domain::Status::Pending => {
-                Err(Error::Conflict("it is being sent just now; try again in a moment".to_owned()))
-            }
+            Status::Cancelled => Ok(delivery),
+            Status::Pending => Err(Error::Conflict("it is being sent just now; try again in a moment".to_owned())),
             status => Err(Error::Conflict(format!("it has ended already: it is {}", status.as_str()))),
         }
     }

@@ -191,10 +191,11 @@ impl Control {
         spec.enabled = old.state != State::Disabled;
         let mut value = serde_json::to_value(spec).map_err(|error| Error::Internal(error.to_string()))?;
         replace_kinds(&mut value, &patch);
-        merge(&mut value, Value::Object(patch));
+        let patch = Value::Object(patch);
+        merge(&mut value, patch.clone());
         let spec: SubscriptionSpec = read_value(value)?;
         self.check_sources(tenant, &spec)?;
-        let mut new = self.registry.seal(tenant, old.id, spec, Some(old))?;
+        let mut new = self.registry.seal(tenant, old.id, spec, Some((old, &patch)))?;
         if new_secret {
             new.next_secret = None;
         }

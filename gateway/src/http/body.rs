@@ -18,27 +18,51 @@ use crate::control;
 /// How long a body may take to arrive. A sender that drips holds a connection no longer.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How many times the largest body is read and forgotten of one that is larger.
+const DISCARDED: usize = 8;
+
 /// Reads a body of at most `max` bytes; what is larger is refused as soon as that is known.
 pub(super) async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
     read_within(headers, body, max, BODY_TIMEOUT).await
 }
 
-async fn read_within(headers: &HeaderMap, body: Body, max: usize, limit: Duration) -> Result<Bytes, Problem> {
+async fn read_within(headers: &HeaderMap, mut body: Body, max: usize, limit: Duration) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken"));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > max as u64) {
+        discard(body, max).await;
         return Err(too_large());
     }
     // Sockets keep real time, whatever the gateway's clock shows.
-    match tokio::time::timeout(limit, Limited::new(body, max).collect()).await {
+    match tokio::time::timeout(limit, Limited::new(&mut body, max).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(body, max).await;
+            Err(too_large())
+        }
         Ok(Err(error)) => Err(Problem::new(Kind::Unparsable, format!("the body could not be read: {error}"))),
         Err(_) => {
             Err(Problem::new(Kind::BodyTimeout, format!("the body was not complete after {} s", limit.as_secs())))
         }
     }
+}
+
+/// Reads on for a while and forgets: a client that is still writing when its connection is closed sees a
+/// broken pipe instead of the answer that says why.
+async fn discard(mut body: Body, max: usize) {
+    let mut left = max.saturating_mul(DISCARDED);
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    // Whoever sends longer than this is let go without the answer.
+    let _ = tokio::time::timeout(Duration::from_secs(2), reading).await;
 }
 
 /// Whether the content type is JSON of some kind; none at all is taken for it.

@@ -58,7 +58,10 @@ pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Rep
         Ok(prepared) => prepared,
         Err(outcome) => return Report { outcome, ..report },
     };
-    report.request = Some(prepared.shown(plan, matches!(content, Content::Made { .. })));
+    // The body is kept by reference where it can be had again: the event as it came, in the envelope of the
+    // revision that the delivery names.
+    let by_reference = content == Content::Kept && plan.subscription.revision == work.delivery.revision;
+    report.request = Some(prepared.shown(plan, !by_reference));
     if must_not_repeat(plan)
         && let Err(error) = begin(parts, work).await
     {
@@ -236,9 +239,8 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// The request fit for the log. With a connector the body is shown as the connector made it, its secrets as
-    /// placeholders; without one it is not stored at all, since it can be made again.
-    pub(super) fn shown(&self, plan: &Plan, made: bool) -> AttemptRequest {
+    /// The request fit for the log, with or without its body; what is secret in it is masked.
+    pub(super) fn shown(&self, plan: &Plan, with_body: bool) -> AttemptRequest {
         let url = if plan.placeholders.iter().any(|(_, secret)| self.url.as_str().contains(secret.expose())) {
             format!("{}/…", self.url.origin().ascii_serialization())
         } else {
@@ -250,19 +252,12 @@ impl Prepared {
                 if secret { "<redacted>".into() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
             (name.to_string(), value)
         });
-        let body = made.then(|| {
+        let body = with_body.then(|| {
             let mut body = self.body.to_vec();
             body::mask(&mut body, &plan.leaving);
             body
         });
         AttemptRequest { method: self.method.to_string(), url, headers: headers.collect(), body }
-    }
-
-    /// The body, its secrets masked, for a preview.
-    pub(super) fn shown_body(&self, plan: &Plan) -> Vec<u8> {
-        let mut body = self.body.to_vec();
-        body::mask(&mut body, &plan.leaving);
-        body
     }
 }
 

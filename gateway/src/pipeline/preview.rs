@@ -121,11 +121,7 @@ async fn shown(
     content: &Content,
 ) -> (Option<AttemptRequest>, Option<String>) {
     match deliver::prepare(parts, plan, event, content, parts.clock.now()).await {
-        Ok(prepared) => {
-            let mut request = prepared.shown(plan, false);
-            request.body = Some(prepared.shown_body(plan));
-            (Some(request), None)
-        }
+        Ok(prepared) => (Some(prepared.shown(plan, true)), None),
         Err(outcome) => (None, Some(outcome.describe())),
     }
 }

@@ -129,6 +129,12 @@ pub(super) async fn record(parts: &Arc<Parts>, plan: &Plan, work: &Work, report:
     if verdict == Verdict::GiveUpAndDisable {
         disable(parts, plan, &work.event, StateReason::Gone).await;
     } else if faulting {
+        let said = serde_json::json!({
+            "subscription_id": work.delivery.subscription_id,
+            "delivery_id": work.delivery.id,
+            "reason": reason,
+        });
+        announce(parts, &work.event, "hookmill.plugin.faulted", &said).await;
         disable(parts, plan, &work.event, StateReason::Failing).await;
     }
     end

@@ -268,7 +268,8 @@ impl Registry {
     /// Makes a subscription of what a client asked for: pins plugin names, makes a signing secret where none was
     /// given, and moves every secret out of the spec and under the master key.
     ///
-    /// With `old`, this is a change of that subscription, and `spec` came from [`Registry::open_spec`].
+    /// With `change`, this is a change of that subscription by that merge patch, and `spec` is what
+    /// [`Registry::open_spec`] gave with the patch applied.
     ///
     /// # Errors
     /// Every mistake that stands in the way of it, with its place.
@@ -277,10 +278,10 @@ impl Registry {
         tenant: TenantId,
         id: SubscriptionId,
         spec: SubscriptionSpec,
-        old: Option<&Subscription>,
+        change: Option<(&Subscription, &serde_json::Value)>,
     ) -> Result<Subscription, Vec<FieldError>> {
         let sealer = seal::Sealer { vault: &self.0.vault, shelf: &self.0.shelf };
-        sealer.seal(tenant, id, spec, old, self.0.clock.now())
+        sealer.seal(tenant, id, spec, change, self.0.clock.now())
     }
 
     /// The spec with its secrets in clear, for a change to be merged into. It must not leave the process.

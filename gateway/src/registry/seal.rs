@@ -34,9 +34,10 @@ impl Sealer<'_> {
         tenant: TenantId,
         id: SubscriptionId,
         mut spec: SubscriptionSpec,
-        old: Option<&Subscription>,
+        change: Option<(&Subscription, &Value)>,
         now: Timestamp,
     ) -> Result<Subscription, Vec<FieldError>> {
+        let old = change.map(|(old, _)| old);
         let mut errors = Vec::new();
         let mut fields = vec!["/url".to_owned(), "/secret".to_owned()];
         self.pin(&mut spec, &mut fields, &mut errors);
@@ -49,8 +50,8 @@ impl Sealer<'_> {
         }
         fields.extend(spec.secret_headers.keys().map(|name| format!("/secret_headers/{}", schema::escape(name))));
         give_signing_secret(&mut spec, &mut errors);
-        if let Some(old) = old {
-            self.entered_again(&spec, old, &mut errors);
+        if let Some((old, patch)) = change {
+            self.entered_again(&spec, old, patch, &mut errors);
         }
         if !errors.is_empty() {
             return Err(errors);
@@ -106,26 +107,19 @@ impl Sealer<'_> {
         }
     }
 
-    /// A secret was entered for one host, user and plugin: with another, it must be entered again, or a change
-    /// of the URL would be a way to read it.
-    fn entered_again(&self, spec: &SubscriptionSpec, old: &Subscription, errors: &mut Vec<FieldError>) {
-        let open = |pointer: &str| {
-            old.secrets.get(pointer).and_then(|sealed| self.vault.open(&context(old.id, pointer), sealed).ok())
-        };
-        let host = |url: Option<&str>| {
-            url.and_then(|url| Url::parse(url).ok()).and_then(|url| url.host_str().map(str::to_owned))
-        };
-        let old_url = open("/url");
-        let moved = host(old_url.as_ref().map(Secret::expose)) != host(spec.url.as_deref());
+    /// A secret was entered for one host and one connector: with another, it must be in the change again, or a
+    /// change of the URL would be a way to read it.
+    fn entered_again(&self, spec: &SubscriptionSpec, old: &Subscription, patch: &Value, errors: &mut Vec<FieldError>) {
+        let old_url = old.secrets.get("/url").and_then(|sealed| self.vault.open(&context(old.id, "/url"), sealed).ok());
+        let origin = |url: Option<&str>| url.and_then(|url| Url::parse(url).ok()).map(|url| url.origin());
+        let moved = origin(old_url.as_ref().map(Secret::expose)) != origin(spec.url.as_deref());
         let name = |name: Option<&str>| name.map(|name| name.split('@').next().unwrap_or(name).to_owned());
         let other_connector = name(old.spec.connector.as_ref().map(|connector| connector.name.as_str()))
             != name(spec.connector.as_ref().map(|connector| connector.name.as_str()));
         let Ok(value) = serde_json::to_value(spec) else { return };
         for pointer in old.secrets.keys().filter(|pointer| *pointer != "/url" && *pointer != "/secret") {
-            let kept = value
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .is_some_and(|now| open(pointer).is_some_and(|before| !now.is_empty() && before.expose() == now));
+            let kept = value.pointer(pointer).and_then(Value::as_str).is_some_and(|text| !text.is_empty())
+                && patch.pointer(pointer).is_none();
             let concerned = moved || (other_connector && pointer.starts_with("/connector"));
             if kept && concerned {
                 errors.push(FieldError::new(

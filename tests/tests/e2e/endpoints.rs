@@ -46,7 +46,7 @@ async fn addresses_that_are_refused() {
         &gateway.admin().base().replace("http", "https"),
     ] {
         let preview = json!({
-            "subscription": {"events": ["*"], "connector": {"name": "http", "config": {"url": url, "body": "x"}}},
+            "subscription": {"events": ["*"], "connector": {"name": "http", "config": {"url": url, "body": "{}"}}},
             "event": {"type": "a", "data": 1}, "send": true,
         });
         let preview = tenant.api.post("/v1/subscriptions/preview", preview).await.json(200);

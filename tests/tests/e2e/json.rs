@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hookmill_tests::{Gateway, Receiver, node};
 use serde_json::{Value, json};
 
-const SEED: u64 = 0x5eed_0f_4009_11_u64;
+const SEED: u64 = 0x5eed_0f40_0911_u64;
 const DOCUMENTS: usize = 200;
 
 /// A small generator (xorshift64*), so that the same documents come every time.
