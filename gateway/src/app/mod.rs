@@ -12,6 +12,7 @@ mod presets;
 pub mod test_clock;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -237,6 +238,12 @@ fn open_vault(options: &Options) -> anyhow::Result<Arc<Vault>> {
 
 fn open_store(options: &Options) -> anyhow::Result<(Arc<SledStore>, Opened)> {
     let storage = &options.config.store;
+    // What tenants post is in it: nobody else on the machine reads it.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&storage.data)
+        .with_context(|| format!("can't make the folder {}", storage.data.display()))?;
     let mut sled = SledOptions {
         cache_capacity: storage.cache,
         accept_rollback_to: options.accept_rollback_to,

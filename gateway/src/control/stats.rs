@@ -25,7 +25,7 @@ pub struct Stats {
     pub since: Timestamp,
     /// When it ends.
     pub until: Timestamp,
-    /// Whether every delivery of the window was looked at; otherwise the newest [`MOST`] were.
+    /// Whether every delivery of the window was looked at; otherwise the newest 20,000 were.
     pub complete: bool,
     /// delivered / (delivered + failed).
     pub success_rate: Option<f64>,

@@ -218,7 +218,7 @@ pub fn url_for_reading(url: &Url) -> String {
 
 /// Hosts whose webhook URLs are credentials: whoever has one can post.
 fn is_credential(url: &Url) -> bool {
-    const HOSTS: [&str; 9] = [
+    const HOSTS: [&str; 8] = [
         "hooks.slack.com",
         "hooks.zapier.com",
         "discord.com",
@@ -227,7 +227,6 @@ fn is_credential(url: &Url) -> bool {
         "maker.ifttt.com",
         "api.telegram.org",
         "outlook.office.com",
-        "webhook.site",
     ];
     const BELOW: [&str; 5] =
         [".webhook.office.com", ".logic.azure.com", ".api.powerplatform.com", ".make.com", ".hooks.slack.com"];
@@ -357,9 +356,11 @@ fn check_plain_fields(spec: &SubscriptionSpec, errors: &mut Vec<FieldError>) {
         refuse("/timeout", "a timeout is \"1s\" to \"60s\"");
     }
     if spec.rate_limit.is_some_and(|rate| {
-        rate.max == 0 || rate.per < Duration::from_millis(100) || rate.per > Duration::from_secs(3600)
+        !(1..=100_000).contains(&rate.max)
+            || rate.per < Duration::from_millis(100)
+            || rate.per > Duration::from_secs(3600)
     }) {
-        refuse("/rate_limit", "`max` is at least 1, and `per` is \"100ms\" to \"1h\"");
+        refuse("/rate_limit", "`max` is 1 to 100000, and `per` is \"100ms\" to \"1h\"");
     }
     if serde_json::to_vec(&spec.metadata).map_or(0, |text| text.len()) > 16 * 1024 {
         refuse("/metadata", "metadata is at most 16 KiB");

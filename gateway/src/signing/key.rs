@@ -185,7 +185,7 @@ impl Signature {
         (bytes.len() <= MAX_SIGNATURE).then(|| Self::new(&bytes))
     }
 
-    /// How many bytes [`Signature::encode`] will append.
+    /// How many bytes `Signature::encode` will append.
     pub(super) fn encoded_len(&self, encoding: Encoding) -> usize {
         match encoding {
             Encoding::Hex => self.len * 2,
