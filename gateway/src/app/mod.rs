@@ -111,7 +111,7 @@ impl Gateway {
         let public_url = config.public_url();
 
         let engine = Engine::new(engine_config(&config)).context("the plugin engine could not be started")?;
-        let plugins = presets::install(&engine, &options.plugins).await?;
+        let plugins = presets::install(&engine, &config.plugins.files, &options.plugins).await?;
         let egress =
             Egress::new(egress_config(&config)?, clock.clone()).context("outbound HTTP could not be set up")?;
         let own_inboxes = Egress::new(own_inbox_config(&public_url, address)?, clock.clone())?;

@@ -1,5 +1,6 @@
 //! The presets, embedded as they were built from `plugins/`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -17,13 +18,23 @@ pub(super) const PRESETS: [(&str, &[u8]); 6] = [
 ];
 
 /// Compiles the presets, or loads what an earlier start compiled, and what the operator adds.
-pub(super) async fn install(engine: &Engine, extra: &[Vec<u8>]) -> anyhow::Result<Vec<Arc<Plugin>>> {
-    let mut plugins = Vec::with_capacity(PRESETS.len() + extra.len());
+pub(super) async fn install(engine: &Engine, files: &[PathBuf], extra: &[Vec<u8>]) -> anyhow::Result<Vec<Arc<Plugin>>> {
+    let mut plugins = Vec::with_capacity(PRESETS.len() + files.len() + extra.len());
     for (name, bytes) in PRESETS {
         plugins.push(engine.install(bytes).await.with_context(|| format!("the preset `{name}` does not load"))?);
     }
-    for bytes in extra {
-        plugins.push(engine.install(bytes).await.context("an added plugin does not load")?);
+    let mut added = Vec::with_capacity(files.len());
+    for file in files {
+        let bytes = std::fs::read(file).with_context(|| format!("plugins.files: can't read {}", file.display()))?;
+        added.push((format!("plugins.files: {}", file.display()), bytes));
+    }
+    added.extend(extra.iter().map(|bytes| ("an added plugin".to_owned(), bytes.clone())));
+    for (what, bytes) in added {
+        let plugin = engine.install(&bytes).await.with_context(|| format!("{what} does not load"))?;
+        let name = &plugin.manifest().name;
+        let taken = plugins.iter().any(|other: &Arc<Plugin>| other.manifest().name == *name);
+        anyhow::ensure!(!taken, "{what} calls itself `{name}`, and another plugin does already: choose another name");
+        plugins.push(plugin);
     }
     Ok(plugins)
 }

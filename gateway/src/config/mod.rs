@@ -86,6 +86,7 @@ pub struct Delivery {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "explained in defaults.toml, the one place")]
 pub struct Plugins {
+    pub files: Vec<PathBuf>,
     #[serde(with = "duration")]
     pub time: Duration,
     pub memory: usize,
