@@ -1,6 +1,6 @@
 //! Transforms: a chain, its preview, and a test that goes past filter and pause.
 
-use hookmill_tests::{Gateway, Receiver};
+use hookmill_tests::{Gateway, Receiver, Setup, eventually};
 use serde_json::json;
 
 /// Two transforms in a chain change what they are told and leave every number as it is spelled; a preview shows each step; a test is sent
@@ -95,4 +95,48 @@ async fn wrong_settings() {
         assert_eq!(reply.problem(422, "invalid"), [pointer], "{value}: {}", reply.text);
     }
     assert_eq!(tenant.api.get("/v1/subscriptions").await.json(200)["data"], json!([]));
+}
+
+/// A plugin that the operator added and that never ends faults by name, harms nobody else, and after five times its
+/// subscription is disabled and said to be failing.
+#[tokio::test]
+async fn a_plugin_that_never_ends() {
+    let looping = concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/src/engine/fixtures/looping.wasm");
+    let gateway = Setup::new().env("HOOKMILL_PLUGINS__FILES", format!("[\"{looping}\"]")).start().await;
+    let endpoint = Receiver::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let wanted = json!({
+        "url": endpoint.url("/never"), "events": ["order.*"], "transforms": [{"plugin": "looping"}],
+        "retry_policy": {"schedule": ["0s"]},
+    });
+    let made = tenant.subscribe(wanted).await;
+    tenant.subscribe(json!({"url": endpoint.url("/fine"), "events": ["order.*"]})).await;
+    tenant.subscribe(json!({"url": endpoint.url("/told"), "events": ["hookmill.*"]})).await;
+
+    for _ in 0..5 {
+        let receipt = tenant.post("order.paid", json!({"total": 1})).await;
+        let query = format!(
+            "subscription_id={}&event_id={}&status=failed",
+            made["id"].as_str().unwrap(),
+            receipt["id"].as_str().unwrap()
+        );
+        let failed = eventually("it has failed", async || tenant.deliveries(&query).await.pop()).await;
+        let failed = tenant.api.get(&format!("/v1/deliveries/{}", failed["id"].as_str().unwrap())).await.json(200);
+        let attempt = &failed["attempts"][0];
+        assert_eq!((&attempt["outcome"], &attempt["blame"]), (&json!("plugin_fault"), &json!("plugin")), "{failed}");
+        assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains("faulted (time)")), "{failed}");
+    }
+    let path = format!("/v1/subscriptions/{}", made["id"].as_str().unwrap());
+    let disabled = eventually("it is disabled", async || {
+        let now = tenant.api.get(&path).await.json(200);
+        (now["state"] == "disabled").then_some(now)
+    })
+    .await;
+    assert_eq!(disabled["state_reason"], "failing");
+    endpoint.wait("/fine", 5).await;
+    assert_eq!(endpoint.count("/never"), 0);
+    let told = endpoint.wait("/told", 7).await;
+    let said = |what: &str| told.iter().filter(|one| one.json()["type"] == what).count();
+    assert_eq!(said("hookmill.delivery.failed"), 5);
+    assert_eq!((said("hookmill.plugin.faulted"), said("hookmill.subscription.disabled")), (1, 1));
 }
