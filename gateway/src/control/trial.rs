@@ -98,7 +98,7 @@ impl Control {
     ) -> Result<(Delivery, AttemptBody)> {
         let plan = self.subscription(tenant, id)?;
         let event = self.trial_event(tenant, choice, &plan).await?;
-        let (delivery, attempt) = self.pipeline.test(&plan, event).await?;
+        let (delivery, attempt) = self.pipeline.test(plan, event).await?;
         let attempt = self.with_bodies(&delivery, vec![attempt]).await?.pop();
         Ok((delivery, attempt.ok_or_else(|| Error::Internal("a test made no attempt".to_owned()))?))
     }

@@ -15,8 +15,8 @@ use super::lanes::{End, Work};
 use super::record::{self, Report};
 use crate::clock::since;
 use crate::domain::{
-    AttemptRequest, AttemptResponse, Decision, Event, OnUnknown, Outcome, PluginEvent, PluginPayload, PluginResponse,
-    PluginRun, PluginVerdict, Rendered, RetryScope, Status, Trigger, Verdicts,
+    AttemptRequest, AttemptResponse, Decision, Event, Frozen, OnUnknown, Outcome, PluginEvent, PluginPayload,
+    PluginResponse, PluginRun, PluginVerdict, Rendered, RetryScope, Status, Trigger, Verdicts,
 };
 use crate::egress::{Answer, AuthFailure, Credential, Failure, FailureClass, Outbound};
 use crate::engine::Ran;
@@ -65,7 +65,11 @@ pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Rep
     if must_not_repeat(plan)
         && let Err(error) = begin(parts, work).await
     {
-        report.outcome = Outcome::Unbuildable { detail: format!("the attempt could not be marked as begun: {error}") };
+        // Nothing was sent, and it is nobody's fault but ours: it is tried again.
+        tracing::warn!(%error, delivery_id = %work.delivery.id, "an attempt could not be marked as begun");
+        let detail = "the attempt could not be marked as begun, and nothing was sent".to_owned();
+        report.outcome = Outcome::Unreachable { class: "store".to_owned(), detail };
+        report.request = None;
         return report;
     }
     let sent_at = parts.clock.now();
@@ -109,7 +113,7 @@ async fn content(parts: &Parts, plan: &Plan, work: &Work) -> Result<(Content, Ru
     let frozen = work.delivery.frozen.as_ref().filter(|_| work.delivery.trigger == Trigger::Automatic);
     if let Some(frozen) = frozen {
         let fits = frozen.method.is_some() == plan.connector.is_some();
-        if fits && !body::is_stale(&frozen.body, &plan.placeholders) {
+        if fits && !is_stale(frozen, plan) {
             let runs = frozen.plugins.iter().map(|(plugin, digest)| PluginRun {
                 plugin: plugin.clone(),
                 digest: *digest,
@@ -120,6 +124,14 @@ async fn content(parts: &Parts, plan: &Plan, work: &Work) -> Result<(Content, Ru
         }
     }
     make(parts, plan, &work.event, &mut |_, _| {}).await
+}
+
+/// Whether a secret in it has been changed since: its placeholder would be sent in its place.
+fn is_stale(frozen: &Frozen, plan: &Plan) -> bool {
+    let stale = |text: &[u8]| body::is_stale(text, &plan.placeholders);
+    stale(&frozen.body)
+        || frozen.url.as_deref().is_some_and(|url| stale(url.as_bytes()))
+        || frozen.headers.iter().any(|(_, value)| stale(value.as_bytes()))
 }
 
 /// Runs the transforms and the connector. `look` sees each step's output, for previews.
@@ -241,7 +253,7 @@ pub(super) struct Prepared {
 impl Prepared {
     /// The request fit for the log, with or without its body; what is secret in it is masked.
     pub(super) fn shown(&self, plan: &Plan, with_body: bool) -> AttemptRequest {
-        let url = if plan.placeholders.iter().any(|(_, secret)| self.url.as_str().contains(secret.expose())) {
+        let url = if plan.leaving.iter().any(|secret| self.url.as_str().contains(secret.expose())) {
             format!("{}/…", self.url.origin().ascii_serialization())
         } else {
             crate::registry::url_for_reading(&self.url)

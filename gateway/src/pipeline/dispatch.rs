@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::lanes::{End, Permit, Work};
-use super::{Parts, deliver};
+use super::{Parts, deliver, record};
 use crate::domain::{Lane, TenantId};
 
 /// Starts the timekeeper.
@@ -24,6 +24,14 @@ pub(super) fn pump(parts: &Arc<Parts>) {
     let todo = parts.lanes.next(parts.clock.now(), |lane, tenant| permit(parts, lane, tenant));
     for work in todo.start {
         tokio::spawn(run(parts.clone(), work));
+    }
+    if !todo.back.is_empty() {
+        let parts = parts.clone();
+        tokio::spawn(async move {
+            for work in todo.back {
+                record::release(&parts, &work).await;
+            }
+        });
     }
     if !todo.load.is_empty() {
         tokio::spawn(load(parts.clone(), todo.load));

@@ -55,7 +55,17 @@ pub enum IngestError {
 
 impl Pipeline {
     /// Takes events in: durable, and on their way, when this returns. One answer each, in order.
+    ///
+    /// A client that goes away meanwhile makes no difference: what is being written down must also be put on its way.
     pub async fn ingest(&self, tenant: TenantId, items: Vec<NewEvent>) -> Vec<Result<Ingested, IngestError>> {
+        let pipeline = self.clone();
+        match tokio::spawn(async move { pipeline.take_in(tenant, items).await }).await {
+            Ok(answers) => answers,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    async fn take_in(&self, tenant: TenantId, items: Vec<NewEvent>) -> Vec<Result<Ingested, IngestError>> {
         let parts = &self.0;
         let now = parts.clock.now();
         let Some(limits) = parts.registry.tenant(tenant).map(|tenant| tenant.limits.clone()) else {
@@ -122,7 +132,7 @@ fn accepted(parts: &Parts, tenant: TenantId, item: NewEvent, now: Timestamp) -> 
             }
             let delivery = delivery(plan, &event, Trigger::Automatic, now);
             let at_once = delivery.next_attempt_at.is_some_and(|due| due <= now);
-            if at_once && parts.lanes.reserve(delivery.lane, tenant, event.weight(), now) {
+            if at_once && plan.sends() && parts.lanes.reserve(delivery.lane, tenant, event.weight(), now) {
                 deliveries.push(delivery);
             } else {
                 waiting.push(delivery);

@@ -65,6 +65,8 @@ pub(super) struct Todo {
     pub(super) start: Vec<Work>,
     /// Lanes to read from the store, and how many of each.
     pub(super) load: Vec<(Lane, usize)>,
+    /// What waits here for a subscription that does not send: back into the store, where it can be changed.
+    pub(super) back: Vec<Work>,
 }
 
 /// All lanes.
@@ -84,10 +86,17 @@ struct Core {
     hosts: HashMap<(TenantId, Arc<str>), Host>,
     timers: BTreeSet<(Timestamp, Lane)>,
     under_way: usize,
+    /// Lanes that are being read from the store.
+    loading: usize,
     waiting: usize,
     waiting_bytes: usize,
     stopped: bool,
 }
+
+/// Lanes read at once, and entries of one: what is read is known by its size only afterwards, so this bounds how far
+/// memory can go beyond its bound.
+const LANES_AT_ONCE: usize = 8;
+const ENTRIES_AT_ONCE: usize = 32;
 
 #[derive(Clone, Copy)]
 struct Bounds {
@@ -182,6 +191,7 @@ impl Lanes {
             hosts: HashMap::new(),
             timers: BTreeSet::new(),
             under_way: 0,
+            loading: 0,
             waiting: 0,
             waiting_bytes: 0,
             stopped: false,
@@ -294,6 +304,15 @@ impl Lanes {
         let Some(state) = core.lanes.get_mut(&lane) else { return 0 };
         state.limit_faults = if fault { state.limit_faults + 1 } else { 0 };
         state.limit_faults
+    }
+
+    /// Forgets what was held against a lane: its subscription was changed, and may be another endpoint now.
+    pub(super) fn forgive(&self, lane: Lane) {
+        let mut core = self.core.lock();
+        if let Some(state) = core.lanes.get_mut(&lane) {
+            (state.timeouts, state.rests, state.limit_faults) = (0, 0, 0);
+            state.leave_alone_until = None;
+        }
     }
 
     /// When something may have to be done next without anything happening.
@@ -428,6 +447,11 @@ impl Core {
         let permit = permit(lane, state.tenant);
         // A lane that may not send is looked at again when its subscription changes.
         if !permit.sends {
+            let back: Vec<Work> = state.ready.drain(..).collect();
+            self.waiting = self.waiting.saturating_sub(back.len());
+            let bytes: usize = back.iter().map(|work| work.event.weight()).sum();
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+            todo.back.extend(back);
             return;
         }
         let host_key = permit.host.map(|host| (state.tenant, host));
@@ -490,17 +514,23 @@ impl Core {
         };
         if due > now {
             self.set_timer(lane, due);
-        } else if crowded {
-            self.set_timer(lane, later(now, Duration::from_millis(50)));
-        } else if state.loading.is_none() {
+        } else if state.loading.is_some() {
+            // What it brings gives the lane its turn.
+        } else if self.loading >= LANES_AT_ONCE {
+            self.set_timer(lane, later(now, Duration::from_millis(5)));
+        } else {
+            // With memory full a lane still has one: what fills it may wait for hours, and this lane need not.
+            let most = if crowded { 1 } else { bounds.waiting_per_lane.clamp(1, ENTRIES_AT_ONCE) };
             state.loading = Some(None);
-            todo.load.push((lane, bounds.waiting_per_lane.clamp(1, 128)));
+            self.loading += 1;
+            todo.load.push((lane, most));
         }
     }
 
     fn loaded(&mut self, lane: Lane, taken: Option<Taken>, now: Timestamp) {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         let noted = state.loading.take().flatten();
+        self.loading = self.loading.saturating_sub(1);
         let Some(taken) = taken else {
             // The read failed: try again shortly.
             let again = later(now, Duration::from_secs(1));
@@ -693,11 +723,13 @@ mod tests {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         put(&lanes, lane, tenant, 1);
         let closed = |_, _| Permit { sends: false, rate: None, host: None };
-        assert!(lanes.next(at(0), closed).start.is_empty());
+        let todo = lanes.next(at(0), closed);
+        assert_eq!((todo.start.len(), todo.back.len()), (0, 1), "it waits in the store");
+        assert_eq!(lanes.pending(), 0);
         assert!(lanes.next(at(0), open).start.is_empty(), "nobody asked for it again");
         lanes.note_due(lane, tenant, at(1));
         lanes.wake(at(1));
-        assert_eq!(lanes.next(at(1), open).start.len(), 1);
+        assert_eq!(lanes.next(at(1), open).load.len(), 1);
     }
 
     #[test]
@@ -761,6 +793,30 @@ mod tests {
         assert_eq!(lanes.first_timer(), Some(at(50)));
         lanes.wake(at(50));
         assert_eq!(lanes.next(at(50), open).load.len(), 1);
+    }
+
+    #[test]
+    fn memory_that_is_full_leaves_every_lane_one() {
+        let lanes = Lanes::new(&Limits { waiting_bytes: 2000, ..limits() }, vec![]);
+        let (stuck, other, tenant) = (lane(), lane(), TenantId::new(at(0)));
+        while lanes.reserve(stuck, tenant, 300, at(0)) {}
+        lanes.note_due(other, tenant, at(0));
+        lanes.wake(at(0));
+        assert_eq!(lanes.next(at(0), open).load, [(other, 1)]);
+    }
+
+    #[test]
+    fn only_so_many_lanes_are_read_at_once() {
+        let (lanes, tenant) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)));
+        for _ in 0..20 {
+            lanes.note_due(lane(), tenant, at(0));
+        }
+        lanes.wake(at(0));
+        let first = lanes.next(at(0), open).load;
+        assert_eq!(first.len(), LANES_AT_ONCE);
+        first.iter().for_each(|(lane, _)| lanes.loaded(*lane, Some(Taken::default()), at(5)));
+        lanes.wake(at(5));
+        assert_eq!(lanes.next(at(5), open).load.len(), LANES_AT_ONCE);
     }
 
     #[test]

@@ -178,6 +178,7 @@ impl Pipeline {
     /// Those of the store.
     pub async fn changed(&self, tenant: TenantId, id: SubscriptionId) -> store::Result<()> {
         let lane = Lane::of(id);
+        self.0.lanes.forgive(lane);
         if self.0.registry.plan(tenant, id).is_some_and(|plan| !plan.sends()) {
             return self.give_back(lane, None).await;
         }

@@ -74,7 +74,16 @@ impl Pipeline {
     ///
     /// # Errors
     /// If the store does not take it; then nothing was sent.
-    pub async fn test(&self, plan: &Plan, event: Arc<Event>) -> store::Result<(Delivery, Attempt)> {
+    pub async fn test(&self, plan: Arc<Plan>, event: Arc<Event>) -> store::Result<(Delivery, Attempt)> {
+        // Once begun it goes on, whether or not somebody still waits for the answer.
+        let pipeline = self.clone();
+        match tokio::spawn(async move { pipeline.send_test(&plan, event).await }).await {
+            Ok(tested) => tested,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    async fn send_test(&self, plan: &Plan, event: Arc<Event>) -> store::Result<(Delivery, Attempt)> {
         let parts = &self.0;
         let now = parts.clock.now();
         // A copy with an id of its own: the event it was made from keeps its deliveries as they are.

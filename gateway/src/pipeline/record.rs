@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::dispatch;
 use super::lanes::{End, Work};
 use super::{Parts, deliver, ingest};
+use crate::clock::later;
 use crate::domain::{
     Attempt, AttemptId, AttemptRequest, AttemptResponse, Digest, Event, EventId, EventType, Frozen, Lane, Outcome,
     PluginRun, State, StateReason, Status, Trigger, Verdict,
@@ -18,6 +19,11 @@ use crate::store::{Accepted, Record, Settled};
 
 /// Faults at a plugin's limits, in a row, after which its subscription is disabled.
 const LIMIT_FAULTS: u32 = 5;
+
+/// How long an endpoint is left alone that says it has enough, but not for how long.
+const UNSAID_PAUSE: Duration = Duration::from_secs(60);
+/// How long an endpoint is left alone at most, whatever it asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// What one attempt came to.
 pub(super) struct Report {
@@ -57,10 +63,12 @@ impl Report {
         self.runs.iter().map(|run| (run.plugin.clone(), run.digest)).collect()
     }
 
-    fn end(&self, verdict: &Verdict) -> End {
+    fn end(&self, verdict: &Verdict, now: Timestamp) -> End {
         match (&self.outcome, verdict) {
-            (Outcome::Throttled { .. }, Verdict::RetryAt(until)) => {
-                End::LeaveAlone { until: *until, host: self.whole_host }
+            // This delivery may be due in hours; the endpoint asked for less, and others may be sent then.
+            (Outcome::Throttled { after, .. }, Verdict::RetryAt(due)) => {
+                let asked = after.unwrap_or(UNSAID_PAUSE).min(LONGEST_PAUSE);
+                End::LeaveAlone { until: (*due).min(later(now, asked)), host: self.whole_host }
             }
             (Outcome::Unknown { class, .. } | Outcome::Unreachable { class, .. }, _) if class == "timeout" => {
                 End::TimedOut
@@ -108,7 +116,7 @@ pub(super) async fn record(parts: &Arc<Parts>, plan: &Plan, work: &Work, report:
         },
     );
     count(&report, work, now);
-    let end = report.end(&verdict);
+    let end = report.end(&verdict, now);
     let limit_fault = matches!(&report.outcome, Outcome::PluginFault { kind, .. } if kind.is_limit());
     let delivery = settled(work, &report, &verdict, &because, now);
     let (status, reason) = (delivery.status, delivery.reason.clone());
@@ -217,7 +225,9 @@ fn failed(work: &Work, reason: Option<&str>) -> serde_json::Value {
 /// Disables a subscription for a reason of its endpoint's or its plugin's.
 async fn disable(parts: &Arc<Parts>, plan: &Plan, event: &Event, reason: StateReason) {
     let Some(current) = parts.registry.plan(plan.subscription.tenant_id, plan.subscription.id) else { return };
-    if current.subscription.state == State::Disabled {
+    // Changed meanwhile: it may be another endpoint, and its owner has just looked at it.
+    let changed = current.subscription.revision != plan.subscription.revision;
+    if current.subscription.state == State::Disabled || changed {
         return;
     }
     let now = parts.clock.now();

@@ -317,6 +317,15 @@ impl Registry {
     /// # Errors
     /// If something does not compile, is taken, is one too many, or the store refuses; nothing has changed then.
     pub async fn save(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<(), Error> {
+        // Once begun it goes on when the caller goes away: what is on disk must be what is in memory.
+        let registry = self.clone();
+        match tokio::spawn(async move { registry.write(puts, deletes).await }).await {
+            Ok(saved) => saved,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    async fn write(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<(), Error> {
         let compiled = self.compile_all(puts.clone(), false)?;
         let _writing = self.0.writing.lock().await;
         self.check(&compiled)?;
@@ -377,6 +386,11 @@ impl Registry {
                         })
                     {
                         return Err(Error::Taken(format!("another subscription has the uid `{uid}`")));
+                    }
+                    if let Some(held) = room.plans.get(&subscription.id)
+                        && held.subscription.revision + 1 != subscription.revision
+                    {
+                        return Err(Error::Taken("the subscription was changed meanwhile; try again".to_owned()));
                     }
                     let most = room.tenant.limits.subscriptions.unwrap_or(self.0.surroundings.subscriptions_per_tenant);
                     if !room.plans.contains_key(&subscription.id) && room.plans.len() >= most as usize {

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -300,7 +302,7 @@ pub(super) fn compile(
         return Err(errors);
     }
     let manifest = connector.as_ref().map(|step| step.plugin.manifest());
-    let leaving = leaving(&subscription, vault);
+    let leaving = leaving(&subscription, &spec, vault);
     Ok(Plan {
         leaving,
         host: (url.as_ref().and_then(Url::host_str))
@@ -566,10 +568,26 @@ fn headers(
 }
 
 /// All of its secrets but the URL, which the endpoint knows, and the signing secret, which stays here.
-fn leaving(subscription: &Subscription, vault: &Vault) -> Vec<Secret> {
+/// Each in every spelling it leaves in, the longest first, so that none is masked by halves.
+fn leaving(subscription: &Subscription, spec: &SubscriptionSpec, vault: &Vault) -> Vec<Secret> {
     let leaves = |pointer: &str| pointer != "/url" && pointer != "/secret" && !pointer.ends_with("/service_account");
     let secrets = subscription.secrets.iter().filter(|(pointer, _)| leaves(pointer));
-    secrets.filter_map(|(pointer, sealed)| vault.open(&seal::context(subscription.id, pointer), sealed).ok()).collect()
+    let open =
+        secrets.filter_map(|(pointer, sealed)| vault.open(&seal::context(subscription.id, pointer), sealed).ok());
+    let mut spellings = Vec::new();
+    for secret in open {
+        let raw = secret.expose();
+        spellings.push(percent_encoding::utf8_percent_encode(raw, percent_encoding::NON_ALPHANUMERIC).to_string());
+        let quoted = Value::from(raw).to_string();
+        spellings.extend(quoted.get(1..quoted.len() - 1).map(str::to_owned));
+        spellings.push(raw.to_owned());
+    }
+    if let Some(Auth::Basic { username, password }) = &spec.auth {
+        spellings.push(STANDARD.encode(format!("{username}:{password}")));
+    }
+    spellings.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    spellings.dedup();
+    spellings.into_iter().map(Secret::new).collect()
 }
 
 fn fetched(spec: &SubscriptionSpec, connector: Option<&Step>, errors: &mut Vec<FieldError>) -> Option<Auth> {

@@ -112,7 +112,13 @@ impl Sealer<'_> {
     fn entered_again(&self, spec: &SubscriptionSpec, old: &Subscription, patch: &Value, errors: &mut Vec<FieldError>) {
         let old_url = old.secrets.get("/url").and_then(|sealed| self.vault.open(&context(old.id, "/url"), sealed).ok());
         let origin = |url: Option<&str>| url.and_then(|url| Url::parse(url).ok()).map(|url| url.origin());
-        let moved = origin(old_url.as_ref().map(Secret::expose)) != origin(spec.url.as_deref());
+        // A connector may name the target itself: then its `url`, a template, is what says where secrets go.
+        let chosen = |spec: &SubscriptionSpec| {
+            let url = spec.connector.as_ref()?.config.get("url")?.as_str()?.to_owned();
+            Some(origin(Some(&url)).map_or(url, |origin| origin.ascii_serialization()))
+        };
+        let moved = origin(old_url.as_ref().map(Secret::expose)) != origin(spec.url.as_deref())
+            || chosen(&old.spec) != chosen(spec);
         let name = |name: Option<&str>| name.map(|name| name.split('@').next().unwrap_or(name).to_owned());
         let other_connector = name(old.spec.connector.as_ref().map(|connector| connector.name.as_str()))
             != name(spec.connector.as_ref().map(|connector| connector.name.as_str()));
