@@ -200,7 +200,9 @@ impl Control {
         if self.registry.plan(tenant, delivery.subscription_id).is_none() {
             return Err(Error::Conflict("its subscription is gone, so it has nowhere to go".to_owned()));
         }
-        self.pipeline.retry(tenant, id).await?.ok_or(Error::NotFound("delivery"))
+        let mut delivery = self.pipeline.retry(tenant, id).await?.ok_or(Error::NotFound("delivery"))?;
+        self.hold(&mut delivery);
+        Ok(delivery)
     }
 
     /// Ends a delivery that is still owed.

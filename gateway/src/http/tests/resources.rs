@@ -286,7 +286,7 @@ async fn what_happened_can_be_looked_at() {
         ("event_id", json!(event)),
         ("event_type", json!("order.paid")),
         ("subscription_id", json!(wants)),
-        ("status", json!("pending")),
+        ("status", json!("held")),
         ("attempt_count", json!(0)),
         ("created_at", json!("2026-01-01T00:00:00.000Z")),
         ("finished_at", json!(null)),
@@ -328,8 +328,8 @@ async fn what_is_owed_can_be_ended() {
     let one = format!("/v1/deliveries/{}", text(&page, "/data/0/id"));
     let post = async |rest: &str| world.call("POST", &format!("{one}/{rest}"), &tenant.editor, None).await;
     assert_eq!(post("cancel").await.expect(200)["status"], "cancelled");
-    assert_eq!(statuses().await, ["cancelled", "pending", "pending"]);
-    assert_eq!(post("retry").await.expect(200)["status"], "pending", "a person may change their mind");
+    assert_eq!(statuses().await, ["cancelled", "held", "held"], "the subscription is paused");
+    assert_eq!(post("retry").await.expect(200)["status"], "held", "a person may change their mind");
     let disabled = world.patch(&format!("{path}?pending=cancel"), &tenant.editor, json!({"enabled": false})).await;
     assert_eq!(disabled.expect(200)["state"], "disabled");
     assert_eq!(statuses().await, ["cancelled"; 3]);
