@@ -24,6 +24,8 @@ if [ -x "$DIR/rustc" ] && has_std "$DIR/rustc"; then LLD=$(lld); emit; exit 0; f
 command -v apt-get >/dev/null || { say "no wasm32 std: install rustup, then: rustup target add $T"; exit 1; }
 say "building a $T standard library under $DIR (about two minutes, once)"
 rm -rf "$DIR"; mkdir -p "$DIR/debs" "$DIR/root"; cd "$DIR/debs"
+# A fresh machine has no lists yet.
+[ -n "$(apt-cache madison rust-web-src 2>/dev/null)" ] || { if [ "$(id -u)" = 0 ]; then apt-get update; else sudo apt-get update; fi; } >&2
 V=$(apt-cache madison rust-web-src | awk '{print $3}' | sort -V | tail -1)
 U=${V%%+*}; S=${U%.*}                                  # 1.96.0, 1.96
 apt-get download "rustc-web=$V" "libstd-rust-web-$S=$V" "libstd-rust-web-dev=$V" "rust-web-src=$V" >&2
