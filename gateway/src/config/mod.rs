@@ -2,7 +2,8 @@
 //!
 //! `defaults.toml` is compiled in and lists every setting; a file, the environment and the command line go
 //! over it, in this order. An unknown setting is refused, and all faults are reported at once. Nothing else in
-//! the gateway reads the environment, and no setting has a default anywhere but in that file.
+//! the gateway reads the environment but `cli`, for the two keys that are secrets and for the log, and no setting
+//! has a default anywhere but in that file.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -122,7 +123,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Variables that are no settings: read by `app`, by these names.
+/// Variables that are no settings: read by `cli`, by these names.
 const NOT_SETTINGS: [&str; 3] = ["operator_key", "master_key", "log"];
 
 impl Config {

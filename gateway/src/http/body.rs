@@ -11,19 +11,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::Shared;
 use super::problem::{Kind, Problem};
+use super::{HttpConfig, Shared};
 use crate::control;
-
-/// How long a body may take to arrive. A sender that drips holds a connection no longer.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many times the largest body is read and forgotten of one that is larger.
 const DISCARDED: usize = 8;
 
-/// Reads a body of at most `max` bytes; what is larger is refused as soon as that is known.
-pub(super) async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
-    read_within(headers, body, max, BODY_TIMEOUT).await
+/// Reads a body within the configured size and time; what is larger is refused as soon as that is known.
+pub(super) async fn read(headers: &HeaderMap, body: Body, config: &HttpConfig) -> Result<Bytes, Problem> {
+    read_within(headers, body, config.max_body, config.body_timeout).await
 }
 
 async fn read_within(headers: &HeaderMap, mut body: Body, max: usize, limit: Duration) -> Result<Bytes, Problem> {
@@ -85,7 +82,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         check_json(&parts.headers)?;
-        let bytes = read(&parts.headers, body, app.config.max_body).await?;
+        let bytes = read(&parts.headers, body, &app.config).await?;
         parse(&bytes).map(Json)
     }
 }
@@ -98,7 +95,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for OptionalJson<T> {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = read(&parts.headers, body, app.config.max_body).await?;
+        let bytes = read(&parts.headers, body, &app.config).await?;
         if bytes.is_empty() {
             return parse(b"{}").map(OptionalJson);
         }

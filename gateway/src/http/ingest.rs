@@ -247,7 +247,7 @@ async fn read(app: &App, request: Request) -> Result<(HeaderMap, Bytes), Problem
     if parts.headers.get_all(header::CONTENT_ENCODING).iter().any(encoded) {
         return Err(Problem::new(Kind::UnsupportedContentEncoding, "send the body without Content-Encoding"));
     }
-    let bytes = body::read(&parts.headers, body, app.config.max_body).await?;
+    let bytes = body::read(&parts.headers, body, &app.config).await?;
     Ok((parts.headers, bytes))
 }
 

@@ -45,6 +45,8 @@ pub struct HttpConfig {
     pub public_url: Url,
     /// The largest body that is read, in bytes.
     pub max_body: usize,
+    /// How long a body may take to arrive. A sender that drips holds a connection no longer.
+    pub body_timeout: std::time::Duration,
     /// The addresses that deliveries come from, for the firewalls of those who receive them.
     pub egress_ips: Vec<String>,
     /// Bounds of what is posted as events.

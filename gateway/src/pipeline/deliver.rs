@@ -52,15 +52,25 @@ pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Rep
         Ok(made) => made,
         Err((outcome, runs)) => return Report::unsent(started_at, outcome, runs),
     };
+    let made_by = runs.len();
     let mut report = Report { runs, ..Report::unsent(started_at, Outcome::Delivered, Vec::new()) };
-    report.freeze = content.freeze(report.digests());
-    let prepared = match prepare(parts, plan, &work.event, &content, started_at).await {
+    exchange(parts, plan, work, &content, &mut report).await;
+    report.made = Some((content, made_by));
+    report
+}
+
+/// Sends what was made and reads the answer into the report.
+async fn exchange(parts: &Parts, plan: &Plan, work: &Work, content: &Content, report: &mut Report) {
+    let mut prepared = match prepare(parts, plan, &work.event, content, report.started_at).await {
         Ok(prepared) => prepared,
-        Err(outcome) => return Report { outcome, ..report },
+        Err(outcome) => {
+            report.outcome = outcome;
+            return;
+        }
     };
     // The body is kept by reference where it can be had again: the event as it came, in the envelope of the
     // revision that the delivery names.
-    let by_reference = content == Content::Kept && plan.subscription.revision == work.delivery.revision;
+    let by_reference = *content == Content::Kept && plan.subscription.revision == work.delivery.revision;
     report.request = Some(prepared.shown(plan, !by_reference));
     if must_not_repeat(plan)
         && let Err(error) = begin(parts, work).await
@@ -70,28 +80,31 @@ pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Rep
         let detail = "the attempt could not be marked as begun, and nothing was sent".to_owned();
         report.outcome = Outcome::Unreachable { class: "store".to_owned(), detail };
         report.request = None;
-        return report;
+        return;
     }
     let sent_at = parts.clock.now();
-    let mut sent = send(parts, plan, work, &prepared).await;
-    if let (Some(credential), Ok(answer)) = (&prepared.credential, &sent)
+    let credential = prepared.credential.take();
+    let mut sent = send(parts, plan, work, prepared).await;
+    if let (Some(credential), Ok(answer)) = (&credential, &sent)
         && answer.status == StatusCode::UNAUTHORIZED
         && parts.authenticator.invalidate(credential)
     {
         // A token may have been revoked before its time: once more, with a new one.
-        match prepare(parts, plan, &work.event, &content, started_at).await {
-            Ok(prepared) => sent = send(parts, plan, work, &prepared).await,
-            Err(outcome) => return Report { outcome, ..report },
+        match prepare(parts, plan, &work.event, content, report.started_at).await {
+            Ok(prepared) => sent = send(parts, plan, work, prepared).await,
+            Err(outcome) => {
+                report.outcome = outcome;
+                return;
+            }
         }
     }
     match sent {
-        Ok(answer) => read(parts, plan, work, answer, &mut report).await,
+        Ok(answer) => read(parts, plan, work, answer, report).await,
         Err(failure) => {
             report.duration = since(sent_at, parts.clock.now());
             report.outcome = outcome_of(failure);
         }
     }
-    report
 }
 
 /// Whether a second request would do harm, so that the first must be known of even after a crash.
@@ -216,8 +229,7 @@ fn account<T>(step: &Step, ran: Ran<T>) -> (PluginRun, Result<T, Outcome>) {
         cpu_us: u64::try_from(ran.cpu.as_micros()).unwrap_or(u64::MAX),
         log: ran.log,
     };
-    // Counters are whole numbers: this one is named for seconds, as its kind is, and counts microseconds into a
-    // gauge that only rises.
+    // The library's counters are whole numbers, and this one counts parts of a second: a gauge that only rises.
     metrics::gauge!("hookmill_plugin_cpu_seconds_total").increment(ran.cpu.as_secs_f64());
     metrics::gauge!("hookmill_plugin_peak_memory_bytes").set(ran.peak_memory as f64);
     let result = ran.result.map_err(|fault| Outcome::PluginFault {
@@ -392,17 +404,11 @@ fn fill_in(
     Ok((target, body))
 }
 
-async fn send(parts: &Parts, plan: &Plan, work: &Work, prepared: &Prepared) -> Result<Answer, Failure> {
-    let outbound = Outbound {
-        method: prepared.method.clone(),
-        url: prepared.url.clone(),
-        headers: prepared.headers.clone(),
-        body: prepared.body.clone(),
-        timeout: plan.timeout(),
-    };
-    let egress =
-        if plan.is_inbox && Some(&prepared.url) == plan.url.as_ref() { &parts.own_inboxes } else { &parts.egress };
-    egress.send(work.delivery.tenant_id, outbound).await
+async fn send(parts: &Parts, plan: &Plan, work: &Work, prepared: Prepared) -> Result<Answer, Failure> {
+    let to_own_inbox = plan.is_inbox && Some(&prepared.url) == plan.url.as_ref();
+    let egress = if to_own_inbox { &parts.own_inboxes } else { &parts.egress };
+    let Prepared { method, url, headers, body, .. } = prepared;
+    egress.send(work.delivery.tenant_id, Outbound { method, url, headers, body, timeout: plan.timeout() }).await
 }
 
 /// What an attempt that got no whole answer came to.

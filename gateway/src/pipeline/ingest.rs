@@ -14,7 +14,7 @@ use super::{Parts, Pipeline, dispatch};
 use crate::clock::{later, since};
 use crate::domain::{Delivery, DeliveryId, Event, EventId, Lane, Status, TenantId, Trigger};
 use crate::filter::Document;
-use crate::registry::Plan;
+use crate::registry::{Plan, to_the_end};
 use crate::store::{self, Accepted, Dedupe, Receipt};
 
 /// An event that is on disk.
@@ -59,10 +59,7 @@ impl Pipeline {
     /// A client that goes away meanwhile makes no difference: what is being written down must also be put on its way.
     pub async fn ingest(&self, tenant: TenantId, items: Vec<NewEvent>) -> Vec<Result<Ingested, IngestError>> {
         let pipeline = self.clone();
-        match tokio::spawn(async move { pipeline.take_in(tenant, items).await }).await {
-            Ok(answers) => answers,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        to_the_end(async move { pipeline.take_in(tenant, items).await }).await
     }
 
     async fn take_in(&self, tenant: TenantId, items: Vec<NewEvent>) -> Vec<Result<Ingested, IngestError>> {

@@ -247,16 +247,7 @@ impl Lanes {
 
     /// Takes what of a lane waits here out of it, for the store: all of it, or one delivery.
     pub(super) fn withdraw(&self, lane: Lane, only: Option<DeliveryId>) -> Vec<Work> {
-        self.change(|core| {
-            let Some(state) = core.lanes.get_mut(&lane) else { return Vec::new() };
-            let wanted = |work: &Work| only.is_none_or(|id| work.delivery.id == id);
-            let (out, stay): (VecDeque<_>, VecDeque<_>) = state.ready.drain(..).partition(wanted);
-            state.ready = stay;
-            core.waiting = core.waiting.saturating_sub(out.len());
-            let bytes: usize = out.iter().map(|work| work.event.weight()).sum();
-            core.waiting_bytes = core.waiting_bytes.saturating_sub(bytes);
-            out.into()
-        })
+        self.core.lock().withdraw(lane, only)
     }
 
     /// Puts accepted deliveries into the room that was reserved for them.
@@ -447,11 +438,7 @@ impl Core {
         let permit = permit(lane, state.tenant);
         // A lane that may not send is looked at again when its subscription changes.
         if !permit.sends {
-            let back: Vec<Work> = state.ready.drain(..).collect();
-            self.waiting = self.waiting.saturating_sub(back.len());
-            let bytes: usize = back.iter().map(|work| work.event.weight()).sum();
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
-            todo.back.extend(back);
+            todo.back.extend(self.withdraw(lane, None));
             return;
         }
         let host_key = permit.host.map(|host| (state.tenant, host));
@@ -501,6 +488,17 @@ impl Core {
         if more {
             self.queue(lane);
         }
+    }
+
+    fn withdraw(&mut self, lane: Lane, only: Option<DeliveryId>) -> Vec<Work> {
+        let Some(state) = self.lanes.get_mut(&lane) else { return Vec::new() };
+        let wanted = |work: &Work| only.is_none_or(|id| work.delivery.id == id);
+        let (out, stay): (VecDeque<_>, VecDeque<_>) = state.ready.drain(..).partition(wanted);
+        state.ready = stay;
+        self.waiting = self.waiting.saturating_sub(out.len());
+        let bytes: usize = out.iter().map(|work| work.event.weight()).sum();
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        out.into()
     }
 
     /// Asks for what is due in the store, if there is room for it.

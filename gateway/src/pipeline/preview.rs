@@ -9,7 +9,7 @@ use super::{Parts, Pipeline, deliver, ingest};
 use crate::domain::{
     Attempt, AttemptRequest, Delivery, Event, EventId, LogLine, Outcome, PluginRun, Status, Trigger, Verdict,
 };
-use crate::registry::Plan;
+use crate::registry::{Plan, to_the_end};
 use crate::store::{self, Accepted, Settled};
 
 /// What a subscription would do with an event.
@@ -77,10 +77,7 @@ impl Pipeline {
     pub async fn test(&self, plan: Arc<Plan>, event: Arc<Event>) -> store::Result<(Delivery, Attempt)> {
         // Once begun it goes on, whether or not somebody still waits for the answer.
         let pipeline = self.clone();
-        match tokio::spawn(async move { pipeline.send_test(&plan, event).await }).await {
-            Ok(tested) => tested,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        to_the_end(async move { pipeline.send_test(&plan, event).await }).await
     }
 
     async fn send_test(&self, plan: &Plan, event: Arc<Event>) -> store::Result<(Delivery, Attempt)> {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::body::Content;
 use super::dispatch;
 use super::lanes::{End, Work};
 use super::{Parts, deliver, ingest};
 use crate::clock::later;
 use crate::domain::{
-    Attempt, AttemptId, AttemptRequest, AttemptResponse, Digest, Event, EventId, EventType, Frozen, Lane, Outcome,
-    PluginRun, State, StateReason, Status, Trigger, Verdict,
+    Attempt, AttemptId, AttemptRequest, AttemptResponse, Event, EventId, EventType, Frozen, Lane, Outcome, PluginRun,
+    State, StateReason, Status, Trigger, Verdict,
 };
 use crate::registry::Plan;
 use crate::retry::{self, Decide};
@@ -34,8 +35,8 @@ pub(super) struct Report {
     pub(super) request: Option<AttemptRequest>,
     pub(super) response: Option<AttemptResponse>,
     pub(super) runs: Vec<PluginRun>,
-    /// What is to be sent again if this is tried again.
-    pub(super) freeze: Option<Frozen>,
+    /// What was made to be sent, and how many of `runs` made it: frozen if it is tried again.
+    pub(super) made: Option<(Content, usize)>,
     /// A wait concerns the whole host.
     pub(super) whole_host: bool,
     /// Something the log should say besides.
@@ -52,15 +53,16 @@ impl Report {
             request: None,
             response: None,
             runs,
-            freeze: None,
+            made: None,
             whole_host: false,
             note: None,
         }
     }
 
-    /// Which plugins ran.
-    pub(super) fn digests(&self) -> Vec<(String, Digest)> {
-        self.runs.iter().map(|run| (run.plugin.clone(), run.digest)).collect()
+    /// What was made to be sent, for keeping.
+    fn freeze(&self) -> Option<Frozen> {
+        let (content, runs) = self.made.as_ref()?;
+        content.freeze(self.runs.iter().take(*runs).map(|run| (run.plugin.clone(), run.digest)).collect())
     }
 
     fn end(&self, verdict: &Verdict, now: Timestamp) -> End {
@@ -132,7 +134,8 @@ pub(super) async fn record(parts: &Arc<Parts>, plan: &Plan, work: &Work, report:
         parts.lanes.note_due(work.delivery.lane, work.delivery.tenant_id, due);
     }
     if status == Status::Failed && work.delivery.trigger != Trigger::Test {
-        announce(parts, &work.event, "hookmill.delivery.failed", &failed(work, reason.as_deref())).await;
+        let said = failed(work, work.delivery.attempt_count + 1, reason.as_deref());
+        announce(parts, &work.event, "hookmill.delivery.failed", &said).await;
     }
     if verdict == Verdict::GiveUpAndDisable {
         disable(parts, plan, &work.event, StateReason::Gone).await;
@@ -166,8 +169,10 @@ fn settled(work: &Work, report: &Report, verdict: &Verdict, because: &str, now: 
             (Status::Pending, None)
         }
     };
-    if let (Status::Pending | Status::Held, Some(frozen)) = (delivery.status, &report.freeze) {
-        delivery.frozen = Some(Box::new(frozen.clone()));
+    if let Status::Pending | Status::Held = delivery.status
+        && let Some(frozen) = report.freeze()
+    {
+        delivery.frozen = Some(Box::new(frozen));
     }
     delivery
 }
@@ -211,13 +216,14 @@ fn count(report: &Report, work: &Work, now: Timestamp) {
     }
 }
 
-fn failed(work: &Work, reason: Option<&str>) -> serde_json::Value {
+/// The data of `hookmill.delivery.failed`.
+pub(super) fn failed(work: &Work, attempt_count: u32, reason: Option<&str>) -> serde_json::Value {
     serde_json::json!({
         "delivery_id": work.delivery.id,
         "event_id": work.delivery.event_id,
         "event_type": work.delivery.event_type,
         "subscription_id": work.delivery.subscription_id,
-        "attempt_count": work.delivery.attempt_count + 1,
+        "attempt_count": attempt_count,
         "reason": reason,
     })
 }

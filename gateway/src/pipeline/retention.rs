@@ -37,12 +37,7 @@ async fn step(parts: &Arc<Parts>) -> bool {
                 let work = Work::from(due);
                 let reason = "expired: it was still open when its retention ended";
                 record::end_without_attempt(parts, &work, Status::Failed, reason).await;
-                let said = serde_json::json!({
-                    "delivery_id": work.delivery.id,
-                    "event_id": work.delivery.event_id,
-                    "subscription_id": work.delivery.subscription_id,
-                    "reason": reason,
-                });
+                let said = record::failed(&work, work.delivery.attempt_count, Some(reason));
                 record::announce(parts, &work.event, "hookmill.delivery.failed", &said).await;
             }
             pruned.more

@@ -319,10 +319,7 @@ impl Registry {
     pub async fn save(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<(), Error> {
         // Once begun it goes on when the caller goes away: what is on disk must be what is in memory.
         let registry = self.clone();
-        match tokio::spawn(async move { registry.write(puts, deletes).await }).await {
-            Ok(saved) => saved,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        to_the_end(async move { registry.write(puts, deletes).await }).await
     }
 
     async fn write(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<(), Error> {
@@ -485,4 +482,13 @@ fn matcher_of(plans: &BTreeMap<SubscriptionId, Arc<Plan>>) -> Matcher {
     let plans: Vec<Arc<Plan>> = plans.values().cloned().collect();
     let patterns = plans.iter().zip(0u32..).map(|(plan, at)| (plan.patterns.clone(), at));
     Matcher { index: TypeIndex::new(patterns), plans }
+}
+
+/// Does `work` to its end, whether or not the caller still waits for it: a request handler is dropped when its
+/// client goes away, and what the store has begun must be followed by what belongs to it in memory.
+pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

@@ -458,11 +458,7 @@ fn step(
         let Some(field) = pointer.strip_prefix(at) else { continue };
         let Ok(secret) = vault.open(&seal::context(subscription.id, pointer), sealed) else { continue };
         let stand_in = placeholder(sealed);
-        if let Some((parent, last)) = field.rsplit_once('/')
-            && let Some(Value::Object(parent)) = config.pointer_mut(parent)
-        {
-            parent.insert(last.replace("~1", "/").replace("~0", "~"), Value::String(stand_in.clone()));
-        }
+        seal::insert(&mut config, field, Value::String(stand_in.clone()));
         placeholders.push((stand_in, secret));
     }
     // The schema may have changed with the plugin since it was saved, where a reference follows.

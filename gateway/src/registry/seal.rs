@@ -207,7 +207,7 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-fn insert(value: &mut Value, pointer: &str, item: Value) {
+pub(super) fn insert(value: &mut Value, pointer: &str, item: Value) {
     if let Some((parent, last)) = split(pointer)
         && let Some(Value::Object(parent)) = value.pointer_mut(parent)
     {
