@@ -122,10 +122,19 @@ impl Api {
         }
     }
 
-    async fn call(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
+    /// Posts something that may be refused; gives the status and what was answered.
+    pub(super) async fn try_post(&mut self, path: &str, body: impl Into<Bytes>) -> anyhow::Result<(StatusCode, Value)> {
+        self.exchange(Method::POST, path, body.into()).await
+    }
+
+    async fn exchange(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<(StatusCode, Value)> {
         let request = request(method.clone(), self.address, path, &self.key, body)?;
         let (status, body) = self.connection.send(request).await.with_context(|| format!("{method} {path}"))?;
-        let answer = serde_json::from_slice(&body).unwrap_or_default();
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+    }
+
+    async fn call(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
+        let (status, answer) = self.exchange(method.clone(), path, body).await?;
         if !status.is_success() {
             bail!("{method} {path} was answered {}: {}", status.as_u16(), problem(&answer));
         }

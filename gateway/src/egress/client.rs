@@ -71,7 +71,7 @@ impl EgressConfig {
             user_agent: HeaderValue::from_static(concat!("Hookmill/", env!("CARGO_PKG_VERSION"))),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(15),
-            idle_per_host: 32,
+            idle_per_host: 256,
             response_limit: 16 * 1024,
             max_clients: 10_000,
         }

@@ -71,6 +71,16 @@ impl Process {
         machine::peak_memory(self.pid).context(GONE)
     }
 
+    /// The memory it has now, in bytes.
+    pub(super) fn memory(&self) -> anyhow::Result<u64> {
+        machine::memory(self.pid).context(GONE)
+    }
+
+    /// Ends it as a crash would.
+    pub(super) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("the gateway could not be killed")
+    }
+
     /// Tells it to stop and waits until it has.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("the gateway has no process id")?;

@@ -66,10 +66,8 @@ pub(super) struct Figures {
 impl Figures {
     /// For people.
     pub(super) fn table(&self) -> String {
-        let Machine { cores, cpu, kernel } = &self.machine;
-        let mib = self.gateway_peak_memory_bytes / (1024 * 1024);
-        let rows = [
-            ("machine", format!("{cores} cores, {cpu}, Linux {kernel}")),
+        lines(&[
+            ("machine", self.machine.line()),
             ("load", self.load.clone()),
             ("acknowledged", format!("{:.0} events/s", self.acknowledged_per_s)),
             ("delivered", format!("{:.0} deliveries/s", self.delivered_per_s)),
@@ -80,16 +78,25 @@ impl Figures {
                 format!("{:.0} us per delivery ({:.2} s)", self.gateway_cpu_us_per_delivery, self.gateway_cpu_s),
             ),
             ("bench CPU", format!("{:.2} s, of load and receiver", self.bench_cpu_s)),
-            ("gateway memory", format!("{mib} MiB at most")),
+            ("gateway memory", format!("{} MiB at most", mebibytes(self.gateway_peak_memory_bytes))),
             ("drained in", format!("{:.2} s after the load ended", self.drained_s)),
             (
                 "events",
                 format!("{} acknowledged, {} refused, {} unanswered", self.acknowledged, self.refused, self.unanswered),
             ),
             ("deliveries", format!("{} arrived, {} lost, {} duplicated", self.delivered, self.lost, self.duplicated)),
-        ];
-        rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect::<Vec<_>>().join("\n")
+        ])
     }
+}
+
+/// A table: names and what stands behind them.
+pub(super) fn lines(rows: &[(&str, String)]) -> String {
+    rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Whole mebibytes.
+pub(super) fn mebibytes(bytes: u64) -> u64 {
+    bytes / (1024 * 1024)
 }
 
 fn spread(spread: Option<Spread>) -> String {

@@ -59,6 +59,14 @@ impl Stopwatch {
 /// More deliveries than a run can make: what claims to be beyond is none of ours.
 const MOST: usize = 1 << 30;
 
+/// Deliveries that arrived for the first time, and when the first and the last of them did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Arrivals {
+    pub(super) count: usize,
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
 /// Written by the receiver, read at the end.
 pub(super) struct Ledger {
     fan_out: usize,
@@ -116,6 +124,17 @@ impl Ledger {
         self.counts.lock().times.iter().filter(|(at, _)| (from..until).contains(at)).count()
     }
 
+    /// What arrived from this moment on, in microseconds since the run began. Zero throughout if nothing did.
+    pub(super) fn arrivals_from(&self, from: u64) -> Arrivals {
+        let counts = self.counts.lock();
+        let times = || counts.times.iter().map(|(at, _)| *at).filter(|at| *at >= from);
+        Arrivals {
+            count: times().count(),
+            first: times().min().unwrap_or_default(),
+            last: times().max().unwrap_or_default(),
+        }
+    }
+
     /// Event-to-delivery times of what was sent in this part of the run.
     pub(super) fn times_of_sent_within(&self, from: u64, until: u64) -> Vec<u32> {
         let counts = self.counts.lock();
@@ -164,6 +183,8 @@ mod tests {
         assert_eq!(ledger.missing([0].into_iter()), 0);
         assert_eq!(ledger.arrived_within(0, 6_000), 0);
         assert_eq!(ledger.arrived_within(6_000, 6_001), 3);
+        assert_eq!(ledger.arrivals_from(6_000), Arrivals { count: 3, first: 6_000, last: 6_000 });
+        assert_eq!(ledger.arrivals_from(6_001), Arrivals { count: 0, first: 0, last: 0 });
         assert_eq!(ledger.times_of_sent_within(1_000, 1_001), [5_000; 3]);
         assert!(ledger.times_of_sent_within(1_001, 9_000).is_empty());
     }

@@ -109,13 +109,13 @@ impl Load {
         }
         posted
     }
+}
 
-    /// The body of one event: its data has the stamp, an address to redact, and as much padding as is wanted.
-    fn event(&self, stamp: Stamp, padding: &str) -> Bytes {
-        let data = format!(r#"{{"stamp":"{}","email":"someone@example.com","padding":""#, stamp.text());
-        let fill = self.size.saturating_sub(data.len() + 2).min(padding.len());
-        format!(r#"{{"id":"bench-{}","type":"bench.event","data":{data}{}"}}}}"#, stamp.number, &padding[..fill]).into()
-    }
+/// One event with `size` bytes of data: the stamp, an address to redact, and as much padding as is wanted.
+pub(super) fn event(size: usize, stamp: Stamp, padding: &str) -> String {
+    let data = format!(r#"{{"stamp":"{}","email":"someone@example.com","padding":""#, stamp.text());
+    let fill = size.saturating_sub(data.len() + 2).min(padding.len());
+    format!(r#"{{"id":"bench-{}","type":"bench.event","data":{data}{}"}}}}"#, stamp.number, &padding[..fill])
 }
 
 /// Says that a run is over when it is dropped.
@@ -151,8 +151,8 @@ impl Shared {
         let padding = "x".repeat(self.load.size);
         let mut posted = Vec::new();
         while let Some((number, sent)) = self.turn().await {
-            let event = self.load.event(Stamp { number, sent }, &padding);
-            let answer = self.post(&mut connection, event).await;
+            let event = event(self.load.size, Stamp { number, sent }, &padding);
+            let answer = self.post(&mut connection, event.into()).await;
             let took = u32::try_from(self.watch.now().saturating_sub(sent)).unwrap_or(u32::MAX);
             posted.push(Posted { number, sent, took, answer });
             self.progress.fetch_add(1, Ordering::Relaxed);
@@ -213,28 +213,15 @@ mod tests {
 
     use super::*;
 
-    fn load(size: usize) -> Load {
-        Load {
-            address: "127.0.0.1:1".parse().unwrap(),
-            key: Secret::new("k".to_owned()),
-            connections: 1,
-            rate: None,
-            size,
-            begins: 0,
-            measured_from: 0,
-            end: End::After(1),
-        }
-    }
-
     #[test]
     fn an_event_has_the_size_that_is_wanted() {
         let padding = "x".repeat(2000);
         for size in [1, 100, 1024, 2000] {
             let stamp = Stamp { number: 3, sent: 9 };
-            let body = load(size).event(stamp, &padding);
-            let event: Value = serde_json::from_slice(&body).unwrap();
+            let body = event(size, stamp, &padding);
+            let event: Value = serde_json::from_str(&body).unwrap();
             let data = event["data"].to_string();
-            assert_eq!(Stamp::find(&body), Some(stamp));
+            assert_eq!(Stamp::find(body.as_bytes()), Some(stamp));
             assert_eq!(data.len(), size.max(data.len() - event["data"]["padding"].as_str().unwrap().len()), "{size}");
         }
     }

@@ -14,6 +14,11 @@ pub(super) struct Machine {
 }
 
 impl Machine {
+    /// For people.
+    pub(super) fn line(&self) -> String {
+        format!("{} cores, {}, Linux {}", self.cores, self.cpu, self.kernel)
+    }
+
     /// This one.
     pub(super) fn read() -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
@@ -55,13 +60,22 @@ fn ticks(stat: &str) -> Option<u64> {
 
 /// The most memory that a process has had at once, in bytes.
 pub(super) fn peak_memory(pid: u32) -> anyhow::Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let status = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
-    high_water(&status).with_context(|| format!("{path} has another form"))
+    memory_named(pid, "VmHWM")
 }
 
-fn high_water(status: &str) -> Option<u64> {
-    let kib = field(status, "VmHWM")?.strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+/// The memory that a process has now, in bytes.
+pub(super) fn memory(pid: u32) -> anyhow::Result<u64> {
+    memory_named(pid, "VmRSS")
+}
+
+fn memory_named(pid: u32, name: &str) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    kibibytes(&status, name).with_context(|| format!("{path} has another form"))
+}
+
+fn kibibytes(status: &str, name: &str) -> Option<u64> {
+    let kib = field(status, name)?.strip_suffix("kB")?.trim().parse::<u64>().ok()?;
     Some(kib * 1024)
 }
 
@@ -80,15 +94,16 @@ mod tests {
 
     #[test]
     fn fields_are_found_by_name() {
-        assert_eq!(high_water("VmPeak:\t  900 kB\nVmHWM:\t    512 kB\n"), Some(512 * 1024));
-        assert_eq!(high_water("VmPeak:\t  900 kB\n"), None);
+        assert_eq!(kibibytes("VmPeak:\t  900 kB\nVmHWM:\t    512 kB\n", "VmHWM"), Some(512 * 1024));
+        assert_eq!(kibibytes("VmPeak:\t  900 kB\n", "VmHWM"), None);
         assert_eq!(cpu_model("processor\t: 0\nmodel name\t: A CPU: 2 GHz\n"), Some("A CPU: 2 GHz".to_owned()));
     }
 
     #[test]
     fn this_process_has_used_some() {
         let pid = std::process::id();
-        assert!(peak_memory(pid).unwrap() > 100_000);
+        assert!(peak_memory(pid).unwrap() >= memory(pid).unwrap());
+        assert!(memory(pid).unwrap() > 100_000);
         assert!(cpu_time(pid).unwrap() < Duration::from_secs(1_000_000));
         assert!(cpu_time(u32::MAX).is_err());
         assert!(!Machine::read().kernel.is_empty());

@@ -7,6 +7,7 @@
 //! Latencies are those of every event in the measured part, none left out. **What is deliberately not.** Load,
 //! receiver and gateway share the machine: the numbers are a floor, and comparable only on the same machine.
 
+mod backlog;
 mod child;
 mod figures;
 mod ledger;
@@ -44,6 +45,10 @@ pub(super) struct Bench {
     /// Measure this many events instead
     #[arg(long, value_name = "N")]
     events: Option<usize>,
+    /// Measure instead how a gateway comes back to so many pending deliveries after it was killed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+          conflicts_with_all = ["events", "duration", "warmup", "rate", "connections", "fan_out"])]
+    pending: Option<u32>,
     /// Events per second; unless given, each connection posts as soon as it is answered
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
@@ -87,43 +92,33 @@ fn rate(text: &str) -> Result<f64, String> {
 impl Bench {
     pub(super) fn run(self) -> anyhow::Result<()> {
         block_on(async move {
-            let figures = tokio::select! {
-                figures = self.measure() => figures?,
+            let (json, table, lost) = tokio::select! {
+                account = self.account() => account?,
                 _ = tokio::signal::ctrl_c() => bail!("interrupted"),
             };
-            match self.json {
-                true => print(&serde_json::to_string_pretty(&figures)?),
-                false => print(&figures.table()),
-            }
-            if figures.lost > 0 {
-                bail!("{} deliveries of acknowledged events did not arrive", figures.lost);
+            print(if self.json { &json } else { &table });
+            if lost > 0 {
+                bail!("{lost} deliveries of acknowledged events did not arrive");
             }
             Ok(())
         })
     }
 
+    /// What came of it, as JSON and for people, and how many deliveries were lost.
+    async fn account(&self) -> anyhow::Result<(String, String, u64)> {
+        if let Some(events) = self.pending {
+            let comeback = self.come_back(events as usize).await?;
+            return Ok((serde_json::to_string_pretty(&comeback)?, comeback.table(), comeback.lost));
+        }
+        let figures = self.measure().await?;
+        Ok((serde_json::to_string_pretty(&figures)?, figures.table(), figures.lost))
+    }
+
     async fn measure(&self) -> anyhow::Result<Figures> {
-        let scratch = Scratch::new(self.store_dir.as_deref(), "bench")?;
-        let watch = Stopwatch(Instant::now());
-        let ledger = Arc::new(Ledger::new(usize::from(self.fan_out)));
-        let receiver = {
-            let ledger = ledger.clone();
-            Receiver::start(move |request| {
-                let subscription = request.path.rsplit('/').next().and_then(|last| last.parse().ok());
-                if let (Some(stamp), Some(subscription)) = (Stamp::find(&request.body), subscription) {
-                    ledger.arrive(stamp, subscription, watch.now());
-                }
-                Reply::text(200, "ok")
-            })
-            .await?
-        };
-        let operator = Secret::new(format!("bench-operator-{}", hex::encode(rand::random::<[u8; 32]>())));
-        let starting = Patience::spin("starting the gateway: its plugins are compiled once");
-        let mapped = [format!("hooks.slack.com={}", receiver.url(""))];
-        let gateway = Process::start(&scratch.path().join("data"), &mapped, &operator).await?;
-        let key = self.set_up(&gateway, operator, &receiver).await?;
-        drop(starting);
-        let figures = self.load(&gateway, key, watch, &ledger).await?;
+        let stage = Stage::set(self).await?;
+        let gateway = stage.start().await?;
+        let key = self.set_up(&gateway, &stage).await?;
+        let figures = self.load(&gateway, key, stage.watch, &stage.ledger).await?;
         let stopping = Patience::spin("stopping the gateway");
         gateway.stop().await?;
         drop(stopping);
@@ -131,13 +126,13 @@ impl Bench {
     }
 
     /// Makes the tenant and its subscriptions; gives its key.
-    async fn set_up(&self, gateway: &Process, operator: Secret, receiver: &Receiver) -> anyhow::Result<Secret> {
-        let made =
-            Api::new(gateway.address, operator).post("/v1/tenants", json!({"name": "Bench"}).to_string()).await?;
+    async fn set_up(&self, gateway: &Process, stage: &Stage) -> anyhow::Result<Secret> {
+        let mut operator = Api::new(gateway.address, stage.operator.clone());
+        let made = operator.post("/v1/tenants", json!({"name": "Bench"}).to_string()).await?;
         let key = Secret::new(made["key"].as_str().unwrap_or_default().to_owned());
         let mut api = Api::new(gateway.address, key.clone());
         for number in 0..self.fan_out {
-            api.post("/v1/subscriptions", self.subscription(number, receiver).to_string()).await?;
+            api.post("/v1/subscriptions", self.subscription(number, &stage.receiver).to_string()).await?;
         }
         Ok(key)
     }
@@ -169,6 +164,47 @@ impl Bench {
             Transform::Redact => "redact",
         };
         format!("{} connections, {pace}, {} bytes, fan-out {}, {transform}", self.connections, self.size, self.fan_out)
+    }
+}
+
+/// What a run needs beside the gateway.
+struct Stage {
+    scratch: Scratch,
+    watch: Stopwatch,
+    ledger: Arc<Ledger>,
+    receiver: Receiver,
+    operator: Secret,
+}
+
+impl Stage {
+    async fn set(bench: &Bench) -> anyhow::Result<Self> {
+        let scratch = Scratch::new(bench.store_dir.as_deref(), "bench")?;
+        let watch = Stopwatch(Instant::now());
+        let ledger = Arc::new(Ledger::new(usize::from(bench.fan_out)));
+        let receiver = {
+            let ledger = ledger.clone();
+            Receiver::start(move |request| {
+                let subscription = request.path.rsplit('/').next().and_then(|last| last.parse().ok());
+                if let (Some(stamp), Some(subscription)) = (Stamp::find(&request.body), subscription) {
+                    ledger.arrive(stamp, subscription, watch.now());
+                }
+                Reply::text(200, "ok")
+            })
+            .await?
+        };
+        let operator = Secret::new(format!("bench-operator-{}", hex::encode(rand::random::<[u8; 32]>())));
+        Ok(Self { scratch, watch, ledger, receiver, operator })
+    }
+
+    fn data(&self) -> PathBuf {
+        self.scratch.path().join("data")
+    }
+
+    /// Starts a gateway on the run's data.
+    async fn start(&self) -> anyhow::Result<Process> {
+        let _starting = Patience::spin("starting the gateway: its plugins are compiled once");
+        let mapped = [format!("hooks.slack.com={}", self.receiver.url(""))];
+        Process::start(&self.data(), &mapped, &self.operator).await
     }
 }
 
@@ -211,6 +247,8 @@ mod tests {
             (&["--rate", "fast"], "a number"),
             (&["--duration", "soon"], "duration"),
             (&["--duration", "5s", "--events", "10"], "cannot be used with"),
+            (&["--pending", "10", "--rate", "10"], "cannot be used with"),
+            (&["--pending", "0"], "pending"),
             (&["--transform", "other"], "other"),
         ] {
             let refusal = parsed(arguments).unwrap_err();

@@ -122,7 +122,7 @@ impl<T> Drop for AbortOnDrop<T> {
 
 /// Waits until every delivery of these events has arrived, or nothing has for a while. Gives how long that took, in
 /// seconds.
-async fn drain(ledger: &Ledger, acknowledged: impl Iterator<Item = usize> + Clone) -> f64 {
+pub(super) async fn drain(ledger: &Ledger, acknowledged: impl Iterator<Item = usize> + Clone) -> f64 {
     let began = Instant::now();
     let patience = Patience::count("waiting for the last deliveries", ledger.owed(acknowledged.clone()));
     let (mut before, mut moved) = (0, began);
@@ -149,11 +149,11 @@ fn seconds(micros: u64) -> f64 {
     Duration::from_micros(micros).as_secs_f64()
 }
 
-fn per(count: usize, seconds: f64) -> f64 {
+pub(super) fn per(count: usize, seconds: f64) -> f64 {
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
-fn per_delivery(cpu: Duration, deliveries: u64) -> f64 {
+pub(super) fn per_delivery(cpu: Duration, deliveries: u64) -> f64 {
     if deliveries == 0 { 0.0 } else { cpu.as_secs_f64() * 1e6 / deliveries as f64 }
 }
 
