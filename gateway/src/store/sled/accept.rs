@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::hand::{Guard, Hand};
 use super::keys;
 use super::shared::Shared;
-use super::tables::{Op, Table, put_large};
+use super::tables::{Table, put_large};
 use crate::domain::{Delivery, TenantId};
 use crate::store::{Accepted, Dedupe, EXPAND_AT_ONCE};
 
@@ -29,7 +29,8 @@ pub(super) fn encode_all(shared: &Shared, guard: &mut Guard, batch: Vec<Accepted
     batch.into_iter().map(|accepted| encode(shared, guard, accepted, &mut scratch)).collect()
 }
 
-/// An event makes three operations, a delivery and its queue entry each counted, and one more with a client's id.
+/// An event makes one operation, and one more with a client's id: its deliveries stand in it, and get rows of their
+/// own when they have been attempted, or a little later.
 fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted, scratch: &mut Vec<u8>) -> Result<Incoming, Fault> {
     let Accepted { event, deliveries, in_hand, dedupe } = accepted;
     let (tenant_id, event_id) = (event.tenant_id, event.id);
@@ -47,48 +48,41 @@ fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted, scratch: &mut 
             };
             (dedupe_key(tenant_id, &dedupe), known)
         }),
-        ops: Vec::with_capacity(if owed <= EXPAND_AT_ONCE { 1 + 2 * owed } else { 2 + owed / PART * 8 }),
+        ops: Vec::with_capacity(if owed <= EXPAND_AT_ONCE { 1 } else { 2 + owed / PART * 8 }),
+        fresh: Vec::new(),
         parts: Vec::new(),
         held: Vec::new(),
     };
     let key = keys::pair(tenant_id, event_id.to_bytes());
-    codec::put_event(scratch, &event, &deliveries)?;
-    put_large(&mut incoming.ops, Table::Events, &key, scratch);
     if owed > EXPAND_AT_ONCE {
         codec::put_owed(scratch, &deliveries)?;
         put_large(&mut incoming.ops, Table::Owed, &key, scratch);
     }
-    let mut records = deliveries.into_iter().enumerate().map(|(number, delivery)| {
-        let record = place(shared, delivery);
-        if number < in_hand && guard.hold(record.delivery.id, Hand::of(&record)) {
-            incoming.held.push(record.delivery.id);
-        }
-        record
-    });
+    let records: Vec<_> = deliveries
+        .into_iter()
+        .enumerate()
+        .map(|(number, delivery)| {
+            let record = place(shared, delivery);
+            if number < in_hand && guard.hold(record.delivery.id, Hand::of(&record)) {
+                incoming.held.push(record.delivery.id);
+            }
+            Arc::new(record)
+        })
+        .collect();
+    let inline = if owed <= EXPAND_AT_ONCE { &records[..] } else { &[] };
+    codec::put_event(scratch, &event, inline, owed)?;
+    put_large(&mut incoming.ops, Table::Events, &key, scratch);
     if owed <= EXPAND_AT_ONCE {
-        for record in records {
-            let delivery = &record.delivery;
-            codec::put_delivery(scratch, delivery, false, record.position)?;
-            let key = keys::pair(tenant_id, delivery.id.to_bytes());
-            incoming.ops.push(Op::put(Table::Deliveries, &key, &scratch[..]));
-            let entry = keys::queue(delivery, record.position);
-            incoming.ops.push(Op::put(Table::Queue, &entry, keys::queue_value(delivery)));
-        }
+        incoming.fresh = records;
         return Ok(incoming);
     }
-    let mut number = 0_u32;
-    loop {
-        let part: Vec<Arc<DeliveryRecord>> = records.by_ref().take(PART).map(Arc::new).collect();
-        if part.is_empty() {
-            break;
-        }
+    for (number, part) in (0_u32..).zip(records.chunks(PART)) {
         let mut part_key = [0; 36];
         part_key[..32].copy_from_slice(&key);
         part_key[32..].copy_from_slice(&number.to_be_bytes());
-        codec::put_part(scratch, &part)?;
+        codec::put_part(scratch, part)?;
         put_large(&mut incoming.ops, Table::Expansions, &part_key, scratch);
-        incoming.parts.push(Part { tenant_id, key: part_key, records: part });
-        number += 1;
+        incoming.parts.push(Part { tenant_id, key: part_key, records: part.to_vec() });
     }
     Ok(incoming)
 }

@@ -35,8 +35,14 @@ impl TryFrom<Time> for Timestamp {
     }
 }
 
+/// The first byte of what has taken another form since version 1.
+const FORMAT_2: u8 = 2;
+
+/// An event; `O` is what is known of those it is owed to, up to `EXPAND_AT_ONCE`. More are in a table of their own.
+/// In version 1 that was delivery and subscription, since version 2 it is the delivery itself, which has a row of its
+/// own only later.
 #[derive(Serialize, Deserialize)]
-struct EventV1<'a> {
+struct EventAs<'a, O> {
     #[serde(borrow)]
     external_id: Option<&'a str>,
     event_type: &'a str,
@@ -50,9 +56,11 @@ struct EventV1<'a> {
     attributes: Vec<(&'a str, &'a str)>,
     /// To how many subscriptions it is owed.
     owed: u32,
-    /// To whom, up to `EXPAND_AT_ONCE`; more are in a table of their own.
-    inline: Vec<([u8; 16], [u8; 16])>,
+    inline: Vec<O>,
 }
+
+/// A delivery's id and the delivery as it was accepted.
+type Fresh<'a> = ([u8; 16], DeliveryV1<'a>);
 
 /// An event as stored, and to whom it is owed.
 pub(super) struct EventRecord {
@@ -82,8 +90,13 @@ fn read<'a, T: Deserialize<'a>>(value: &'a [u8], what: &'static str) -> Result<T
     }
 }
 
-/// Writes an event's value into `out`.
-pub(super) fn put_event(out: &mut Vec<u8>, event: &Event, deliveries: &[Delivery]) -> Result<(), Fault> {
+/// Writes an event's value into `out`, with the deliveries it makes if they are few enough, and how many there are.
+pub(super) fn put_event(
+    out: &mut Vec<u8>,
+    event: &Event,
+    inline: &[Arc<DeliveryRecord>],
+    owed: usize,
+) -> Result<(), Fault> {
     let Event {
         id: _,
         tenant_id: _,
@@ -96,12 +109,12 @@ pub(super) fn put_event(out: &mut Vec<u8>, event: &Event, deliveries: &[Delivery
         data,
         attributes,
     } = event;
-    let inline = if deliveries.len() <= crate::store::EXPAND_AT_ONCE { deliveries } else { &[] };
-    start(out);
+    out.clear();
+    out.push(FORMAT_2);
     out.reserve(data.len() + 256);
     write(
         out,
-        &EventV1 {
+        &EventAs {
             external_id: external_id.as_deref(),
             event_type: event_type.as_str(),
             source_id: source_id.map(SourceId::to_bytes),
@@ -110,15 +123,38 @@ pub(super) fn put_event(out: &mut Vec<u8>, event: &Event, deliveries: &[Delivery
             received_at: (*received_at).into(),
             data,
             attributes: attributes.iter().map(|(name, value)| (&**name, &**value)).collect(),
-            owed: u32::try_from(deliveries.len()).unwrap_or(u32::MAX),
-            inline: inline.iter().map(|d| (d.id.to_bytes(), d.subscription_id.to_bytes())).collect(),
+            owed: u32::try_from(owed).unwrap_or(u32::MAX),
+            inline: fresh(inline),
         },
     )
 }
 
 /// Reads an event's value.
 pub(super) fn event(tenant_id: TenantId, id: EventId, value: &[u8]) -> Result<EventRecord, Fault> {
-    let record: EventV1<'_> = read(value, "an event")?;
+    match value.split_first() {
+        Some((&FORMAT_2, rest)) => {
+            let record: EventAs<'_, Fresh<'_>> = postcard::from_bytes(rest).map_err(|_| Fault::corrupt("an event"))?;
+            event_of(tenant_id, id, record, |(id, delivery)| (id, delivery.subscription_id))
+        }
+        _ => event_of(tenant_id, id, read(value, "an event")?, |pair| pair),
+    }
+}
+
+/// The deliveries that an event made, as they were accepted. None if it was written by version 1, where each had a
+/// row from the beginning, or if they are many.
+pub(super) fn fresh_deliveries(tenant_id: TenantId, value: &[u8]) -> Result<Vec<Arc<DeliveryRecord>>, Fault> {
+    let Some((&FORMAT_2, rest)) = value.split_first() else { return Ok(Vec::new()) };
+    let record: EventAs<'_, Fresh<'_>> = postcard::from_bytes(rest).map_err(|_| Fault::corrupt("an event"))?;
+    deliveries_of(tenant_id, record.inline)
+}
+
+fn event_of<'a, O>(
+    tenant_id: TenantId,
+    id: EventId,
+    record: EventAs<'a, O>,
+    pair: impl Fn(O) -> ([u8; 16], [u8; 16]),
+) -> Result<EventRecord, Fault> {
+    let inline: Vec<_> = record.inline.into_iter().map(pair).collect();
     let event = Event {
         id,
         tenant_id,
@@ -131,7 +167,7 @@ pub(super) fn event(tenant_id: TenantId, id: EventId, value: &[u8]) -> Result<Ev
         data: record.data.into(),
         attributes: record.attributes.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
     };
-    Ok(EventRecord { event, owed: record.owed as usize, inline: owed_pairs(&record.inline) })
+    Ok(EventRecord { event, owed: record.owed as usize, inline: owed_pairs(&inline) })
 }
 
 fn owed_pairs(pairs: &[([u8; 16], [u8; 16])]) -> Vec<(DeliveryId, SubscriptionId)> {
@@ -277,15 +313,21 @@ pub(super) fn delivery(tenant_id: TenantId, id: DeliveryId, value: &[u8]) -> Res
 /// Writes one part of a fan-out that is still to be expanded.
 pub(super) fn put_part(out: &mut Vec<u8>, deliveries: &[Arc<DeliveryRecord>]) -> Result<(), Fault> {
     start(out);
-    let part: Vec<_> =
-        deliveries.iter().map(|r| (r.delivery.id.to_bytes(), delivery_v1(&r.delivery, false, r.position))).collect();
-    write(out, &part)
+    write(out, &fresh(deliveries))
+}
+
+/// Deliveries as they were accepted: nothing of theirs is frozen.
+fn fresh(deliveries: &[Arc<DeliveryRecord>]) -> Vec<Fresh<'_>> {
+    deliveries.iter().map(|r| (r.delivery.id.to_bytes(), delivery_v1(&r.delivery, false, r.position))).collect()
+}
+
+fn deliveries_of(tenant: TenantId, fresh: Vec<Fresh<'_>>) -> Result<Vec<Arc<DeliveryRecord>>, Fault> {
+    fresh.into_iter().map(|(id, d)| delivery_of(tenant, DeliveryId::from_bytes(id), d).map(Arc::new)).collect()
 }
 
 /// Reads what [`put_part`] wrote.
 pub(super) fn part(tenant: TenantId, value: &[u8]) -> Result<Vec<Arc<DeliveryRecord>>, Fault> {
-    let part: Vec<([u8; 16], DeliveryV1<'_>)> = read(value, "a part of a fan-out")?;
-    part.into_iter().map(|(id, d)| delivery_of(tenant, DeliveryId::from_bytes(id), d).map(Arc::new)).collect()
+    deliveries_of(tenant, read(value, "a part of a fan-out")?)
 }
 
 /// Writes a frozen output.
@@ -343,15 +385,24 @@ pub(super) struct Tally {
     pub(super) position: u64,
     /// Bytes of keys and values that are alive.
     pub(super) live: u64,
+    /// The last commit whose events' deliveries all have rows of their own.
+    pub(super) written: u64,
 }
 
 /// Writes the record that every commit writes.
 pub(super) fn put_tally(out: &mut Vec<u8>, tally: &Tally) -> Result<(), Fault> {
-    start(out);
+    out.clear();
+    out.push(FORMAT_2);
     write(out, tally)
 }
 
-/// Reads the record that every commit writes.
+/// Reads the record that every commit writes. In version 1 every delivery had a row at once.
 pub(super) fn tally(value: &[u8]) -> Result<Tally, Fault> {
-    read(value, "the commit record")
+    match value.split_first() {
+        Some((&FORMAT_2, rest)) => postcard::from_bytes(rest).map_err(|_| Fault::corrupt("the commit record")),
+        _ => {
+            let (seq, position, live) = read(value, "the commit record")?;
+            Ok(Tally { seq, position, live, written: seq })
+        }
+    }
 }

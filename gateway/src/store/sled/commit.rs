@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::codec::{self, DeliveryRecord, Known, Tally};
 use super::ends::{self, Ends, Old};
 use super::fault::Fault;
-use super::hand::{Guard, Hand};
+use super::hand::{Guard, Hand, Late};
 use super::mark::Mark;
 use super::open::RECENT;
 use super::prune::Plan;
@@ -30,8 +30,27 @@ use crate::store::{Receipt, Record, RecordKey, Result as Answer, transitions};
 const MOST_OPS: usize = 2_000;
 /// Most bytes of a commit that holds more than one job.
 const MOST_BYTES: usize = 4 << 20;
-/// Events a commit writes down for the check at the next start; more than that are only spot-checked.
+/// Events in one record of what a commit held, so that the record is never in pieces.
 const REMEMBERED: usize = 128;
+/// How often it looks around if nobody asks for anything.
+const IDLE: Duration = Duration::from_secs(1);
+/// Fresh deliveries that are written out in one commit.
+const PART_LATE: usize = 256;
+
+/// The deliveries of one commit that stand in their events and may have no rows yet.
+pub(super) struct Fresh {
+    seq: u64,
+    at: Instant,
+    deliveries: VecDeque<(TenantId, DeliveryId)>,
+}
+
+impl Fresh {
+    /// Those of a commit that is durable now, or was found so.
+    pub(super) fn new(seq: u64, records: &[Arc<DeliveryRecord>]) -> Self {
+        let deliveries = records.iter().map(|record| (record.delivery.tenant_id, record.delivery.id)).collect();
+        Self { seq, at: Instant::now(), deliveries }
+    }
+}
 
 /// A part of a fan-out that is durable and not yet written out.
 pub(super) struct Part {
@@ -49,6 +68,8 @@ pub(super) struct Incoming {
     /// The key in [`Table::Dedupe`], and what will be remembered there.
     pub(super) known: Option<([u8; 48], Known)>,
     pub(super) ops: Vec<Op>,
+    /// Deliveries that stand in the event.
+    pub(super) fresh: Vec<Arc<DeliveryRecord>>,
     pub(super) parts: Vec<Part>,
     /// Taken in hand already, to be let go if it is a duplicate.
     pub(super) held: Vec<DeliveryId>,
@@ -112,8 +133,9 @@ struct Group {
     /// What is in it of [`Table::Dedupe`].
     known: HashMap<[u8; 48], Known>,
     done: Vec<Done>,
-    ends: Vec<(DeliveryId, Lane)>,
+    ends: Vec<(TenantId, DeliveryId, Lane)>,
     release: Vec<DeliveryId>,
+    fresh: Vec<Arc<DeliveryRecord>>,
     parts: Vec<Part>,
     written: Vec<Arc<DeliveryRecord>>,
     gone: Vec<TenantId>,
@@ -139,6 +161,10 @@ pub(super) struct Committer {
     pub(super) mark: Mark,
     pub(super) tally: Tally,
     pub(super) expansions: BTreeMap<TenantId, VecDeque<Part>>,
+    /// The fresh deliveries of the last commits, oldest first.
+    pub(super) late: VecDeque<Fresh>,
+    /// See [`super::SledOptions::linger`].
+    pub(super) linger: Duration,
     /// Whose turn it was last to have a part of a fan-out written out.
     pub(super) last_turn: Option<TenantId>,
     pub(super) scratch: Vec<u8>,
@@ -148,7 +174,7 @@ impl Committer {
     /// Writes until the store closes.
     pub(super) fn run(&mut self) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
-        while shared.inbox.wait(!self.expansions.is_empty(), Duration::from_secs(1)) {
+        while shared.inbox.wait(!self.expansions.is_empty(), self.idle()) {
             if shared.check().is_err() {
                 // A reader has met damage: nothing more is acknowledged.
                 return Ok(());
@@ -160,10 +186,17 @@ impl Committer {
         self.mark.sync()
     }
 
+    /// How long it may rest if nobody asks for anything.
+    fn idle(&self) -> Duration {
+        let rest = self.late.front().map_or(IDLE, |fresh| self.linger.saturating_sub(fresh.at.elapsed()));
+        rest.min(IDLE)
+    }
+
     fn gather(&mut self) -> Result<Group, Fault> {
         let mut group = Group::default();
         // First, so that the end of one of its deliveries that is in this commit too comes after it and wins.
         self.expand(&mut group)?;
+        self.write_late(&mut group)?;
         let shared = Arc::clone(&self.shared);
         while let Some((waiting, bytes)) = shared.inbox.pop(|ops, bytes| {
             (group.done.is_empty() && group.ops.is_empty())
@@ -259,6 +292,7 @@ impl Committer {
         }
         group.events.push((keys::pair(item.tenant_id, item.event_id.to_bytes()), item.received_ms));
         group.ops.extend(item.ops);
+        group.fresh.extend(item.fresh);
         group.parts.extend(item.parts);
         Ok(Receipt::Stored)
     }
@@ -279,7 +313,7 @@ impl Committer {
                     self.replace_frozen(group, &key, value.as_deref())?;
                 }
             }
-            group.ends.push((id, lane));
+            group.ends.push((tenant, id, lane));
         }
         Ok(())
     }
@@ -322,15 +356,7 @@ impl Committer {
     }
 
     fn put_record(&mut self, group: &mut Group, record: &DeliveryRecord) -> Result<(), Fault> {
-        let delivery = &record.delivery;
-        let key = keys::pair(delivery.tenant_id, delivery.id.to_bytes());
-        codec::put_delivery(&mut self.scratch, delivery, record.frozen, record.position)?;
-        group.ops.push(Op::put(Table::Deliveries, &key, &self.scratch[..]));
-        if delivery.status == Status::Pending {
-            let entry = keys::queue(delivery, record.position);
-            group.ops.push(Op::put(Table::Queue, &entry, keys::queue_value(delivery)));
-        }
-        Ok(())
+        put_record(&mut self.scratch, group, record)
     }
 
     fn begin(&mut self, group: &mut Group, tenant: TenantId, id: DeliveryId) -> Result<(), Fault> {
@@ -341,6 +367,7 @@ impl Committer {
         record.delivery.begun = true;
         // With its queue entry: one that waits to be written out will be found written, and be left alone.
         self.put_record(group, &record)?;
+        group.written.extend(self.shared.hands.written_early(tenant, id));
         group.ops.push(Op::put(Table::Begun, &keys::pair(tenant, id.to_bytes()), &[codec::FORMAT]));
         // Now and not after the commit: an end that is handed over meanwhile must know of the mark.
         self.shared.hands.begun(id);
@@ -383,6 +410,7 @@ impl Committer {
         group.ops.push(Op::remove(Table::Queue, &keys::queue(&record.delivery, record.position)));
         transitions::cancel(&mut record.delivery, now);
         self.put_record(group, &record)?;
+        group.written.extend(self.shared.hands.written_early(tenant, id));
         self.whole(group, record).map(Some)
     }
 
@@ -412,6 +440,45 @@ impl Committer {
             }
         }
         group.written.extend(part.records);
+        Ok(())
+    }
+
+    /// Writes out fresh deliveries that were not settled meanwhile, and notes up to which commit none is left.
+    fn write_late(&mut self, group: &mut Group) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.shared);
+        let mut room = PART_LATE;
+        while let Some(fresh) = self.late.front_mut() {
+            let behind = self.tally.seq.saturating_sub(fresh.seq);
+            if fresh.at.elapsed() < self.linger && behind < super::open::RECENT / 4 {
+                return Ok(());
+            }
+            // Beyond that many commits nobody would find them at the next start.
+            let pressing = behind >= super::open::RECENT / 2;
+            if behind >= super::open::RECENT - 1 {
+                return Err(Fault::corrupt("the order of commits"));
+            }
+            let seq = fresh.seq;
+            while let Some((tenant, id)) = fresh.deliveries.front().copied() {
+                if room == 0 && !pressing {
+                    return Ok(());
+                }
+                match shared.hands.write_late(tenant, id) {
+                    // What comes with its end is in this commit or a later one; until then this one's is remembered.
+                    Late::Settling => return Ok(()),
+                    Late::Write(record) => {
+                        room = room.saturating_sub(1);
+                        if !shared.is_gone(tenant) {
+                            put_record(&mut self.scratch, group, &record)?;
+                        }
+                        group.written.push(record);
+                    }
+                    Late::Done => {}
+                }
+                fresh.deliveries.pop_front();
+            }
+            self.tally.written = seq;
+            self.late.pop_front();
+        }
         Ok(())
     }
 
@@ -454,12 +521,18 @@ impl Committer {
         self.scratch.clear();
         self.scratch.push(codec::FORMAT);
         self.scratch.extend_from_slice(&seq.to_be_bytes());
-        for (key, received_ms) in group.events.iter().take(REMEMBERED) {
-            self.scratch.extend_from_slice(key);
-            self.scratch.extend_from_slice(&received_ms.to_be_bytes());
-        }
         let slot = (seq % RECENT).to_be_bytes();
-        group.ops.push(Op::put(Table::Recent, &slot, &self.scratch[..]));
+        for (number, events) in (0_u32..).zip(group.events.chunks(REMEMBERED)) {
+            self.scratch.truncate(9);
+            for (key, received_ms) in events {
+                self.scratch.extend_from_slice(key);
+                self.scratch.extend_from_slice(&received_ms.to_be_bytes());
+            }
+            // What a larger commit has left behind tells by its number that it is of another time.
+            let number = number.to_be_bytes();
+            let key = [&slot[..], if number == [0; 4] { &[] } else { &number[..] }].concat();
+            group.ops.push(Op::put(Table::Recent, &key, &self.scratch[..]));
+        }
     }
 
     /// What is true now that a group is durable.
@@ -467,8 +540,12 @@ impl Committer {
         let hands = &self.shared.hands;
         hands.settled(&group.ends);
         hands.release(&group.release);
+        if !group.fresh.is_empty() {
+            hands.add_waiting(&group.fresh, true);
+            self.late.push_back(Fresh::new(self.tally.seq, &group.fresh));
+        }
         for part in group.parts {
-            hands.add_waiting(&part.records);
+            hands.add_waiting(&part.records, false);
             self.expansions.entry(part.tenant_id).or_default().push_back(part);
         }
         hands.remove_waiting(&group.written);
@@ -484,4 +561,16 @@ impl Committer {
             }
         }
     }
+}
+
+fn put_record(scratch: &mut Vec<u8>, group: &mut Group, record: &DeliveryRecord) -> Result<(), Fault> {
+    let delivery = &record.delivery;
+    let key = keys::pair(delivery.tenant_id, delivery.id.to_bytes());
+    codec::put_delivery(scratch, delivery, record.frozen, record.position)?;
+    group.ops.push(Op::put(Table::Deliveries, &key, &scratch[..]));
+    if delivery.status == Status::Pending {
+        let entry = keys::queue(delivery, record.position);
+        group.ops.push(Op::put(Table::Queue, &entry, keys::queue_value(delivery)));
+    }
+    Ok(())
 }

@@ -5,14 +5,14 @@ use super::fault::Fault;
 use super::hand::Hand;
 use super::keys::{self, Pair, QueueKey};
 use super::tables::{Op, Table, put_large};
-use crate::domain::{DeliveryId, Lane, Status};
+use crate::domain::{DeliveryId, Lane, Status, TenantId};
 use crate::store::Settled;
 
 /// A batch of ends.
 #[derive(Default)]
 pub(super) struct Ends {
     /// Those that were in hand: all that is written of them is in `ops` and `frozen`.
-    pub(super) known: Vec<(DeliveryId, Lane)>,
+    pub(super) known: Vec<(TenantId, DeliveryId, Lane)>,
     pub(super) ops: Vec<Op>,
     /// What takes the place of frozen outputs.
     pub(super) frozen: Vec<(Pair, Option<Vec<u8>>)>,
@@ -37,7 +37,7 @@ impl Ends {
                 ends.raw.push(settled);
                 continue;
             };
-            ends.known.push((settled.delivery.id, settled.delivery.lane));
+            ends.known.push((settled.delivery.tenant_id, settled.delivery.id, settled.delivery.lane));
             encode(settled, &Old::in_hand(hand), &mut ends.ops, &mut ends.frozen, &mut scratch)?;
         }
         let frozen: usize = ends.frozen.iter().filter_map(|(_, value)| value.as_ref()).map(Vec::len).sum();
@@ -66,11 +66,17 @@ impl Old {
     }
 
     fn in_hand(hand: &Hand) -> Self {
-        Self { queue: Some(hand.queue), position: hand.position, frozen: hand.frozen, begun: hand.begun }
+        Self {
+            queue: hand.queued.then_some(hand.queue),
+            position: hand.position,
+            frozen: hand.frozen,
+            begun: hand.begun,
+        }
     }
 }
 
-/// Adds the operations of one end. A success makes three: the delivery, its queue entry, the attempt.
+/// Adds the operations of one end. A success makes two: the delivery and the attempt;
+/// and one more, of its queue entry, if it has one.
 pub(super) fn encode(
     settled: Settled,
     old: &Old,

@@ -1,9 +1,11 @@
 //! What the process remembers of deliveries beside the trees: those in the caller's hand, retries that are on
-//! their way to the disk, and the rest of large fan-outs that is not yet written out.
+//! their way to the disk, and those that are durable with their event and have no row of their own yet: fresh ones,
+//! and the rest of large fan-outs.
 //!
 //! All of it can be lost: after a crash nothing is in hand, and what was durable is read again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -25,13 +27,34 @@ pub(super) struct Hand {
     pub(super) begun: bool,
     /// Its end has been handed over and is not yet durable.
     pub(super) settling: bool,
+    /// Whether it may have an entry in the queue; a fresh one has none.
+    pub(super) queued: bool,
+}
+
+/// A delivery that is durable with its event.
+struct Waiting {
+    record: Arc<DeliveryRecord>,
+    /// It stands in the event itself; otherwise in a part of a fan-out, which the committer goes through in turn.
+    fresh: bool,
+    /// A row and a queue entry are about to be written, or have been.
+    written: bool,
+}
+
+/// What is to become of a fresh delivery whose time to be written out has come.
+pub(super) enum Late {
+    /// It has been settled or written otherwise.
+    Done,
+    /// Its end is on its way to the disk, and will bring its row.
+    Settling,
+    /// It is to be written.
+    Write(Arc<DeliveryRecord>),
 }
 
 impl Hand {
     /// Until the delivery itself has been read.
     pub(super) fn provisional(entry: &Entry) -> Self {
         let tenant_id = entry.tenant_id;
-        Self { tenant_id, queue: entry.key, position: 0, frozen: false, begun: false, settling: false }
+        Self { tenant_id, queue: entry.key, position: 0, frozen: false, begun: false, settling: false, queued: true }
     }
 
     pub(super) fn of(record: &DeliveryRecord) -> Self {
@@ -43,6 +66,7 @@ impl Hand {
             frozen: record.frozen,
             begun: delivery.begun,
             settling: false,
+            queued: true,
         }
     }
 }
@@ -94,8 +118,20 @@ struct Inner {
     held: HashMap<DeliveryId, Hand>,
     /// Retries handed over and not yet durable: without them `take` would call a lane empty that is not.
     retries: HashMap<Lane, BTreeMap<DeliveryId, (TenantId, Timestamp)>>,
-    waiting: HashMap<DeliveryId, Arc<DeliveryRecord>>,
+    waiting: BTreeMap<(TenantId, DeliveryId), Waiting>,
     waiting_by_lane: HashMap<Lane, BTreeMap<QueueKey, Arc<DeliveryRecord>>>,
+}
+
+impl Inner {
+    fn stop_waiting(&mut self, tenant: TenantId, id: DeliveryId) {
+        let Some(Waiting { record, .. }) = self.waiting.remove(&(tenant, id)) else { return };
+        if let Some(lane) = self.waiting_by_lane.get_mut(&record.delivery.lane) {
+            lane.remove(&keys::queue(&record.delivery, record.position));
+            if lane.is_empty() {
+                self.waiting_by_lane.remove(&record.delivery.lane);
+            }
+        }
+    }
 }
 
 /// See the file's essay.
@@ -147,9 +183,12 @@ impl Hands {
         let mut inner = self.0.lock();
         ends.map(|end| {
             let delivery = &end.delivery;
-            let hand = inner.held.get_mut(&delivery.id).filter(|hand| !hand.settling);
+            let Inner { held, waiting, .. } = &mut *inner;
+            let hand = held.get_mut(&delivery.id).filter(|hand| !hand.settling);
             let known = hand.map(|hand| {
                 hand.settling = true;
+                let waits = waiting.get(&(delivery.tenant_id, delivery.id));
+                hand.queued = waits.is_none_or(|waits| !waits.fresh || waits.written);
                 *hand
             });
             if delivery.status == crate::domain::Status::Pending {
@@ -162,9 +201,12 @@ impl Hands {
     }
 
     /// The ends of these deliveries are durable.
-    pub(super) fn settled(&self, ends: &[(DeliveryId, Lane)]) {
+    pub(super) fn settled(&self, ends: &[(TenantId, DeliveryId, Lane)]) {
         let mut inner = self.0.lock();
-        for (id, lane) in ends {
+        for (tenant, id, lane) in ends {
+            if inner.waiting.get(&(*tenant, *id)).is_some_and(|waits| waits.fresh) {
+                inner.stop_waiting(*tenant, *id);
+            }
             if inner.held.get(id).is_some_and(|hand| hand.settling) {
                 inner.held.remove(id);
             }
@@ -197,12 +239,13 @@ impl Hands {
         all.collect()
     }
 
-    /// Adds deliveries of a fan-out that is durable and not yet written out.
-    pub(super) fn add_waiting(&self, records: &[Arc<DeliveryRecord>]) {
+    /// Adds deliveries that are durable and not yet written out.
+    pub(super) fn add_waiting(&self, records: &[Arc<DeliveryRecord>], fresh: bool) {
         let mut inner = self.0.lock();
         for record in records {
             let delivery = &record.delivery;
-            inner.waiting.insert(delivery.id, Arc::clone(record));
+            let waiting = Waiting { record: Arc::clone(record), fresh, written: false };
+            inner.waiting.insert((delivery.tenant_id, delivery.id), waiting);
             let key = keys::queue(delivery, record.position);
             inner.waiting_by_lane.entry(delivery.lane).or_default().insert(key, Arc::clone(record));
         }
@@ -212,15 +255,33 @@ impl Hands {
     pub(super) fn remove_waiting(&self, records: &[Arc<DeliveryRecord>]) {
         let mut inner = self.0.lock();
         for record in records {
-            let delivery = &record.delivery;
-            inner.waiting.remove(&delivery.id);
-            if let Some(lane) = inner.waiting_by_lane.get_mut(&delivery.lane) {
-                lane.remove(&keys::queue(delivery, record.position));
-                if lane.is_empty() {
-                    inner.waiting_by_lane.remove(&delivery.lane);
-                }
-            }
+            inner.stop_waiting(record.delivery.tenant_id, record.delivery.id);
         }
+    }
+
+    /// Says what is to become of a fresh delivery. If it is to be written, whoever settles it from now on knows that
+    /// it is.
+    pub(super) fn write_late(&self, tenant: TenantId, id: DeliveryId) -> Late {
+        let mut inner = self.0.lock();
+        let Inner { held, waiting, .. } = &mut *inner;
+        match waiting.get_mut(&(tenant, id)) {
+            Some(waits) if waits.fresh && !waits.written => {
+                if held.get(&id).is_some_and(|hand| hand.settling) {
+                    return Late::Settling;
+                }
+                waits.written = true;
+                Late::Write(Arc::clone(&waits.record))
+            }
+            _ => Late::Done,
+        }
+    }
+
+    /// A delivery is being written now for another reason. Gives it if it waited for that.
+    pub(super) fn written_early(&self, tenant: TenantId, id: DeliveryId) -> Option<Arc<DeliveryRecord>> {
+        let mut inner = self.0.lock();
+        let waits = inner.waiting.get_mut(&(tenant, id)).filter(|waits| waits.fresh)?;
+        waits.written = true;
+        Some(Arc::clone(&waits.record))
     }
 
     /// How many wait to be written out.
@@ -230,13 +291,42 @@ impl Hands {
 
     /// A delivery that waits to be written out.
     pub(super) fn waiting(&self, tenant: TenantId, id: DeliveryId) -> Option<Arc<DeliveryRecord>> {
-        self.0.lock().waiting.get(&id).filter(|record| record.delivery.tenant_id == tenant).cloned()
+        self.0.lock().waiting.get(&(tenant, id)).map(|waits| Arc::clone(&waits.record))
     }
 
-    /// Those of a lane that wait to be written out, as if they were in the queue.
-    pub(super) fn waiting_in(&self, lane: Lane) -> Vec<Entry> {
+    /// A tenant's deliveries that wait to be written out, newest first from before `before` on, up to `limit`.
+    pub(super) fn waiting_of(
+        &self,
+        tenant: TenantId,
+        before: Option<DeliveryId>,
+        limit: usize,
+    ) -> Vec<Arc<DeliveryRecord>> {
+        let first = Bound::Included((tenant, DeliveryId::from_bytes([0; 16])));
+        let last = match before {
+            // The map takes no range that ends before it begins.
+            Some(before) if before.to_bytes() == [0; 16] => return Vec::new(),
+            Some(before) => Bound::Excluded((tenant, before)),
+            None => Bound::Included((tenant, DeliveryId::from_bytes([u8::MAX; 16]))),
+        };
         let inner = self.0.lock();
-        inner.waiting_by_lane.get(&lane).map_or_else(Vec::new, |lane| lane.iter().map(waiting_entry).collect())
+        inner.waiting.range((first, last)).rev().take(limit).map(|(_, waits)| Arc::clone(&waits.record)).collect()
+    }
+
+    /// The first of a lane that wait to be written out, as if they were in the queue: up to so many that are not
+    /// held, and one more.
+    pub(super) fn waiting_in(&self, lane: Lane, free: usize) -> Vec<Entry> {
+        let inner = self.0.lock();
+        let Some(waiting) = inner.waiting_by_lane.get(&lane) else { return Vec::new() };
+        let mut entries = Vec::new();
+        let mut found = 0;
+        for entry in waiting.iter().map(waiting_entry) {
+            if found > free {
+                break;
+            }
+            found += usize::from(!inner.held.contains_key(&entry.delivery_id));
+            entries.push(entry);
+        }
+        entries
     }
 
     /// For each lane the first that waits to be written out and is not in hand.

@@ -8,8 +8,9 @@
 //! directory (`mark`).
 //!
 //! **What is promised.** What was acknowledged survives a kill and a power cut, or the start is refused with a
-//! sentence. An event costs three tree operations on its way in (one more with a client's id) and three when it
-//! has been delivered. After any error of sled, of a sync or of a read, nothing more is acknowledged.
+//! sentence. An event costs one tree operation on its way in (one more with a client's id) and two when it
+//! has been delivered: its deliveries stand in it, and get rows of their own with the end of their first attempt, or
+//! after a second. After any error of sled, of a sync or of a read, nothing more is acknowledged.
 //!
 //! **What is deliberately not.** `flush_async` (it hangs under load), `watch_prefix` (it blocks the writer),
 //! compression (three times the work) and sled's own idea of durability (`flush` is not a sync on Linux). No value
@@ -51,6 +52,9 @@ pub struct SledOptions {
     pub inbox_bytes: usize,
     /// How long the end of an attempt waits for somebody else's commit; 100 ms.
     pub settle_within: Duration,
+    /// How long a new delivery may be without a row of its own; 1 s. Most have been settled by then, and the only
+    /// row that was ever written says so.
+    pub linger: Duration,
     /// Threads that read; 2.
     pub read_threads: usize,
     /// When ingest is refused because of the disk.
@@ -68,6 +72,7 @@ impl Default for SledOptions {
             cache_capacity: 128 << 20,
             inbox_bytes: 32 << 20,
             settle_within: Duration::from_millis(100),
+            linger: Duration::from_secs(1),
             read_threads: 2,
             disk: DiskGuard::default(),
             accept_rollback_to: None,
@@ -85,6 +90,7 @@ pub struct Opened {
     pub commit_seq: u64,
     /// Deliveries that had been begun and were never settled: they are `held` now.
     pub held: usize,
-    /// Deliveries of large fan-outs that are still to be written out. They are offered already.
+    /// Deliveries that are durable with their event and are still to get rows of their own: the newest, and those of
+    /// large fan-outs. They are offered already.
     pub waiting: usize,
 }

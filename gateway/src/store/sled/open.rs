@@ -10,9 +10,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::codec::{self, Tally};
-use super::commit::{Committer, Part};
+use super::commit::{Committer, Fresh, Part};
 use super::disk::Disk;
 use super::fault::Fault;
 use super::inbox::Inbox;
@@ -30,11 +31,15 @@ pub(super) const TALLY: &[u8] = b"commit";
 /// What wrote the directory, in [`Table::Meta`].
 const SCHEMA: &[u8] = b"schema";
 /// The version of the schema, and the generation of sled: both generations open each other's directories.
-const WRITTEN_BY: (u32, &[u8]) = (1, b"sled 0.34");
+const WRITTEN_BY: (u32, &[u8]) = (2, b"sled 0.34");
 /// Commits that are remembered with their events.
 pub(super) const RECENT: u64 = 1024;
 /// Events that are looked up at the start.
 const CHECKED: usize = 1024;
+
+/// How often, and after what time each, sled's file is tried again. Our own lock is held by then.
+const RESTS: usize = 100;
+const REST: Duration = Duration::from_millis(20);
 
 /// A refusal, or a fault that is one at this point.
 #[derive(Debug)]
@@ -79,7 +84,8 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         marked => marked?,
     };
     remove_unfinished_snapshots(dir)?;
-    let db = ::sled::Config::new().path(dir).cache_capacity(options.cache_capacity).flush_every_ms(Some(500)).open()?;
+    let db =
+        open_sled(&::sled::Config::new().path(dir).cache_capacity(options.cache_capacity).flush_every_ms(Some(500)))?;
     let recovered = db.was_recovered();
     let foreign = db.tree_names().iter().any(|name| **name != *b"__sled__default" && !is_ours(name));
     let tables = Tables::open(db)?;
@@ -102,14 +108,18 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         mark: Mark::open(dir)?,
         tally,
         expansions: BTreeMap::new(),
+        late: VecDeque::new(),
+        linger: options.linger,
         last_turn: None,
         scratch: Vec::new(),
     };
-    let waiting = read_expansions(&mut committer)?;
+    read_expansions(&mut committer)?;
+    read_fresh(&mut committer)?;
+    let waiting = committer.shared.hands.waiting_count();
     if options.accept_rollback_to.is_none() {
         check_recent(dir, &committer)?;
     }
-    if written.is_none() {
+    if written.as_deref() != Some(&schema()[..]) {
         committer.write(&mut vec![Op::put(Table::Meta, SCHEMA, schema())])?;
     }
     let held = hold_begun(&mut committer)?;
@@ -133,6 +143,22 @@ fn lock(dir: &Path) -> Result<File, No> {
             dir.display()
         ))),
         Err(TryLockError::Error(error)) => Err(Fault::io("the lock file can't be locked")(error).into()),
+    }
+}
+
+/// Opens sled's part. A store of this process that was closed a moment ago may still hold sled's file: its threads let
+/// go of it one after the other.
+fn open_sled(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
+    let mut rests = 0;
+    loop {
+        match config.open() {
+            // The kind says nothing: sled makes an error of its own of it.
+            Err(::sled::Error::Io(error)) if rests < RESTS && error.to_string().contains("could not acquire lock") => {
+                rests += 1;
+                std::thread::sleep(REST);
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -176,7 +202,7 @@ fn check_schema(dir: &Path, written: Option<&[u8]>, foreign: bool) -> Result<(),
             "{dir} was written by a newer version (schema {version}; this one knows up to {}): start that version",
             WRITTEN_BY.0
         ))),
-        Some(_) if generation == WRITTEN_BY.1 && written.first() == Some(&codec::FORMAT) => Ok(()),
+        Some(1..) if generation == WRITTEN_BY.1 && written.first() == Some(&codec::FORMAT) => Ok(()),
         _ => Err(No::Refused(format!(
             "{dir} was written by something that this version can't read; give the gateway its own directory"
         ))),
@@ -208,8 +234,8 @@ fn read_gone(tables: &Tables, shared: &Shared) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Reads what is left to write out of fan-outs; says how many deliveries.
-fn read_expansions(committer: &mut Committer) -> Result<usize, Fault> {
+/// Reads what is left to write out of fan-outs.
+fn read_expansions(committer: &mut Committer) -> Result<(), Fault> {
     let mut expansions: BTreeMap<TenantId, VecDeque<Part>> = BTreeMap::new();
     let tables = Arc::clone(&committer.tables);
     for pair in tables.tree(Table::Expansions).iter() {
@@ -220,31 +246,70 @@ fn read_expansions(committer: &mut Committer) -> Result<usize, Fault> {
             .ok_or(Fault::corrupt("a key"))?;
         let Some(value) = tables.whole(Table::Expansions, &key, stored)? else { continue };
         let records = codec::part(tenant_id, &value)?;
-        committer.shared.hands.add_waiting(&records);
+        committer.shared.hands.add_waiting(&records, false);
         expansions.entry(tenant_id).or_default().push_back(Part { tenant_id, key, records });
     }
     committer.expansions = expansions;
-    Ok(committer.shared.hands.waiting_count())
+    Ok(())
 }
 
-/// Looks up the events of the last commits, what is owed for them and its queue entries.
-fn check_recent(dir: &Path, committer: &Committer) -> Result<(), No> {
-    let tables = &committer.tables;
+/// The events of the last commits that are written down, each with the number of its commit.
+fn recent(tables: &Tables) -> Result<Vec<(u64, ::sled::IVec)>, Fault> {
     let mut commits = Vec::new();
     for pair in tables.tree(Table::Recent).iter() {
         let (_, value) = pair?;
         let seq = keys::bytes_at(&value, 1).map(u64::from_be_bytes).ok_or(Fault::corrupt("a list of events"))?;
         commits.push((seq, value));
     }
-    commits.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
-    let events = commits.iter().flat_map(|(_, value)| value.get(9..).unwrap_or_default().chunks_exact(40));
-    let pruned = prune::pruned_until(tables)?;
-    for key in events.take(CHECKED) {
-        let ids = keys::bytes_at(key, 0).zip(keys::bytes_at(key, 16)).zip(keys::bytes_at(key, 32));
+    commits.sort_unstable_by_key(|(seq, _)| *seq);
+    Ok(commits)
+}
+
+/// The keys of the events in one record of [`recent`], each with when it was received.
+fn events_in(value: &[u8]) -> impl DoubleEndedIterator<Item = Result<(TenantId, EventId, i64), Fault>> + '_ {
+    value.get(9..).unwrap_or_default().chunks_exact(40).map(|event| {
+        let ids = keys::bytes_at(event, 0).zip(keys::bytes_at(event, 16)).zip(keys::bytes_at(event, 32));
         let ((tenant, id), received_ms) = ids.ok_or(Fault::corrupt("a list of events"))?;
-        let (tenant, id) = (TenantId::from_bytes(tenant), EventId::from_bytes(id));
+        Ok((TenantId::from_bytes(tenant), EventId::from_bytes(id), i64::from_be_bytes(received_ms)))
+    })
+}
+
+/// Finds the deliveries of the last commits that have no rows yet. Those whose event is missing are not among them:
+/// that is found by [`check_recent`].
+fn read_fresh(committer: &mut Committer) -> Result<(), Fault> {
+    let tables = Arc::clone(&committer.tables);
+    let last = committer.tally.seq;
+    for (seq, value) in recent(&tables)?.into_iter().filter(|(seq, _)| *seq > committer.tally.written && *seq <= last) {
+        let mut fresh = Vec::new();
+        for event in events_in(&value) {
+            let (tenant, id, _) = event?;
+            if committer.shared.is_gone(tenant) {
+                continue;
+            }
+            let Some(value) = tables.load(Table::Events, &keys::pair(tenant, id.to_bytes()))? else { continue };
+            for record in codec::fresh_deliveries(tenant, &value)? {
+                let key = keys::pair(tenant, record.delivery.id.to_bytes());
+                if tables.stored(Table::Deliveries, &key)?.is_none() {
+                    fresh.push(record);
+                }
+            }
+        }
+        committer.shared.hands.add_waiting(&fresh, true);
+        committer.late.push_back(Fresh::new(seq, &fresh));
+    }
+    Ok(())
+}
+
+/// Looks up the events of the last commits, what is owed for them and its queue entries.
+fn check_recent(dir: &Path, committer: &Committer) -> Result<(), No> {
+    let tables = &committer.tables;
+    let commits = recent(tables)?;
+    let events = commits.iter().rev().flat_map(|(_, value)| events_in(value));
+    let pruned = prune::pruned_until(tables)?;
+    for event in events.take(CHECKED) {
+        let (tenant, id, received_ms) = event?;
         // Retention takes events up to a time, and their deliveries before them.
-        if committer.shared.is_gone(tenant) || i64::from_be_bytes(received_ms) <= pruned {
+        if committer.shared.is_gone(tenant) || received_ms <= pruned {
             continue;
         }
         if let Some(what) = missing(committer, tenant, id)? {

@@ -190,7 +190,15 @@ impl Step<'_> {
         let mut open = false;
         for id in ids {
             let key = keys::pair(tenant, id.to_bytes());
-            let Some(stored) = self.tables.stored(Table::Deliveries, &key)? else { continue };
+            // Before the row is looked for: one that is written out meanwhile is then found.
+            let waits = self.shared.hands.waiting(tenant, id).is_some();
+            let Some(stored) = self.tables.stored(Table::Deliveries, &key)? else {
+                if waits {
+                    open = true;
+                    self.expire(tenant, id, event)?;
+                }
+                continue;
+            };
             let record = codec::delivery(tenant, id, &stored)?;
             if transitions::is_open(&record.delivery) {
                 open = true;

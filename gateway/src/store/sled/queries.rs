@@ -91,9 +91,10 @@ fn entries<'a>(
     tables: &'a Tables,
     shared: &Shared,
     lane: Lane,
+    limit: usize,
 ) -> impl Iterator<Item = Result<Entry, Fault>> + use<'a> {
     // Those that wait first: one that is written out meanwhile is then met in the queue, or in both.
-    let mut waiting = shared.hands.waiting_in(lane).into_iter().peekable();
+    let mut waiting = shared.hands.waiting_in(lane, limit).into_iter().peekable();
     let mut queued = tables.tree(Table::Queue).scan_prefix(keys::lane(lane)).map(read_entry).peekable();
     std::iter::from_fn(move || match (waiting.peek(), queued.peek()) {
         (Some(waits), Some(Ok(queue))) if waits.key == queue.key => {
@@ -129,7 +130,7 @@ pub(super) fn take(
         if retry.is_some_and(|due| due <= now) {
             shared.inbox.hurry();
         }
-        for entry in entries(tables, shared, lane) {
+        for entry in entries(tables, shared, lane, limit) {
             let entry = entry?;
             visited += 1;
             if shared.hands.is_held(entry.delivery_id) || shared.is_gone(entry.tenant_id) {
@@ -167,9 +168,9 @@ pub(super) fn heads(tables: &Tables, shared: &Shared) -> Result<Vec<LaneHead>, F
     for (lane, tenant, due) in shared.hands.retries() {
         add(lane, tenant, due);
     }
-    for entry in shared.hands.waiting_heads() {
-        add(entry.lane, entry.tenant_id, entry.due);
-    }
+    // Those that wait first: one that is written out meanwhile is then met in the queue.
+    let mut waiting: HashMap<Lane, Entry> =
+        shared.hands.waiting_heads().into_iter().map(|entry| (entry.lane, entry)).collect();
     let mut from = Vec::new();
     loop {
         let mut lane = None;
@@ -179,7 +180,9 @@ pub(super) fn heads(tables: &Tables, shared: &Shared) -> Result<Vec<LaneHead>, F
                 break;
             }
             if !shared.hands.is_held(entry.delivery_id) {
-                add(entry.lane, entry.tenant_id, entry.due);
+                let waits = waiting.remove(&entry.lane).filter(|waits| waits.key < entry.key);
+                let first = waits.unwrap_or(entry);
+                add(first.lane, first.tenant_id, first.due);
                 break;
             }
         }
@@ -187,6 +190,9 @@ pub(super) fn heads(tables: &Tables, shared: &Shared) -> Result<Vec<LaneHead>, F
             Some(next) => from = next,
             None => break,
         }
+    }
+    for entry in waiting.into_values() {
+        add(entry.lane, entry.tenant_id, entry.due);
     }
     Ok(heads.into_values().filter(|head| !shared.is_gone(head.tenant_id)).collect())
 }
@@ -304,8 +310,25 @@ pub(super) fn deliveries(
         }
         if seen.frozen { wanted(id) } else { Ok((id, Some(seen.delivery))) }
     };
-    let objects = newest_first(tables, Table::Deliveries, tenant, after.map(DeliveryId::to_bytes));
-    page(objects.map(|object| object.and_then(read)), limit)
+    // Those that wait first: one that is written out meanwhile is then met in the tree, or in both.
+    let mut waiting = shared.hands.waiting_of(tenant, after, LOOK + 1).into_iter().peekable();
+    let mut rows = newest_first(tables, Table::Deliveries, tenant, after.map(DeliveryId::to_bytes)).peekable();
+    let objects = std::iter::from_fn(|| {
+        let row = match rows.peek() {
+            Some(Ok((id, _))) => Some(DeliveryId::from_bytes(*id)),
+            Some(Err(_)) => return rows.next().map(|row| row.and_then(read)),
+            None => None,
+        };
+        match waiting.next_if(|waits| row.is_none_or(|row| waits.delivery.id > row)) {
+            // As a row, if it has become one since.
+            Some(waits) => Some(wanted(waits.delivery.id)),
+            None => {
+                waiting.next_if(|waits| row == Some(waits.delivery.id));
+                rows.next().map(|row| row.and_then(read))
+            }
+        }
+    });
+    page(objects, limit)
 }
 
 /// A delivery's attempts, in order.
