@@ -34,6 +34,9 @@ enum Command {
     Demo(demo::Demo),
     /// Measure the gateway on this machine: it is started, loaded and received from, and nothing may be lost
     Bench(bench::Bench),
+    /// Forward what is posted, signed, and keep nothing: what `bench --bare` measures
+    #[command(hide = true)]
+    BareForward(bench::Forward),
     /// For authors of plugins.
     Plugin(plugin::Plugin),
     /// Print every setting with its default and meaning, as a file for --config.
@@ -93,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
+        Command::BareForward(forward) => forward.run(),
         Command::Plugin(plugin) => plugin.run(),
         Command::Config => {
             print(config::DEFAULTS);

@@ -31,22 +31,30 @@ pub(super) struct Process {
 impl Process {
     /// Starts one with its data in this folder and these hosts' requests sent elsewhere.
     pub(super) async fn start(data: &Path, mapped_hosts: &[String], operator: &Secret) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("this program does not know its own file")?;
-        let mut command = Command::new(program);
+        let mut command = this_program()?;
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--dangerous-allow-targets", "127.0.0.0/8", "--data"])
             .arg(data)
-            .env("HOOKMILL_OPERATOR_KEY", operator.expose())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
+            .env("HOOKMILL_OPERATOR_KEY", operator.expose());
         for host in mapped_hosts {
             command.args(["--dangerous-map-host", host]);
         }
         if std::env::var_os("HOOKMILL_LOG").is_none() {
             command.env("HOOKMILL_LOG", "warn");
         }
+        Self::spawn(command).await
+    }
+
+    /// Starts one that is no gateway and only forwards, signed, to this address.
+    pub(super) async fn bare(to: SocketAddr) -> anyhow::Result<Self> {
+        let mut command = this_program()?;
+        command.args(["bare-forward", "--to", &to.to_string()]);
+        Self::spawn(command).await
+    }
+
+    async fn spawn(mut command: Command) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("the gateway could not be started")?;
         let pid = child.id().context("the gateway ended at once")?;
         let lines = child.stdout.take().context("the gateway has no output")?;
@@ -92,6 +100,10 @@ impl Process {
         }
         Ok(())
     }
+}
+
+fn this_program() -> anyhow::Result<Command> {
+    Ok(Command::new(std::env::current_exe().context("this program does not know its own file")?))
 }
 
 /// The address in the line `listening on ADDRESS, called URL`.

@@ -8,6 +8,7 @@
 //! receiver and gateway share the machine: the numbers are a floor, and comparable only on the same machine.
 
 mod backlog;
+mod bare;
 mod child;
 mod figures;
 mod ledger;
@@ -23,6 +24,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+pub(super) use self::bare::Forward;
 use self::child::Process;
 use self::figures::Figures;
 use self::ledger::{Ledger, Stamp, Stopwatch};
@@ -61,6 +63,9 @@ pub(super) struct Bench {
     /// The plugin that every delivery goes through
     #[arg(long, value_name = "PLUGIN", value_enum, default_value_t = Transform::None)]
     transform: Transform,
+    /// Measure instead a process that only receives, signs and sends: what any gateway must cost on this machine
+    #[arg(long, conflicts_with_all = ["pending", "fan_out", "transform", "store_dir"])]
+    bare: bool,
     /// How long to run before measuring
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
     warmup: Duration,
@@ -116,8 +121,13 @@ impl Bench {
 
     async fn measure(&self) -> anyhow::Result<Figures> {
         let stage = Stage::set(self).await?;
-        let gateway = stage.start().await?;
-        let key = self.set_up(&gateway, &stage).await?;
+        let (gateway, key) = if self.bare {
+            (Process::bare(stage.receiver.address).await?, stage.operator.clone())
+        } else {
+            let gateway = stage.start().await?;
+            let key = self.set_up(&gateway, &stage).await?;
+            (gateway, key)
+        };
         let figures = self.load(&gateway, key, stage.watch, &stage.ledger).await?;
         let stopping = Patience::spin("stopping the gateway");
         gateway.stop().await?;
@@ -159,6 +169,7 @@ impl Bench {
     fn describe(&self) -> String {
         let pace = self.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} events/s"));
         let transform = match self.transform {
+            _ if self.bare => "forwarded bare",
             Transform::None => "no plugin",
             Transform::Slack => "slack",
             Transform::Redact => "redact",
@@ -249,6 +260,7 @@ mod tests {
             (&["--duration", "5s", "--events", "10"], "cannot be used with"),
             (&["--pending", "10", "--rate", "10"], "cannot be used with"),
             (&["--pending", "0"], "pending"),
+            (&["--bare", "--transform", "slack"], "cannot be used with"),
             (&["--transform", "other"], "other"),
         ] {
             let refusal = parsed(arguments).unwrap_err();
