@@ -142,18 +142,8 @@ pub mod fail;
 #[cfg(feature = "docs")]
 pub mod doc;
 
-#[cfg(any(
-    miri,
-    not(any(
-        windows,
-        target_os = "linux",
-        target_os = "macos",
-        target_os = "dragonfly",
-        target_os = "freebsd",
-        target_os = "openbsd",
-        target_os = "netbsd",
-    ))
-))]
+// Changed for Hookmill: upstream does this on other systems alone, and elsewhere hands each piece of work to one of
+// seven threads.
 mod threadpool {
     use super::{OneShot, Result};
 
@@ -168,20 +158,6 @@ mod threadpool {
         Ok(promise)
     }
 }
-
-#[cfg(all(
-    not(miri),
-    any(
-        windows,
-        target_os = "linux",
-        target_os = "macos",
-        target_os = "dragonfly",
-        target_os = "freebsd",
-        target_os = "openbsd",
-        target_os = "netbsd",
-    )
-))]
-mod threadpool;
 
 #[cfg(all(
     not(miri),
