@@ -2,8 +2,7 @@
 
 use std::ops::Deref;
 
-use ::sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
-use ::sled::{Db, IVec, Transactional, Tree};
+use ::sled::{Db, IVec, Tree};
 
 use super::codec::FORMAT;
 use super::fault::Fault;
@@ -217,40 +216,19 @@ impl Tables {
         }
     }
 
-    /// Applies operations in one transaction and says by how many bytes what is alive has grown.
+    /// Applies operations in one unit and says by how many bytes what is alive has grown.
     ///
-    /// Later operations on a key win over earlier ones. They go straight into the transaction: a `Batch` in
-    /// between would be one more hash map of all of them.
+    /// Later operations on a key win over earlier ones.
     pub(super) fn apply(&self, ops: &[Op]) -> Result<i64, Fault> {
-        let mut used = [usize::MAX; Table::ALL.len()];
-        let mut trees: Vec<&Tree> = Vec::with_capacity(Table::ALL.len());
-        for op in ops {
-            let slot = &mut used[op.table as usize];
-            if *slot == usize::MAX {
-                *slot = trees.len();
-                trees.push(self.tree(op.table));
-            }
-        }
-        if trees.is_empty() {
-            return Ok(0);
-        }
-        let applied = trees[..].transaction(|views: &Vec<TransactionalTree>| {
-            let mut grown = 0_i64;
-            for op in ops {
-                let view = &views[used[op.table as usize]];
-                let old = match &op.value {
-                    Some(value) => view.insert(&op.key, value)?,
-                    None => view.remove(&op.key)?,
-                };
-                let weight = |value: &IVec| signed(op.key.len() + value.len());
-                grown += op.value.as_ref().map_or(0, weight) - old.as_ref().map_or(0, weight);
-            }
-            Ok::<_, ConflictableTransactionError<()>>(grown)
-        });
-        applied.map_err(|error| match error {
-            TransactionError::Storage(error) => Fault::Sled(error),
-            TransactionError::Abort(()) => Fault::corrupt("a transaction"),
-        })
+        let mut grown = 0_i64;
+        let mut applied = ops.iter();
+        let writes = ops.iter().map(|op| (self.tree(op.table), &op.key, op.value.as_ref()));
+        ::sled::transaction::write_all(writes, |old| {
+            let Some(op) = applied.next() else { return };
+            let weight = |value: &IVec| signed(op.key.len() + value.len());
+            grown += op.value.as_ref().map_or(0, weight) - old.as_ref().map_or(0, weight);
+        })?;
+        Ok(grown)
     }
 }
 
