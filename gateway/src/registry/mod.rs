@@ -14,7 +14,9 @@ mod seal;
 mod shelf;
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use parking_lot::RwLock;
 
@@ -486,9 +488,69 @@ fn matcher_of(plans: &BTreeMap<SubscriptionId, Arc<Plan>>) -> Matcher {
 
 /// Does `work` to its end, whether or not the caller still waits for it: a request handler is dropped when its
 /// client goes away, and what the store has begun must be followed by what belongs to it in memory.
+///
+/// The caller does it as long as it waits, so that nothing is handed to another thread and back for each event; what is
+/// left when it is dropped becomes a task of its own.
 pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    let mut rest = Rest(Some(Box::pin(work)));
+    std::future::poll_fn(|cx| rest.poll(cx)).await
+}
+
+struct Rest<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Rest<T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        // Out of its place while it runs: what panicked is not gone on with.
+        let Some(mut work) = self.0.take() else { return Poll::Pending };
+        let done = work.as_mut().poll(cx);
+        if done.is_pending() {
+            self.0 = Some(work);
+        }
+        done
+    }
+}
+
+impl<T: Send + 'static> Drop for Rest<T> {
+    fn drop(&mut self) {
+        // Without a runtime the process is about to end.
+        if let (Some(work), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(work);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_caller_leaves_is_done_all_the_same() {
+        let (go, going) = oneshot::channel::<()>();
+        let (done, ended) = oneshot::channel();
+        let mut left = Box::pin(to_the_end(async move {
+            going.await.unwrap();
+            done.send("done").unwrap();
+        }));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(left.as_mut().poll(&mut cx).is_pending());
+        drop(left);
+        go.send(()).unwrap();
+        assert_eq!(ended.await, Ok("done"));
+        assert_eq!(to_the_end(async { 7 }).await, 7);
+    }
+
+    #[tokio::test]
+    async fn what_panicked_is_not_gone_on_with() {
+        let polled = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let counting = polled.clone();
+        let work = to_the_end(std::future::poll_fn(move |_| -> Poll<()> {
+            counting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            panic!("on purpose")
+        }));
+        assert!(tokio::spawn(work).await.unwrap_err().is_panic());
+        tokio::task::yield_now().await;
+        assert_eq!(polled.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 }

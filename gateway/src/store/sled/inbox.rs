@@ -32,6 +32,10 @@ struct State {
     deadline: Option<Instant>,
     /// How many ends of attempts wait.
     ends: usize,
+    /// The committer rests, and must be told of the first of those that can wait. Otherwise it looks by itself soon
+    /// enough: where there are events there are ends behind them, and to wake it for each would cost as much as the
+    /// rest of what is done for it.
+    dozing: bool,
     closing: bool,
 }
 
@@ -96,11 +100,11 @@ impl Inbox {
             0 => !std::mem::replace(&mut state.urgent, true),
             ends => {
                 state.ends += ends;
-                let first = state.deadline.is_none();
-                state.deadline.get_or_insert_with(|| Instant::now() + self.patience);
+                // Half of the time that there is: a committer that does not doze may take the other half to see it.
+                state.deadline.get_or_insert_with(|| Instant::now() + self.patience / 2);
                 let many = state.ends >= MANY && !state.urgent;
                 state.urgent |= state.ends >= MANY;
-                first || many
+                std::mem::take(&mut state.dozing) || many
             }
         };
         state.jobs.push_back(Waiting { job, room });
@@ -138,7 +142,8 @@ impl Inbox {
     /// store is closing and nothing is left.
     pub(super) fn wait(&self, busy: bool, idle: Duration) -> bool {
         let mut state = self.state.lock();
-        let until = Instant::now() + idle;
+        let begun = Instant::now();
+        let (dozes, until) = (begun + self.patience / 2, begun + idle);
         loop {
             if state.closing {
                 return !state.jobs.is_empty();
@@ -147,8 +152,13 @@ impl Inbox {
             if busy || state.urgent || now >= until || state.deadline.is_some_and(|deadline| now >= deadline) {
                 return true;
             }
-            let deadline = state.deadline.map_or(until, |deadline| deadline.min(until));
-            self.wake.wait_until(&mut state, deadline);
+            state.dozing = state.deadline.is_none() && now >= dozes;
+            let next = match state.deadline {
+                Some(deadline) => deadline,
+                None if state.dozing => until,
+                None => dozes,
+            };
+            self.wake.wait_until(&mut state, next.min(until));
         }
     }
 
