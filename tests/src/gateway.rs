@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -11,7 +12,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::{Client, Tenant, TestClock, eventually};
+use crate::power::Power;
+use crate::{Client, Tenant, TestClock, Unsynced, eventually};
 
 /// The operator's key of every gateway here.
 pub const OPERATOR_KEY: &str = "an operator key that only tests would use";
@@ -36,6 +38,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     clock: bool,
     closed: bool,
+    power: Option<Power>,
 }
 
 impl Setup {
@@ -55,6 +58,13 @@ impl Setup {
     #[must_use]
     pub fn with_clock(mut self) -> Self {
         self.clock = true;
+        self
+    }
+
+    /// On a disk whose power can be cut, and which treats so what is not synced by then.
+    #[must_use]
+    pub fn on_disk_that_forgets(mut self, unsynced: Unsynced) -> Self {
+        self.power = Some(Power::new(unsynced));
         self
     }
 
@@ -113,6 +123,9 @@ impl Setup {
         }
         if self.clock {
             command.arg("--dangerous-test-clock").arg(socket(data));
+        }
+        if let (Some(power), Some(root)) = (&self.power, data.parent()) {
+            command.envs(power.env(root));
         }
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -177,7 +190,8 @@ impl Gateway {
         let output = self.output.clone();
         let admin = eventually("the gateway comes up", async || {
             if let Ok(Some(status)) = child.try_wait() {
-                panic!("the gateway ended with {status}: {}", output.err.lock().expect("nobody panics with it"));
+                let said = output.err.lock().expect("nobody panics with it").clone();
+                panic!("the gateway ended with {status}: {said}");
             }
             output.after("metrics and health on ", "\n")
         });
@@ -259,6 +273,38 @@ impl Gateway {
     /// If it has ended already.
     pub async fn kill9(&mut self) {
         let mut child = self.child.take().expect("it runs");
+        child.kill().await.expect("a child can be killed");
+    }
+
+    /// Cuts the power, if it has not ended already: it is killed, and the disk holds what is certain to be on it.
+    ///
+    /// # Panics
+    /// If its disk is none that forgets.
+    pub async fn cut_power(&mut self) {
+        if self.child.is_some() {
+            self.kill9().await;
+        }
+        self.setup.power.as_ref().expect("a disk that forgets").cut(self.folder.path());
+    }
+
+    /// After an orderly end: what is on the disk is there for good.
+    ///
+    /// # Panics
+    /// If its disk is none that forgets.
+    pub fn settle_disk(&self) {
+        assert!(self.child.is_none(), "it has ended");
+        self.setup.power.as_ref().expect("a disk that forgets").settle();
+    }
+
+    /// Starts it and kills it a moment later, wherever it is by then.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub async fn start_and_kill9(&mut self, after: Duration) {
+        assert!(self.child.is_none(), "it has ended");
+        let mut child = self.setup.command(&self.data()).spawn().expect("the gateway's binary can be run");
+        self.output.follow(&mut child);
+        tokio::time::sleep(after).await;
         child.kill().await.expect("a child can be killed");
     }
 

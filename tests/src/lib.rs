@@ -11,6 +11,7 @@ mod check;
 mod client;
 mod clock;
 mod gateway;
+mod power;
 mod receiver;
 mod tenant;
 
@@ -20,6 +21,7 @@ pub use check::{hmac_hex, node, standard_signature_holds, unix_time};
 pub use client::{Client, Reply};
 pub use clock::TestClock;
 pub use gateway::{Gateway, OPERATOR_KEY, Setup, binary};
+pub use power::Unsynced;
 pub use receiver::{Answer, Received, Receiver};
 pub use tenant::Tenant;
 

@@ -1,5 +1,6 @@
 //! An endpoint that records what it gets, and answers as it is told.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -93,7 +94,14 @@ type Script = dyn Fn(&Received, usize) -> Answer + Send + Sync;
 #[derive(Clone)]
 pub struct Receiver {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<Received>>>,
+    record: Arc<Mutex<Record>>,
+}
+
+/// What arrived, in order, and how many to each path.
+#[derive(Default)]
+struct Record {
+    all: Vec<Received>,
+    to: HashMap<String, usize>,
 }
 
 impl Receiver {
@@ -114,12 +122,12 @@ impl Receiver {
     pub async fn scripted(script: impl Fn(&Received, usize) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
         let address = listener.local_addr().expect("a listener has an address");
-        let receiver = Self { address, received: Arc::default() };
-        let (received, script) = (receiver.received.clone(), Arc::<Script>::from(Box::new(script) as Box<Script>));
+        let receiver = Self { address, record: Arc::default() };
+        let (record, script) = (receiver.record.clone(), Arc::<Script>::from(Box::new(script) as Box<Script>));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (received, script) = (received.clone(), script.clone());
-                let service = service_fn(move |request| answer(request, received.clone(), script.clone()));
+                let (record, script) = (record.clone(), script.clone());
+                let service = service_fn(move |request| answer(request, record.clone(), script.clone()));
                 // A connection that breaks is what some tests are about.
                 tokio::spawn(
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
@@ -144,21 +152,21 @@ impl Receiver {
     /// Everything that arrived.
     #[must_use]
     pub fn all(&self) -> Vec<Received> {
-        self.received.lock().expect("no script panics").clone()
+        self.record.lock().expect("no script panics").all.clone()
     }
 
     /// What arrived at paths that begin so.
     #[must_use]
     pub fn at(&self, path: &str) -> Vec<Received> {
-        let received = self.received.lock().expect("no script panics");
-        received.iter().filter(|request| request.path.starts_with(path)).cloned().collect()
+        let record = self.record.lock().expect("no script panics");
+        record.all.iter().filter(|request| request.path.starts_with(path)).cloned().collect()
     }
 
     /// How many arrived at paths that begin so.
     #[must_use]
     pub fn count(&self, path: &str) -> usize {
-        let received = self.received.lock().expect("no script panics");
-        received.iter().filter(|request| request.path.starts_with(path)).count()
+        let record = self.record.lock().expect("no script panics");
+        record.all.iter().filter(|request| request.path.starts_with(path)).count()
     }
 
     /// Waits for so many requests to paths that begin so.
@@ -192,7 +200,7 @@ fn data(bytes: impl Into<Bytes>) -> Piece {
 
 async fn answer(
     request: Request<Incoming>,
-    received: Arc<Mutex<Vec<Received>>>,
+    record: Arc<Mutex<Record>>,
     script: Arc<Script>,
 ) -> io::Result<Response<Pieces>> {
     let broken = || io::Error::from(io::ErrorKind::ConnectionReset);
@@ -206,10 +214,11 @@ async fn answer(
         at: Instant::now(),
     };
     let answer = {
-        let mut received = received.lock().expect("no script panics");
-        let before = received.iter().filter(|earlier| earlier.path == request.path).count();
+        let mut record = record.lock().expect("no script panics");
+        let count = record.to.entry(request.path.clone()).or_default();
+        let before = std::mem::replace(count, *count + 1);
         let answer = script(&request, before);
-        received.push(request);
+        record.all.push(request);
         answer
     };
     let (status, headers, pieces) = match answer {

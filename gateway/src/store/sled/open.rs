@@ -75,8 +75,7 @@ pub(super) fn open(dir: &Path, options: SledOptions) -> Answer<Running> {
 }
 
 fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
-    // Bodies and sealed secrets are in it: nobody else's to read.
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(Fault::io("the directory can't be made"))?;
+    make(dir).map_err(Fault::io("the directory can't be made"))?;
     let lock = lock(dir)?;
     let marked = match Mark::read(dir) {
         // Asked to go on with what there is, a mark that can't be read is no obstacle.
@@ -129,6 +128,24 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     committer.shared.disk.load_ballast();
     let opened = Opened { recovered, commit_seq: committer.tally.seq, held, waiting };
     Ok(Running { committer, lock, opened })
+}
+
+/// Makes the directory if it is not there, and makes sure that it is found after a power cut.
+fn make(dir: &Path) -> std::io::Result<()> {
+    // Bodies and sealed secrets are in it: nobody else's to read.
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // A name is in the folder above. Two of them, since a start makes the data folder and the store in it; and always,
+    // since it may be an earlier start that made them and was cut short.
+    for above in dir.ancestors().skip(1).take(2) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match File::open(above) {
+            Ok(folder) => folder.sync_all()?,
+            // Who may not read it has not made anything in it either.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// One process in a directory. sled has a lock of its own, which says less when it is taken.
