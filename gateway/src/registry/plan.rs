@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{Shelf, Surroundings, schema, seal};
 use crate::domain::{
-    Auth, AuthNeed, FieldError, Interprets, OnUnknown, RateLimit, Secret, Signing, State, Subscription,
+    Auth, AuthNeed, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, Secret, Signing, State, Subscription,
     SubscriptionSpec,
 };
 use crate::egress;
@@ -288,6 +288,11 @@ pub(super) fn compile(
         );
         Schedule::default()
     });
+    // Who asks for nothing gets of the usual schedule what there is time for.
+    let schedule = match spec.retry_policy == RetryPolicy::default() {
+        true => schedule.ending_before(surroundings.retention),
+        false => schedule,
+    };
     if schedule.total_window() >= surroundings.retention {
         errors.push(FieldError::new(
             "/retry_policy",

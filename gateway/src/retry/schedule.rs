@@ -151,6 +151,15 @@ impl Schedule {
         let sum: Duration = self.waits.iter().sum();
         self.give_up_after.map_or(sum, |limit| limit.min(sum))
     }
+
+    /// The same without the last attempts, as few of them as let it end before `limit`; the first attempt stays.
+    #[must_use]
+    pub fn ending_before(mut self, limit: Duration) -> Self {
+        while self.waits.len() > 1 && self.total_window() >= limit {
+            self.waits = self.waits[..self.waits.len() - 1].into();
+        }
+        self
+    }
 }
 
 fn error(pointer: &str, detail: impl Into<String>) -> PolicyError {

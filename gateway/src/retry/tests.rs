@@ -78,6 +78,15 @@ fn schedules_to_the_second() {
 }
 
 #[test]
+fn a_schedule_ends_before_what_is_kept_does() {
+    for (limit, waits) in [(1, &[0][..]), (5, &[0]), (6, &[0, 5]), (305, &[0, 5]), (306, &[0, 5, 300])] {
+        let schedule = compile("{}").ending_before(s(limit));
+        assert_eq!(schedule.waits(), waits.iter().map(|wait| s(*wait)).collect::<Vec<_>>(), "{limit}");
+    }
+    assert_eq!(compile("{}").ending_before(s(90 * 24 * HOUR)), compile("{}"));
+}
+
+#[test]
 fn a_fraction_grows_in_whole_milliseconds() {
     let schedule = compile(r#"{"initial":"1s","factor":1.5,"max_retries":4}"#);
     let millis: Vec<_> = schedule.waits().iter().map(Duration::as_millis).collect();
