@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::power::Power;
-use crate::{Client, Tenant, TestClock, Unsynced, eventually};
+use crate::{Client, NameServer, Tenant, TestClock, Unsynced, eventually};
 
 /// The operator's key of every gateway here.
 pub const OPERATOR_KEY: &str = "an operator key that only tests would use";
@@ -79,6 +79,18 @@ impl Setup {
     #[must_use]
     pub fn map(self, mapping: String) -> Self {
         self.arg("--dangerous-map-host").arg(mapping)
+    }
+
+    /// With a range of addresses that it may reach.
+    #[must_use]
+    pub fn allow(self, range: &str) -> Self {
+        self.arg("--dangerous-allow-targets").arg(range)
+    }
+
+    /// With names looked up there.
+    #[must_use]
+    pub fn names(self, server: &NameServer) -> Self {
+        self.env("HOOKMILL_EGRESS__DNS_SERVERS", format!("[\"{}\"]", server.address()))
     }
 
     /// With a variable in its environment.
@@ -331,6 +343,12 @@ impl Gateway {
             self.kill9().await;
         }
         self.spawn().await;
+    }
+
+    /// The same, as another setup says.
+    pub async fn restart_as(&mut self, setup: Setup) {
+        self.setup = setup;
+        self.restart().await;
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! **Who acts.** A [`Gateway`] is the released binary on a data folder and ports of its own; a [`Client`] calls
 //! it as anybody would; a [`Receiver`] is an endpoint that records what it gets and answers as it is told; a
+//! [`Tripwire`] is one that nobody may reach; a [`NameServer`] tells the gateway where names lead; a
 //! [`TestClock`] moves the gateway's time. **What is promised.** No test sleeps to let time pass: what takes time
 //! is moved by the clock, what happens by itself is waited for with [`eventually`], and what must *not* happen is
 //! looked for after something later that must. **What is deliberately not.** Nothing here knows how the gateway
@@ -10,20 +11,24 @@
 mod check;
 mod client;
 mod clock;
+mod dns;
 mod gateway;
 mod power;
 mod receiver;
 mod tenant;
+mod tripwire;
 
 use std::time::Duration;
 
 pub use check::{hmac_hex, node, standard_signature_holds, unix_time};
 pub use client::{Client, Reply};
 pub use clock::TestClock;
+pub use dns::{NameServer, Said};
 pub use gateway::{Gateway, OPERATOR_KEY, Setup, binary};
 pub use power::Unsynced;
 pub use receiver::{Answer, Received, Receiver};
 pub use tenant::Tenant;
+pub use tripwire::Tripwire;
 
 /// How long anything that happens by itself may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);

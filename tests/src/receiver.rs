@@ -120,7 +120,15 @@ impl Receiver {
     /// # Panics
     /// If there is no free port.
     pub async fn scripted(script: impl Fn(&Received, usize) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        Self::on(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
+    }
+
+    /// The same at an address.
+    ///
+    /// # Panics
+    /// If it is taken.
+    pub async fn on(address: SocketAddr, script: impl Fn(&Received, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the address is free");
         let address = listener.local_addr().expect("a listener has an address");
         let receiver = Self { address, record: Arc::default() };
         let (record, script) = (receiver.record.clone(), Arc::<Script>::from(Box::new(script) as Box<Script>));
@@ -135,6 +143,12 @@ impl Receiver {
             }
         });
         receiver
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Its URL at a path that begins with a slash.

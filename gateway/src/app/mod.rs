@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control::Control;
 use crate::domain::Secret;
-use crate::egress::{Authenticator, Egress, EgressConfig};
+use crate::egress::{Authenticator, Egress, EgressConfig, Names};
 use crate::engine::{Engine, EngineConfig};
 use crate::http::{self, AppState, HttpConfig, Readiness};
 use crate::pipeline::{self, ParseLimits, Pipeline};
@@ -297,6 +297,9 @@ fn egress_config(config: &Config) -> anyhow::Result<EgressConfig> {
     let mut dial = EgressConfig::usual();
     dial.allow.clone_from(&egress.dangerous_allow_targets);
     dial.own = own_addresses(config);
+    if !egress.dns_servers.is_empty() {
+        dial.names = Names::Servers(egress.dns_servers.clone());
+    }
     dial.connect_timeout = egress.connect_timeout;
     dial.idle_timeout = egress.idle_timeout;
     for entry in &egress.dangerous_map_hosts {

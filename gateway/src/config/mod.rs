@@ -110,6 +110,7 @@ pub struct Egress {
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
     pub extra_roots: PathBuf,
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// Settings that can't be used: every fault, a line each.
@@ -184,6 +185,10 @@ impl Config {
                 check(false, format!("egress.dangerous_map_hosts: {fault}"));
             }
         }
+        check(
+            egress.dns_servers.iter().all(|server| server.port() != 0 && !server.ip().is_unspecified()),
+            "egress.dns_servers: each an address and a port that can be asked, such as 192.0.2.53:53".to_owned(),
+        );
         faults
     }
 
@@ -234,10 +239,14 @@ mod tests {
 
     #[test]
     fn faults_are_reported_all_at_once() {
-        let flags =
-            [("store.retention", "1s".into()), ("server.public_url", "nowhere".into()), ("server.max_batch", 0.into())];
+        let flags = [
+            ("store.retention", "1s".into()),
+            ("server.public_url", "nowhere".into()),
+            ("server.max_batch", 0.into()),
+            ("egress.dns_servers", vec!["192.0.2.53:0"].into()),
+        ];
         let Error(faults) = Config::load(None, &flags).unwrap_err();
-        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert_eq!(faults.len(), 4, "{faults:?}");
     }
 
     #[test]

@@ -366,6 +366,9 @@ impl Outcome {
     pub fn describe(&self) -> String {
         match self {
             Self::Delivered => "the endpoint took it".to_owned(),
+            Self::Refused { status_code: code @ (301..=303 | 307 | 308) } => {
+                format!("the endpoint answered {code}: a redirect, which is not followed; change the URL instead")
+            }
             Self::Refused { status_code } => format!("the endpoint answered {status_code}"),
             Self::Rejected { reason } => format!("the target will not take this event: {reason}"),
             Self::Gone { reason } => format!("the endpoint is gone: {reason}"),

@@ -31,6 +31,8 @@ pub enum Names {
     /// in a URL is a full one.
     #[default]
     System,
+    /// In `/etc/hosts`, then at these name servers, over UDP and TCP.
+    Servers(Vec<SocketAddr>),
     /// In a table, for tests.
     Static(Arc<StaticNames>),
 }
@@ -79,7 +81,7 @@ pub(super) enum LookupError {
 /// A source of addresses, shared by all clients. Judges nothing.
 #[derive(Clone)]
 pub(super) enum Directory {
-    System(Arc<TokioResolver>),
+    Servers(Arc<TokioResolver>),
     Static(Arc<StaticNames>),
 }
 
@@ -87,14 +89,18 @@ impl Directory {
     pub(super) fn new(names: Names) -> Result<Self, NetError> {
         match names {
             Names::Static(table) => Ok(Self::Static(table)),
-            Names::System => system_resolver().map(|resolver| Self::System(Arc::new(resolver))),
+            Names::System => resolver(system_servers()).map(|resolver| Self::Servers(Arc::new(resolver))),
+            Names::Servers(servers) => {
+                let servers = (servers.into_iter().map(name_server).collect(), ResolverOpts::default());
+                resolver(servers).map(|resolver| Self::Servers(Arc::new(resolver)))
+            }
         }
     }
 
     async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
         match self {
             Self::Static(table) => table.next(name),
-            Self::System(resolver) => match tokio::time::timeout(LOOKUP_LIMIT, resolver.lookup_ip(name)).await {
+            Self::Servers(resolver) => match tokio::time::timeout(LOOKUP_LIMIT, resolver.lookup_ip(name)).await {
                 Ok(Ok(found)) => Ok(found.iter().collect()),
                 Ok(Err(error)) => Err(classify(&error)),
                 Err(_) => Err(LookupError::TimedOut),
@@ -103,13 +109,26 @@ impl Directory {
     }
 }
 
-fn system_resolver() -> Result<TokioResolver, NetError> {
-    let (config, mut options) = read_system_conf().unwrap_or_else(|error| {
-        tracing::warn!(%error, "/etc/resolv.conf gives no name server: asking 127.0.0.1, as resolv.conf(5) says");
-        let local = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        (ResolverConfig::from_parts(None, vec![], vec![local]), ResolverOpts::default())
-    });
-    let config = ResolverConfig::from_parts(None, vec![], config.name_servers().to_vec());
+fn system_servers() -> (Vec<NameServerConfig>, ResolverOpts) {
+    match read_system_conf() {
+        Ok((config, options)) => (config.name_servers().to_vec(), options),
+        Err(error) => {
+            tracing::warn!(%error, "/etc/resolv.conf gives no name server: asking 127.0.0.1, as resolv.conf(5) says");
+            (vec![NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into())], ResolverOpts::default())
+        }
+    }
+}
+
+fn name_server(address: SocketAddr) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(address.ip());
+    for connection in &mut server.connections {
+        connection.port = address.port();
+    }
+    server
+}
+
+fn resolver((servers, mut options): (Vec<NameServerConfig>, ResolverOpts)) -> Result<TokioResolver, NetError> {
+    let config = ResolverConfig::from_parts(None, vec![], servers);
     options.timeout = Duration::from_millis(900);
     options.attempts = 2;
     options.try_tcp_on_error = true;

@@ -3,7 +3,7 @@
 //! The same rules stand twice: when a URL is saved, for a friendly answer, and before each request. What a
 //! name leads to is judged by the resolver, at each connection.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
@@ -33,6 +33,9 @@ pub enum UrlError {
     /// Too long.
     #[error("the URL is longer than {URL_LIMIT} bytes")]
     Length,
+    /// A name that is this machine's own by definition.
+    #[error("the name `{0}` always means a loopback address, which may not be reached from here")]
+    Local(String),
     /// An IP literal that may not be reached.
     #[error("the address {ip} may not be reached from here: it is {reason}")]
     Blocked {
@@ -78,6 +81,9 @@ pub(super) fn judge(policy: &AddressPolicy, url: &Url) -> Result<Way, UrlError> 
         // A name in clear may yet lead to an allowed address: then the resolver decides.
         Some(Host::Domain(_)) if way == Way::Plain && !policy.allows_any() => return Err(UrlError::Plain),
         Some(Host::Domain(name)) if name.trim_end_matches('.').is_empty() => return Err(UrlError::Host),
+        Some(Host::Domain(name)) if is_local(name) && !allows_loopback(policy) => {
+            return Err(UrlError::Local(name.to_owned()));
+        }
         Some(Host::Domain(_)) => return Ok(way),
         Some(Host::Ipv4(ip)) => ip.into(),
         Some(Host::Ipv6(ip)) => ip.into(),
@@ -87,6 +93,15 @@ pub(super) fn judge(policy: &AddressPolicy, url: &Url) -> Result<Way, UrlError> 
         return Err(UrlError::Plain);
     }
     Ok(way)
+}
+
+/// `localhost` and what is below it, which no name server is asked for (RFC 6761).
+fn is_local(name: &str) -> bool {
+    name.trim_end_matches('.').rsplit('.').next() == Some("localhost")
+}
+
+fn allows_loopback(policy: &AddressPolicy) -> bool {
+    [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].into_iter().any(|ip| policy.check(ip).is_ok())
 }
 
 #[cfg(test)]
@@ -133,6 +148,23 @@ mod tests {
                 assert!(matches!(error, UrlError::Blocked { reason: "a loopback address", .. }), "{url}: {error:?}");
                 assert!(verdict(&lenient(), &url).is_ok(), "{url}");
             }
+        }
+    }
+
+    #[test]
+    fn names_that_are_always_local_are_refused_at_once() {
+        for host in
+            ["localhost", "LOCALHOST", "localhost.", "foo.localhost", "a.b.localhost.", "%6cocalhost", "ⓛocalhost"]
+        {
+            let url = format!("https://{host}:8443/hook");
+            let error = verdict(&strict(), &url).expect_err(&url);
+            assert!(matches!(error, UrlError::Local(_)), "{url}: {error:?}");
+            assert_eq!(verdict(&lenient(), &url), Ok(Way::Encrypted), "{url}");
+            let elsewhere = AddressPolicy::new(vec!["10.0.0.0/8".parse().unwrap()], vec![]);
+            assert!(verdict(&elsewhere, &url).is_err(), "{url}");
+        }
+        for host in ["localhost.example", "mylocalhost", "localhost.com."] {
+            assert_eq!(verdict(&strict(), &format!("https://{host}/")), Ok(Way::Encrypted), "{host}");
         }
     }
 

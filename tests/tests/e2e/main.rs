@@ -2,6 +2,7 @@
 //!
 //! `HOOKMILL_LONG=1` makes the crash tests as long as a release wants them.
 
+mod addresses;
 mod connectors;
 mod crash;
 mod delivery;
