@@ -71,7 +71,8 @@ fn is_pointer(text: &str) -> bool {
     text.starts_with('/') && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
 }
 
-/// A DNS name of at least two labels, in the lower case in which it is compared. An address is none.
+/// A DNS name of at least two labels, as URLs write it, for it is compared with theirs. An address is none, however
+/// it is spelled: `127.0.0.0x1` is one.
 fn is_host(host: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -79,8 +80,8 @@ fn is_host(host: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let named = host.rsplit('.').next().is_some_and(|last| last.bytes().any(|b| b.is_ascii_lowercase()));
-    host.len() <= 253 && host.contains('.') && named && host.split('.').all(label)
+    let named = matches!(url::Host::parse(host), Ok(url::Host::Domain(domain)) if domain == host);
+    host.len() <= 253 && host.contains('.') && host.split('.').all(label) && named
 }
 
 /// <https://semver.org/spec/v2.0.0.html>, at most 64 characters.
@@ -117,7 +118,21 @@ mod tests {
             (
                 is_host,
                 &["slack.com", "sheets.googleapis.com", "a-b.c1"],
-                &["", "slack", "Slack.com", "*.slack.com", ".com", "a..b", "127.0.0.1", "-a.com", "a-.com", "a.com:1"],
+                &[
+                    "",
+                    "slack",
+                    "Slack.com",
+                    "*.slack.com",
+                    ".com",
+                    "a..b",
+                    "127.0.0.1",
+                    "127.0.0.0x1",
+                    "a.0x1",
+                    "xn--.com",
+                    "-a.com",
+                    "a-.com",
+                    "a.com:1",
+                ],
             ),
             (is_pointer, &["/a", "/a/b~0~1", "/"], &["", "a", "/~", "/~2"]),
         ];
