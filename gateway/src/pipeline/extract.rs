@@ -55,7 +55,7 @@ impl Pipeline {
             )]));
         }
         let timestamp = reader.text(Part::Time)?.and_then(|text| time(&text));
-        let external_id = reader.text(Part::Id)?.filter(|id| !id.is_empty() && id.len() <= 256);
+        let external_id = reader.text(Part::Id)?.filter(|id| parse::is_id(id));
         let data = match inlet.extract.get(&Part::Data).and_then(|pieces| pieces.first()) {
             // Byte for byte where the path names one place.
             Some(Piece { from: From::Path(path), optional }) => match raw(path, &whole)? {

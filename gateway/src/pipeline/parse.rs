@@ -19,6 +19,10 @@ use crate::domain::{EventType, FieldError, SourceId};
 
 /// How deep JSON may be nested.
 pub(super) const MAX_DEPTH: usize = 128;
+/// The longest `source`, in bytes.
+const SOURCE: usize = 1024;
+/// The longest extension attribute, in bytes.
+const ATTRIBUTE: usize = 4096;
 
 /// An event, before it is one: what a client said of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -230,7 +234,7 @@ fn plain(body: &[u8]) -> Result<NewEvent, ItemError> {
             "id" => reading.id(value, "/id"),
             "type" => reading.event_type(value),
             "timestamp" => reading.time(value, "/timestamp"),
-            "source" => reading.source = reading.text(value, "/source", 1024),
+            "source" => reading.source = reading.text(value, "/source", SOURCE),
             "data" => reading.data(value),
             other => reading.refuse(
                 format!("/{}", pointer(other)),
@@ -261,14 +265,14 @@ fn structured(body: &[u8]) -> Result<NewEvent, ItemError> {
             "id" => reading.id(value, "/id"),
             "type" => reading.event_type(value),
             "time" => reading.time(value, "/time"),
-            "source" => reading.source = reading.text(value, "/source", 1024),
+            "source" => reading.source = reading.text(value, "/source", SOURCE),
             "datacontenttype" => media = reading.text(value, "/datacontenttype", 256),
             "data" => reading.data(value),
             "data_base64" => base64 = reading.text(value, "/data_base64", usize::MAX),
             extension => {
                 let at = format!("/{}", pointer(extension));
                 let text = match value.get().as_bytes().first() {
-                    Some(b'"') => reading.text(value, &at, 4096),
+                    Some(b'"') => reading.text(value, &at, ATTRIBUTE),
                     Some(b'{' | b'[') | None => {
                         reading.refuse(at, "an extension attribute is a text, a number or a boolean");
                         None
@@ -311,8 +315,12 @@ fn binary(headers: &HeaderMap, media: &str, body: &[u8]) -> Result<NewEvent, Ite
             "id" => reading.id_text(text, "/id"),
             "type" => reading.type_text(&text),
             "time" => reading.time_text(&text, "/time"),
-            "source" => reading.source = Some(text),
-            _ => reading.attributes.push((name.into(), text.into())),
+            "source" => reading.source = reading.short(text, "/source", SOURCE),
+            _ => {
+                if let Some(text) = reading.short(text, &at, ATTRIBUTE) {
+                    reading.attributes.push((name.into(), text.into()));
+                }
+            }
         }
     }
     if !body.is_empty() {
@@ -333,6 +341,11 @@ fn decode_header(value: &[u8]) -> Option<String> {
 
 pub(super) fn is_json(media: &str) -> bool {
     media.is_empty() || media == "application/json" || media == "text/json" || media.ends_with("+json")
+}
+
+/// Whether a client's id can be one.
+pub(super) fn is_id(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// What is not JSON, as JSON: `{"raw"|"raw_base64":…,"content_type":…}`.
@@ -373,10 +386,19 @@ impl Reading {
 
     fn text(&mut self, value: &RawValue, at: &str, most: usize) -> Option<String> {
         match serde_json::from_str::<String>(value.get()) {
-            Ok(text) if text.len() <= most => return Some(text),
-            Ok(_) => self.refuse(at, format!("at most {most} bytes")),
-            Err(_) => self.refuse(at, "must be a text"),
+            Ok(text) => self.short(text, at, most),
+            Err(_) => {
+                self.refuse(at, "must be a text");
+                None
+            }
         }
+    }
+
+    fn short(&mut self, text: String, at: &str, most: usize) -> Option<String> {
+        if text.len() <= most {
+            return Some(text);
+        }
+        self.refuse(at, format!("at most {most} bytes"));
         None
     }
 
@@ -387,10 +409,10 @@ impl Reading {
     }
 
     fn id_text(&mut self, text: String, at: &str) {
-        if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
-            self.refuse(at, "an id is 1 to 256 bytes without control characters");
-        } else {
+        if is_id(&text) {
             self.external_id = Some(text);
+        } else {
+            self.refuse(at, "an id is 1 to 256 bytes without control characters");
         }
     }
 
@@ -501,6 +523,8 @@ pub(super) fn is_too_deep(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -594,6 +618,29 @@ mod tests {
         assert!(read("application/cloudevents+json", &[], r#"{"id":"1","source":"/","type":"a"}"#).is_err());
         let both = r#"{"specversion":"1.0","id":"1","source":"/s","type":"a","data":1,"data_base64":"AA=="}"#;
         assert_eq!(read("application/cloudevents+json", &[], both).unwrap_err().errors[0].pointer, "/data_base64");
+    }
+
+    /// In headers as in JSON.
+    #[test]
+    fn cloudevents_attributes_are_bounded() {
+        for (name, most) in [("source", SOURCE), ("ext", ATTRIBUTE)] {
+            for (length, fits) in [(most, true), (most + 1, false)] {
+                let mut attributes =
+                    BTreeMap::from(["specversion", "id", "source", "type"].map(|name| (name, "1.0".to_owned())));
+                attributes.insert(name, "x".repeat(length));
+                let headers = attributes
+                    .iter()
+                    .map(|(name, value)| (format!("ce-{name}").parse().unwrap(), value.parse().unwrap()));
+                let limits = ParseLimits { batch: 1 };
+                let in_headers = Pipeline::parse(None, &headers.collect(), &Bytes::new(), &limits);
+                let body = Bytes::from(serde_json::to_vec(&attributes).unwrap());
+                let in_json = Pipeline::parse(Some("application/cloudevents+json"), &HeaderMap::new(), &body, &limits);
+                for read in [in_headers, in_json] {
+                    let at = read.err().map(|error| error.errors[0].pointer.clone());
+                    assert_eq!(at, (!fits).then(|| format!("/{name}")), "{length}");
+                }
+            }
+        }
     }
 
     #[test]
