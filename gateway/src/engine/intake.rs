@@ -4,6 +4,7 @@
 //! imports, exports.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use wit_component::{ComponentEncoder, DecodedWasm};
 
@@ -31,19 +32,23 @@ pub(super) fn component(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Ins
     }
 }
 
+/// Lets the library read a stranger's bytes. It takes some of the lengths in them at their word and panics over
+/// them; nothing of it outlives that.
+fn read<T>(read: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(anyhow::anyhow!("its parts do not fit together")))
+}
+
 fn encode(module: &[u8]) -> Result<Vec<u8>, InstallError> {
-    (ComponentEncoder::default().validate(true).module(module)).and_then(|mut encoder| encoder.encode()).map_err(
-        |error| {
-            let text = format!("{error:#}");
-            let import = quoted(&text, "module requires an import interface named ");
-            let export = quoted(&text, "failed to find export of function ");
-            match (import, export) {
-                (Some(name), _) => refuse_import(name),
-                (None, Some(name)) => missing(name),
-                (None, None) => InstallError::Malformed(error.into()),
-            }
-        },
-    )
+    read(|| ComponentEncoder::default().validate(true).module(module)?.encode()).map_err(|error| {
+        let text = format!("{error:#}");
+        let import = quoted(&text, "module requires an import interface named ");
+        let export = quoted(&text, "failed to find export of function ");
+        match (import, export) {
+            (Some(name), _) => refuse_import(name),
+            (None, Some(name)) => missing(name),
+            (None, None) => InstallError::Malformed(error.into()),
+        }
+    })
 }
 
 /// What stands between backticks behind `before`: wit-component's errors have no types.
@@ -54,7 +59,7 @@ fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
 
 /// Which world the component is of, by what it imports and exports.
 pub(super) fn survey(component: &[u8]) -> Result<Kind, InstallError> {
-    let decoded = wit_component::decode(component).map_err(|error| InstallError::Malformed(error.into()))?;
+    let decoded = read(|| wit_component::decode(component)).map_err(|error| InstallError::Malformed(error.into()))?;
     let DecodedWasm::Component(resolve, world) = decoded else { return Err(InstallError::WrongWorld) };
     let Some(world) = resolve.worlds.get(world) else { return Err(InstallError::WrongWorld) };
     for key in world.imports.keys() {
