@@ -34,3 +34,6 @@ pub mod http;
 pub mod app;
 
 pub mod cli;
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod fairness;
+mod fuzz;
 mod guests;
 mod hostile;
 mod install;

@@ -1,0 +1,155 @@
+//! What a stranger claims to have signed, and what a tenant says a signature looks like.
+
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use super::{Said, example, fuzz, headers, parts, text};
+use crate::domain::{Secret, Verification};
+use crate::signing::{Keys, Scheme, SignParts, VerifyParts};
+
+const URL: &str = "https://example.com/hooks?a=1";
+const ID: &str = "evt_1";
+const NOW: i64 = 1_767_225_600;
+const BODIES: [&str; 2] = ["{}", "{\"test\": 2432232314}"];
+
+const SYMMETRIC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const PRIVATE: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+
+/// A description of each form, and a secret for it.
+const SCHEMES: [(&str, &str); 11] = [
+    (r#"{"scheme":"standard"}"#, SYMMETRIC),
+    (r#"{"scheme":"standard"}"#, PRIVATE),
+    (r#"{"scheme":"standard","header_prefix":"svix","tolerance":"1h"}"#, SYMMETRIC),
+    (r#"{"scheme":"hmac","header":"x-ilara-signature","value":"sha256={signature}"}"#, "k"),
+    (
+        r#"{"scheme":"hmac","header":"x-loyali-signature","content":"{timestamp}.{body}","value":"t={timestamp},v1={signature}"}"#,
+        "k",
+    ),
+    (r#"{"scheme":"hmac","header":"x-intelligems-signature"}"#, "k"),
+    (
+        r#"{"scheme":"hmac","header":"x-slack-signature","content":"v0:{timestamp}:{body}","value":"v0={signature}","timestamp_header":"x-slack-request-timestamp"}"#,
+        "k",
+    ),
+    (r#"{"scheme":"hmac","header":"x-hub-signature","algorithm":"sha1","value":"sha1={signature}"}"#, "k"),
+    (r#"{"scheme":"hmac","header":"x-shop-hmac","encoding":"base64"}"#, "k"),
+    (
+        r#"{"scheme":"hmac","header":"x-s","algorithm":"sha512","encoding":"base64","content":"{method}|{url}|{id}|{timestamp}|{body}","value":"id={id};t={timestamp};s={signature}"}"#,
+        "k",
+    ),
+    (
+        r#"{"scheme":"hmac","header":"x-a","content":"{id}/{timestamp}/{body}","value":"Signature keyId=\"main\",signature=\"{signature}\",t=\"{timestamp}\",i=\"{id}\""}"#,
+        "k",
+    ),
+];
+
+const WORDS: &[&str] = &[
+    "webhook-id: evt_1\n",
+    "webhook-timestamp: 1767225600\n",
+    "webhook-signature: ",
+    "svix-signature: ",
+    "x-slack-signature: v0=",
+    "-next",
+    "v1,",
+    "v1a,",
+    "v0=",
+    "t=",
+    "v1=",
+    "sha256=",
+    "id=",
+    ";",
+    ",",
+    " ",
+    "=",
+    "==",
+    "\"",
+    "\n",
+    "AAAA",
+    "00",
+    "{body}",
+    "{timestamp}",
+    "{id}",
+    "{url}",
+    "{method}",
+    "{signature}",
+    "{",
+    "}",
+    "\"header\":\"x-s\"",
+    "\"content\":\"{body}\"",
+    "\"value\":\"{signature}\"",
+    "\"timestamp_header\":\"x-t\"",
+    "\"algorithm\":\"sha1\"",
+    "\"encoding\":\"base64\"",
+    "\"tolerance\":\"5m\"",
+    "\"header_prefix\":\"svix\"",
+];
+
+fn source(json: &str) -> Scheme {
+    Scheme::for_source(&serde_json::from_str::<Verification>(json).unwrap()).unwrap()
+}
+
+fn request<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> VerifyParts<'a> {
+    VerifyParts { headers, body, url: URL, method: "POST", now: Timestamp::from_second(NOW).unwrap() }
+}
+
+fn signed(scheme: &Scheme, keys: &Keys, body: &[u8]) -> Option<HeaderMap> {
+    let parts = SignParts { id: ID, timestamp_s: NOW, body, url: URL, method: "POST" };
+    Some(scheme.sign(keys, &parts).ok()?.into_iter().collect())
+}
+
+/// Nothing is believed that was not signed, however its headers are bent.
+#[test]
+fn signature_headers() {
+    let schemes: Vec<(Scheme, Keys)> = SCHEMES
+        .iter()
+        .map(|(json, secret)| {
+            let scheme = source(json);
+            let keys = scheme.keys(&Secret::new((*secret).to_owned()), None).unwrap();
+            (scheme, keys)
+        })
+        .collect();
+    let mut examples = Vec::new();
+    for (number, (scheme, keys)) in schemes.iter().enumerate() {
+        for body in BODIES {
+            let mut lines = String::new();
+            for (name, value) in &signed(scheme, keys, body.as_bytes()).unwrap() {
+                lines.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
+            }
+            examples.push(example(&[&number.to_string(), &lines, body]));
+        }
+    }
+    fuzz("signature headers", &examples, WORDS, |input| {
+        let [number, lines, body] = parts(input);
+        let number: usize = text(number).trim().parse().map_err(|_| "no scheme".to_owned())?;
+        let (scheme, keys) = &schemes[number % schemes.len()];
+        match scheme.verify(keys, &request(&headers(lines), body)) {
+            Ok(verified) => {
+                assert!(BODIES.iter().any(|signed| signed.as_bytes() == body), "a body that nobody signed");
+                assert!(verified.timestamp.is_none_or(|at| at == NOW), "a time that nobody signed");
+                assert!(verified.id.as_deref().is_none_or(|id| id == ID), "an id that nobody signed");
+                Ok(format!("{number} {verified:?}"))
+            }
+            Err(rejection) => Err(format!("{} {}", number % schemes.len(), rejection.as_str())),
+        }
+    });
+}
+
+/// A description that is taken describes something: what is signed by it is verified by it, and nothing else is.
+#[test]
+fn signature_descriptions() {
+    let examples: Vec<_> = SCHEMES.iter().map(|(json, _)| example(&[json, BODIES[1]])).collect();
+    fuzz("signature descriptions", &examples, WORDS, |input| -> Said {
+        let [description, body] = parts(input);
+        let described: Verification =
+            serde_json::from_slice(description).map_err(|error| format!("{:?}", error.classify()))?;
+        let scheme = Scheme::for_source(&described).map_err(|errors| {
+            assert!(errors.iter().all(|error| error.pointer.starts_with('/')), "{errors:?}");
+            errors.into_iter().map(|error| error.pointer).collect::<String>()
+        })?;
+        let keys = scheme.keys(&Secret::new(SYMMETRIC.to_owned()), None).expect("it fits every form");
+        let Some(headers) = signed(&scheme, &keys, body) else { return Ok("not signed".to_owned()) };
+        let verified = scheme.verify(&keys, &request(&headers, body)).expect("what was signed is verified");
+        let changed = [body, b"x"].concat();
+        assert!(scheme.verify(&keys, &request(&headers, &changed)).is_err(), "what was changed is not");
+        Ok(format!("{verified:?}"))
+    });
+}

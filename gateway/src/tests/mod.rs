@@ -1,0 +1,3 @@
+//! What is held against several rooms at once.
+
+pub(crate) mod fuzz;
