@@ -151,6 +151,10 @@ async fn literals() {
         assert_eq!(attempt["outcome"], "blocked", "{url}: {attempt}");
         assert!(attempt["detail"].as_str().unwrap().contains(reason), "{url}: {attempt}");
     }
+    for own in [gateway.public(), gateway.admin()] {
+        let attempt = tried(&tenant, late(&own.base().replace("http:", "https:"))).await;
+        assert_eq!(attempt["outcome"], "blocked", "{attempt}");
+    }
     wire.untouched().await;
 }
 
