@@ -248,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_server_is_asked_at_its_port() {
+        for address in ["192.0.2.53:53", "[2001:db8::53]:5353"] {
+            let address: SocketAddr = address.parse().unwrap();
+            let server = name_server(address);
+            assert_eq!((server.ip, server.connections.len()), (address.ip(), 2));
+            assert!(server.connections.iter().all(|connection| connection.port == address.port()), "{server:?}");
+        }
+    }
+
+    #[test]
     fn running_out_of_files_is_told_from_other_trouble() {
         assert!(is_out_of_files(&io::Error::from_raw_os_error(libc::EMFILE)));
         assert!(is_out_of_files(&io::Error::from_raw_os_error(libc::ENFILE)));

@@ -25,11 +25,38 @@ pub(super) fn component(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Ins
         return Err(InstallError::TooLarge { size: bytes.len(), limit });
     }
     let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.get(..4)).ok_or(InstallError::NotWasm)?;
-    match version {
-        COMPONENT => Ok(Cow::Borrowed(bytes)),
-        MODULE => encode(bytes).map(Cow::Owned),
-        _ => Err(InstallError::NotWasm),
+    if !matches!(version, COMPONENT | MODULE) {
+        return Err(InstallError::NotWasm);
     }
+    check_sections(bytes).ok_or_else(|| InstallError::Malformed("a section ends beyond the end of the file".into()))?;
+    if version == COMPONENT { Ok(Cow::Borrowed(bytes)) } else { encode(bytes).map(Cow::Owned) }
+}
+
+/// Whether every section ends within the file. The library makes room for as many bytes as a section claims to have,
+/// which may be gigabytes, before it finds that they are not there; so too for a component in a custom section.
+fn check_sections(wasm: &[u8]) -> Option<()> {
+    let mut rest = wasm.get(MAGIC.len() + 4..)?;
+    while let Some((id, after)) = rest.split_first() {
+        let (size, after) = leb128(after)?;
+        let section = after.get(..size)?;
+        if *id == 0 {
+            let (name, after) = leb128(section)?;
+            let content = after.get(name..)?;
+            if content.starts_with(MAGIC) {
+                check_sections(content)?;
+            }
+        }
+        rest = after.get(size..)?;
+    }
+    Some(())
+}
+
+/// A number as WebAssembly writes it, and what follows.
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let length = bytes.iter().take(5).position(|byte| byte & 0x80 == 0)? + 1;
+    let (number, rest) = bytes.split_at(length);
+    let value = number.iter().rev().fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    Some((usize::try_from(value).ok()?, rest))
 }
 
 /// Lets the library read a stranger's bytes. It takes some of the lengths in them at their word and panics over
