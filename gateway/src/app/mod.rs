@@ -10,9 +10,11 @@
 mod first;
 mod presets;
 pub mod test_clock;
+pub mod upkeep;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -253,8 +255,13 @@ fn open_store(options: &Options) -> anyhow::Result<(Arc<SledStore>, Opened)> {
         ..SledOptions::default()
     };
     sled.disk.ballast = storage.ballast;
-    let (store, opened) = SledStore::open(&storage.data.join("sled"), sled)?;
+    let (store, opened) = SledStore::open(&store_folder(&storage.data), sled)?;
     Ok((Arc::new(store), opened))
+}
+
+/// Where the store lies in the data folder.
+fn store_folder(data: &Path) -> PathBuf {
+    data.join("sled")
 }
 
 /// A store is bound to its master key: with another, every secret in it would be lost one by one.

@@ -9,6 +9,7 @@ mod plugin;
 mod receiver;
 mod scratch;
 mod serve;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     BareForward(bench::Forward),
     /// For authors of plugins.
     Plugin(plugin::Plugin),
+    /// A store that is not served: check it, read it out, make a new one of it.
+    Store(store::Store),
     /// Print every setting with its default and meaning, as a file for --config.
     Config,
 }
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::BareForward(forward) => forward.run(),
         Command::Plugin(plugin) => plugin.run(),
+        Command::Store(store) => store.run(),
         Command::Config => {
             print(config::DEFAULTS);
             Ok(())

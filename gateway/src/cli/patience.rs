@@ -28,6 +28,11 @@ impl Patience {
         Self::show(bar, "{spinner} {msg} [{bar:30}] {pos}/{len}", what)
     }
 
+    /// Something that is counted, and whose end can't be foreseen.
+    pub(super) fn tally(what: &str) -> Self {
+        Self::show(ProgressBar::hidden(), "{spinner} {msg}: {pos}", what)
+    }
+
     fn show(bar: ProgressBar, template: &str, what: &str) -> Self {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));

@@ -206,13 +206,19 @@ impl Config {
     #[must_use]
     pub fn master_key_file(&self) -> PathBuf {
         if self.store.master_key.as_os_str().is_empty() {
-            let mut name = self.store.data.clone().into_os_string();
-            name.push(".key");
-            name.into()
+            key_file_beside(&self.store.data)
         } else {
             self.store.master_key.clone()
         }
     }
+}
+
+/// Where the master key of a data folder lies unless the settings say otherwise.
+#[must_use]
+pub fn key_file_beside(data: &Path) -> PathBuf {
+    let mut name = data.as_os_str().to_owned();
+    name.push(".key");
+    name.into()
 }
 
 /// Reads `host=http://address:port`.

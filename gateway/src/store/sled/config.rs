@@ -123,22 +123,31 @@ pub(super) fn all(tables: &Tables) -> Result<Vec<Record>, Fault> {
     for entry in tables.tree(Table::Config).iter() {
         let (key, stored) = entry?;
         let Some(value) = tables.whole(Table::Config, &key, stored)? else { continue };
-        let record = match key.first() {
-            Some(&kind) if kind == Kind::Tenant as u8 => Record::Tenant(from_json(&value)?),
-            Some(&kind) if kind == Kind::Key as u8 => Record::Key(from_json(&value)?),
-            Some(&kind) if kind == Kind::Source as u8 => Record::Source(from_json(&value)?),
-            Some(&kind) if kind == Kind::Subscription as u8 => Record::Subscription(from_json(&value)?),
-            Some(&kind) if kind == Kind::Inbox as u8 => Record::Inbox(from_json(&value)?),
-            Some(&kind) if kind == Kind::Setting as u8 => {
-                let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
-                let name = name.ok_or(Fault::corrupt("a setting's name"))?;
-                Record::Setting(name.to_owned(), value.get(1..).unwrap_or_default().to_vec())
-            }
-            _ => return Err(Fault::corrupt("a record of the configuration")),
-        };
-        records.push(record);
+        records.push(record(&key, &value)?);
     }
     Ok(records)
+}
+
+/// Reads one record.
+pub(super) fn record(key: &[u8], value: &[u8]) -> Result<Record, Fault> {
+    Ok(match key.first() {
+        Some(&kind) if kind == Kind::Tenant as u8 => Record::Tenant(from_json(value)?),
+        Some(&kind) if kind == Kind::Key as u8 => Record::Key(from_json(value)?),
+        Some(&kind) if kind == Kind::Source as u8 => Record::Source(from_json(value)?),
+        Some(&kind) if kind == Kind::Subscription as u8 => Record::Subscription(from_json(value)?),
+        Some(&kind) if kind == Kind::Inbox as u8 => Record::Inbox(from_json(value)?),
+        Some(&kind) if kind == Kind::Setting as u8 => {
+            let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
+            let name = name.ok_or(Fault::corrupt("a setting's name"))?;
+            Record::Setting(name.to_owned(), value.get(1..).unwrap_or_default().to_vec())
+        }
+        _ => return Err(Fault::corrupt("a record of the configuration")),
+    })
+}
+
+/// Reads a revision.
+pub(super) fn revised(value: &[u8]) -> Result<Subscription, Fault> {
+    from_json(value)
 }
 
 /// A subscription as it was.

@@ -17,21 +17,25 @@
 //! is stored whole that could make sled write a file of its own (`tables`).
 
 mod accept;
+mod check;
 mod codec;
 mod commit;
 mod config;
 mod disk;
 mod ends;
+mod export;
 mod fault;
 mod hand;
 mod handle;
 mod inbox;
+mod inspect;
 mod keys;
 mod mark;
 mod open;
 mod prune;
 mod queries;
 mod readers;
+mod salvage;
 mod shared;
 mod tables;
 #[cfg(test)]
@@ -39,8 +43,12 @@ mod tests;
 
 use std::time::Duration;
 
+pub use check::Checked;
 pub use disk::{DiskGuard, Probe, Space};
+pub use export::Exported;
 pub use handle::SledStore;
+pub use inspect::{Inspection, Reach, Wrong, Wrongs};
+pub use salvage::Salvaged;
 pub use shared::OnCommit;
 
 /// How the store is opened.

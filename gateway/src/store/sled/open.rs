@@ -29,7 +29,7 @@ use crate::store::{Error, Result as Answer, Settled, transitions};
 /// The record that every commit writes, in [`Table::Meta`].
 pub(super) const TALLY: &[u8] = b"commit";
 /// What wrote the directory, in [`Table::Meta`].
-const SCHEMA: &[u8] = b"schema";
+pub(super) const SCHEMA: &[u8] = b"schema";
 /// The version of the schema, and the generation of sled: both generations open each other's directories.
 const WRITTEN_BY: (u32, &[u8]) = (2, b"sled 0.34");
 /// Commits that are remembered with their events.
@@ -43,10 +43,25 @@ const REST: Duration = Duration::from_millis(20);
 
 /// A refusal, or a fault that is one at this point.
 #[derive(Debug)]
-enum No {
+pub(super) enum No {
     Refused(String),
     Fault(Fault),
 }
+
+impl No {
+    pub(super) fn into_error(self, dir: &Path) -> Error {
+        Error::Refused(match self {
+            Self::Refused(sentence) => sentence,
+            Self::Fault(fault) => {
+                format!("the store in {} can't be opened: {fault}. Nothing was served. {WAYS_OUT}", dir.display())
+            }
+        })
+    }
+}
+
+/// What to do about a damaged directory.
+const WAYS_OUT: &str = "Put back a copy of the directory; or see what is there with `hookmill store check`, and make a \
+                        new store of it with `hookmill store salvage`";
 
 impl<E: Into<Fault>> From<E> for No {
     fn from(fault: E) -> Self {
@@ -64,14 +79,7 @@ pub(super) struct Running {
 /// Opens a directory, or says why not.
 pub(super) fn open(dir: &Path, options: SledOptions) -> Answer<Running> {
     let attempt = catch_unwind(AssertUnwindSafe(|| open_inner(dir, options)));
-    attempt.unwrap_or_else(|payload| Err(Fault::panicked(&*payload).into())).map_err(|no| match no {
-        No::Refused(sentence) => Error::Refused(sentence),
-        No::Fault(fault) => Error::Refused(format!(
-            "the store in {} can't be opened: {fault}. Nothing was served. Put back a copy of the directory, or start \
-             with another one",
-            dir.display()
-        )),
-    })
+    attempt.unwrap_or_else(|payload| Err(Fault::panicked(&*payload).into())).map_err(|no| no.into_error(dir))
 }
 
 fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
@@ -86,10 +94,7 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     let db =
         open_sled(&::sled::Config::new().path(dir).cache_capacity(options.cache_capacity).flush_every_ms(Some(500)))?;
     let recovered = db.was_recovered();
-    let foreign = db.tree_names().iter().any(|name| **name != *b"__sled__default" && !is_ours(name));
-    let tables = Tables::open(db)?;
-    let written = tables.stored(Table::Meta, SCHEMA)?;
-    check_schema(dir, written.as_deref(), foreign)?;
+    let (tables, written) = tables(dir, db)?;
     let tally = tables.stored(Table::Meta, TALLY)?.map(|value| codec::tally(&value)).transpose()?.unwrap_or_default();
     check_mark(dir, marked, tally, written.is_some(), options.accept_rollback_to)?;
 
@@ -149,7 +154,7 @@ fn make(dir: &Path) -> std::io::Result<()> {
 }
 
 /// One process in a directory. sled has a lock of its own, which says less when it is taken.
-fn lock(dir: &Path) -> Result<File, No> {
+pub(super) fn lock(dir: &Path) -> Result<File, No> {
     let open = OpenOptions::new().write(true).create(true).truncate(false).open(dir.join("LOCK"));
     let file = open.map_err(Fault::io("the lock file can't be opened"))?;
     match file.try_lock() {
@@ -195,11 +200,20 @@ fn remove_unfinished_snapshots(dir: &Path) -> Result<(), Fault> {
     remove().map_err(Fault::io("an unfinished snapshot can't be removed"))
 }
 
-fn is_ours(name: &[u8]) -> bool {
-    Table::ALL.iter().any(|(_, ours)| ours.as_bytes() == name)
+/// Opens the tables of a database that may be ours, and gives what wrote it. Another program's is left as it is: not
+/// even tables are made in it.
+pub(super) fn tables(dir: &Path, db: ::sled::Db) -> Result<(Tables, Option<::sled::IVec>), No> {
+    let names = db.tree_names();
+    let is_ours = |name: &[u8]| Table::ALL.iter().any(|(_, ours)| ours.as_bytes() == name);
+    let foreign = names.iter().any(|name| **name != *b"__sled__default" && !is_ours(name));
+    let meta = Table::Meta.name();
+    let has_meta = names.iter().any(|name| **name == *meta.as_bytes());
+    let written = if has_meta { db.open_tree(meta)?.get(SCHEMA)? } else { None };
+    check_schema(dir, written.as_deref(), foreign)?;
+    Ok((Tables::open(db)?, written))
 }
 
-fn schema() -> Vec<u8> {
+pub(super) fn schema() -> Vec<u8> {
     let (version, generation) = WRITTEN_BY;
     [&[codec::FORMAT][..], &version.to_be_bytes(), generation].concat()
 }
@@ -234,8 +248,8 @@ fn check_mark(dir: &Path, marked: Option<u64>, tally: Tally, written: bool, acce
     }
     let marked = marked.map_or_else(|| "more".to_owned(), |marked| marked.to_string());
     Err(No::Refused(format!(
-        "{} has lost acknowledged events: its last commit is {}, and {marked} were acknowledged. Put back a copy of the \
-         directory; or, to go on without what is lost, start with --accept-rollback-to {}",
+        "{} has lost acknowledged events: its last commit is {}, and {marked} were acknowledged. {WAYS_OUT}; or, to go on \
+         without what is lost, start with --accept-rollback-to {}",
         dir.display(),
         tally.seq,
         tally.seq
@@ -271,7 +285,7 @@ fn read_expansions(committer: &mut Committer) -> Result<(), Fault> {
 }
 
 /// The events of the last commits that are written down, each with the number of its commit.
-fn recent(tables: &Tables) -> Result<Vec<(u64, ::sled::IVec)>, Fault> {
+pub(super) fn recent(tables: &Tables) -> Result<Vec<(u64, ::sled::IVec)>, Fault> {
     let mut commits = Vec::new();
     for pair in tables.tree(Table::Recent).iter() {
         let (_, value) = pair?;
@@ -283,7 +297,7 @@ fn recent(tables: &Tables) -> Result<Vec<(u64, ::sled::IVec)>, Fault> {
 }
 
 /// The keys of the events in one record of [`recent`], each with when it was received.
-fn events_in(value: &[u8]) -> impl DoubleEndedIterator<Item = Result<(TenantId, EventId, i64), Fault>> + '_ {
+pub(super) fn events_in(value: &[u8]) -> impl DoubleEndedIterator<Item = Result<(TenantId, EventId, i64), Fault>> + '_ {
     value.get(9..).unwrap_or_default().chunks_exact(40).map(|event| {
         let ids = keys::bytes_at(event, 0).zip(keys::bytes_at(event, 16)).zip(keys::bytes_at(event, 32));
         let ((tenant, id), received_ms) = ids.ok_or(Fault::corrupt("a list of events"))?;
@@ -331,8 +345,8 @@ fn check_recent(dir: &Path, committer: &Committer) -> Result<(), No> {
         }
         if let Some(what) = missing(committer, tenant, id)? {
             return Err(No::Refused(format!(
-                "{} is damaged: {what} of {id} is missing, which was acknowledged. Put back a copy of the directory; or, \
-                 to go on without what is lost, start with --accept-rollback-to {}",
+                "{} is damaged: {what} of {id} is missing, which was acknowledged. {WAYS_OUT}; or, to go on without what \
+                 is lost, start with --accept-rollback-to {}",
                 dir.display(),
                 committer.tally.seq
             )));

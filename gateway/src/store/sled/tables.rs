@@ -61,6 +61,11 @@ impl Table {
         (Self::Recent, "recent"),
         (Self::Gone, "gone"),
     ];
+
+    /// What the tree is called.
+    pub(super) fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
 }
 
 /// One change of one key.
@@ -128,7 +133,7 @@ pub(super) fn put_large(ops: &mut Vec<Op>, table: Table, key: &[u8], value: &[u8
 }
 
 /// How many pieces the stored form of a value has; 0 if it is whole.
-fn pieces(stored: &[u8]) -> u32 {
+pub(super) fn pieces(stored: &[u8]) -> u32 {
     match stored.split_first() {
         Some((&IN_PIECES, rest)) => rest.first_chunk().map_or(0, |count| u32::from_be_bytes(*count)),
         _ => 0,

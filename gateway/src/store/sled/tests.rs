@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{DiskGuard, Opened, SledOptions, SledStore, Space};
-use crate::domain::{Delivery, Lane, SubscriptionId, TenantId};
+use super::{DiskGuard, Inspection, Opened, SledOptions, SledStore, Space, Wrongs};
+use crate::domain::{Delivery, Lane, Outcome, SubscriptionId, TenantId, Verdict};
 use crate::store::conformance::{Subject, suite};
 use crate::store::fixtures::{accepted, at, dedupe, delivered, failed_once, frozen};
 use crate::store::{Accepted, DeliveryFilter, Error, EventFilter, MemoryStore, Receipt, Settled, Store, due};
@@ -68,6 +68,20 @@ impl Embedded {
     }
 }
 
+impl Embedded {
+    /// What a kill would leave.
+    fn copied(&self) -> TempDir {
+        let left = TempDir::new().unwrap();
+        copy(self.dir.path(), left.path());
+        left
+    }
+}
+
+fn check(dir: &Path) -> super::Checked {
+    let scratch = TempDir::new().unwrap();
+    Inspection::open(dir, scratch.path()).unwrap().check(|_| {})
+}
+
 /// Deliveries get their rows at once, or not before their end.
 const LINGERS: [Duration; 2] = [Duration::ZERO, Duration::from_secs(3600)];
 
@@ -85,8 +99,7 @@ impl Subject for Embedded {
     }
 
     async fn crash(&mut self) {
-        let left = TempDir::new().unwrap();
-        copy(self.dir.path(), left.path());
+        let left = self.copied();
         self.store = None;
         self.dir = left;
         self.open();
@@ -276,6 +289,74 @@ fn a_missing_event_of_the_last_commits_is_refused() {
     }
     let accepting = SledOptions { accept_rollback_to: Some(0), ..options() };
     SledStore::open(dir.path(), accepting).unwrap();
+}
+
+/// One record of each table is lost: a check names it, and what is salvaged is sound and is served.
+#[test]
+fn what_is_lost_is_named_and_the_rest_is_salvaged() {
+    let dir = TempDir::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let store = SledStore::open(dir.path(), SledOptions { linger: Duration::ZERO, ..options() }).unwrap().0;
+    let sent: Vec<_> = (0..3)
+        .map(|n| {
+            let data = format!("\"{}\"", "z".repeat(20_000));
+            let sent = crate::store::fixtures::accepted_with(tenant, at(n), &[to], &data);
+            Accepted { dedupe: dedupe(&format!("k{n}"), 1, at(9_999)), ..sent }
+        })
+        .collect();
+    let many: Vec<_> = (0..70).map(|_| lane()).collect();
+    runtime.block_on(store.accept(sent.clone())).unwrap();
+    runtime.block_on(store.accept(vec![accepted(tenant, at(4), &many)])).unwrap();
+    let due = runtime.block_on(store.take(&[(to, 1)], at(9))).unwrap().remove(0).due.remove(0);
+    let end = failed_once(due.delivery, at(50), Some(frozen(9_000)));
+    let attempt = crate::store::fixtures::attempt(1, at(9), Outcome::Delivered, Verdict::Deliver);
+    runtime.block_on(store.settle(vec![Settled { delivery: end, attempt: Some(attempt) }])).unwrap();
+    let begun = sent[1].deliveries[0].clone();
+    runtime.block_on(store.begin(vec![begun])).unwrap();
+    runtime.block_on(store.close()).unwrap();
+    drop(store);
+    let sound = check(dir.path());
+    assert_eq!(sound.wrong, Wrongs::default());
+    assert_eq!((sound.records["events"], sound.records["deliveries"]), (4, 73));
+    for (tree, found, events, deliveries) in [
+        ("events", "a delivery has no event", 3, 72),
+        ("deliveries", "a delivery of an event is missing", 4, 73),
+        ("queue", "a pending delivery is not in the queue", 4, 73),
+        ("frozen", "the frozen output of a delivery is missing", 4, 73),
+        ("begun", "a delivery that was begun has no mark of it", 4, 73),
+        ("owed", "an event has no list of its deliveries", 4, 73),
+        ("chunks", "a record of the table events can't be read: a large value", 3, 72),
+        ("attempts", "", 4, 73),
+        ("dedupe", "", 4, 73),
+    ] {
+        let damaged = TempDir::new().unwrap();
+        copy(dir.path(), damaged.path());
+        let db = ::sled::open(damaged.path()).unwrap();
+        assert!(db.open_tree(tree).unwrap().pop_min().unwrap().is_some(), "{tree}");
+        drop(db);
+        let checked = check(damaged.path());
+        let named = checked.wrong.0.keys().any(|what| what.contains(found));
+        assert_eq!(named, !found.is_empty() , "{tree}: {:?}", checked.wrong);
+        let (scratch, new) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let inspection = Inspection::open(damaged.path(), scratch.path()).unwrap();
+        let salvaged = inspection.salvage(new.path(), |_| {}).unwrap();
+        assert_eq!((salvaged.kept["events"], salvaged.kept["deliveries"]), (events, deliveries), "{tree}");
+        assert_eq!(check(new.path()).wrong, Wrongs::default(), "{tree}");
+        let mut lines = Vec::new();
+        let exported = inspection.export(&mut lines, |_| {}).unwrap();
+        assert_eq!(exported.lines["event"], events, "{tree}");
+        for line in std::str::from_utf8(&lines).unwrap().lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line.as_object().unwrap().len(), 1);
+        }
+        let (store, opened) = open(new.path());
+        assert_eq!(opened.held, 1, "{tree}: begun before the damage, and never settled");
+        let offered = runtime.block_on(store.take(&[(to, 9), (many[0], 9)], at(99))).unwrap();
+        let offered: Vec<_> = offered.iter().map(|taken| taken.due.len()).collect();
+        let lost = usize::from(events == 3);
+        assert_eq!(offered, [2 - lost, 1], "{tree}");
+    }
 }
 
 #[test]
@@ -615,6 +696,8 @@ async fn live(acts: Vec<Act>, linger: Duration) {
         assert_eq!(deliveries, model.deliveries(tenant, &none.1, 99, None).await.unwrap());
         assert!(deliveries.items.iter().all(|delivery| due(delivery) >= at(0)));
     }
+    drop(store);
+    assert_eq!(check(sled.copied().path()).wrong, Wrongs::default());
 }
 
 proptest! {

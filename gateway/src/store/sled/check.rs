@@ -1,0 +1,201 @@
+//! `check`: every record is read, and everything it names is looked up.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use super::codec;
+use super::fault::Fault;
+use super::inspect::{Inspection, Reach, Wrongs, pair};
+use super::tables::{Table, pieces};
+use super::{config, keys, open};
+use crate::domain::{DeliveryId, EventId, Status, TenantId};
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// How far the database reaches.
+    #[serde(flatten)]
+    pub reach: Reach,
+    /// How many records each table has that could be read.
+    pub records: BTreeMap<&'static str, u64>,
+    /// What is wrong; empty if the store is sound.
+    pub wrong: Wrongs,
+}
+
+impl Inspection {
+    /// Reads everything. `seen` is told now and then how many records have been read.
+    #[must_use]
+    pub fn check(&self, mut seen: impl FnMut(u64)) -> Checked {
+        let mut checked = Checked { reach: self.reach, records: BTreeMap::new(), wrong: self.wrongs.clone() };
+        let mut total = 0;
+        for (table, name) in Table::ALL {
+            let (mut count, mut wrong) = (0, Wrongs::default());
+            self.walk(table, &mut checked.wrong, |key, stored| {
+                count += 1;
+                total += 1;
+                if total % 1_000 == 0 {
+                    seen(total);
+                }
+                if let Err(fault) = self.record(table, key, stored, &mut wrong) {
+                    wrong.add(&format!("a record of the table {name} can't be read: {fault}"), Key(key));
+                }
+            });
+            checked.records.insert(name, count);
+            checked.wrong.join(wrong);
+        }
+        checked
+    }
+
+    /// Checks one record.
+    fn record(&self, table: Table, key: &[u8], stored: ::sled::IVec, wrong: &mut Wrongs) -> Result<(), Fault> {
+        match table {
+            Table::Meta => return Ok(()),
+            Table::Config => return config::record(key, &self.whole(table, key, stored)?).map(drop),
+            Table::Chunks => {
+                self.piece(key, wrong);
+                return Ok(());
+            }
+            Table::Queue => return self.queued(key, &stored, wrong),
+            Table::Recent => return self.remembered(&stored, wrong),
+            Table::Gone => {
+                return keys::bytes_at::<16>(key, 0).map(drop).ok_or(Fault::corrupt("a key"));
+            }
+            _ => {}
+        }
+        let (tenant, id) = pair(key)?;
+        if self.gone.contains(&tenant) {
+            return Ok(());
+        }
+        let (event, delivery) = (EventId::from_bytes(id), DeliveryId::from_bytes(id));
+        match table {
+            Table::Events => self.event(tenant, event, &self.whole(table, key, stored)?, wrong)?,
+            Table::Owed => {
+                codec::owed(&self.whole(table, key, stored)?)?;
+                self.named(Table::Events, key, "a list of deliveries has no event", event, wrong);
+            }
+            Table::Expansions => {
+                self.part(key, stored)?;
+                self.named(Table::Events, &keys::pair(tenant, id), "a part of a fan-out has no event", event, wrong);
+            }
+            Table::Deliveries => self.row(tenant, delivery, &stored, wrong)?,
+            Table::Attempts => {
+                codec::attempt(&self.whole(table, key, stored)?)?;
+                let row = keys::pair(tenant, id);
+                self.named(Table::Deliveries, &row, "an attempt has no delivery", delivery, wrong);
+            }
+            Table::Frozen => {
+                codec::frozen(&self.whole(table, key, stored)?)?;
+                self.named(Table::Deliveries, key, "a frozen output has no delivery", delivery, wrong);
+            }
+            Table::Begun => self.named(Table::Deliveries, key, "a mark of a begun attempt has no delivery", delivery, wrong),
+            Table::Dedupe => {
+                let known = codec::known(&stored)?;
+                if !self.is_pruned(known.event_id) {
+                    let event = keys::pair(tenant, known.event_id.to_bytes());
+                    self.named(Table::Events, &event, "a client's id has no event", known.event_id, wrong);
+                }
+            }
+            Table::Revisions => config::revised(&self.whole(table, key, stored)?).map(drop)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn named(&self, table: Table, key: &[u8], otherwise: &str, place: impl Display, wrong: &mut Wrongs) {
+        if !self.has(table, key) {
+            wrong.add(otherwise, place);
+        }
+    }
+
+    fn event(&self, tenant: TenantId, id: EventId, value: &[u8], wrong: &mut Wrongs) -> Result<(), Fault> {
+        let record = codec::event(tenant, id, value)?;
+        codec::fresh_deliveries(tenant, value)?;
+        if self.may_be_missing(tenant, record.event.received_at.as_millisecond()) {
+            return Ok(());
+        }
+        let Some(owed) = self.owed(tenant, id, record) else {
+            wrong.add("an event has no list of its deliveries", id);
+            return Ok(());
+        };
+        for delivery in owed {
+            let waits = self.fresh.contains(&id) || self.parts.contains(&delivery);
+            if !waits {
+                let key = keys::pair(tenant, delivery.to_bytes());
+                self.named(Table::Deliveries, &key, "a delivery of an event is missing", id, wrong);
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&self, tenant: TenantId, id: DeliveryId, value: &[u8], wrong: &mut Wrongs) -> Result<(), Fault> {
+        let record = codec::delivery(tenant, id, value)?;
+        let (delivery, key) = (&record.delivery, keys::pair(tenant, id.to_bytes()));
+        let event = keys::pair(tenant, delivery.event_id.to_bytes());
+        self.named(Table::Events, &event, "a delivery has no event", id, wrong);
+        if delivery.status == Status::Pending {
+            let entry = keys::queue(delivery, record.position);
+            self.named(Table::Queue, &entry, "a pending delivery is not in the queue", id, wrong);
+        }
+        if delivery.status == Status::Pending && delivery.begun {
+            self.named(Table::Begun, &key, "a delivery that was begun has no mark of it", id, wrong);
+        }
+        if record.frozen {
+            self.named(Table::Frozen, &key, "the frozen output of a delivery is missing", id, wrong);
+        }
+        Ok(())
+    }
+
+    fn queued(&self, key: &[u8], value: &[u8], wrong: &mut Wrongs) -> Result<(), Fault> {
+        let entry = keys::entry(key, value).ok_or(Fault::corrupt("a queue entry"))?;
+        if self.gone.contains(&entry.tenant_id) {
+            return Ok(());
+        }
+        // A row that can't be read is counted where rows are.
+        let Ok(row) = self.delivery(entry.tenant_id, entry.delivery_id) else { return Ok(()) };
+        let is_due = |record: &codec::DeliveryRecord| {
+            record.delivery.status == Status::Pending && keys::queue(&record.delivery, record.position) == entry.key
+        };
+        if !row.as_ref().is_some_and(is_due) {
+            wrong.add("a queue entry has no pending delivery", entry.delivery_id);
+        }
+        Ok(())
+    }
+
+    fn remembered(&self, value: &[u8], wrong: &mut Wrongs) -> Result<(), Fault> {
+        for event in open::events_in(value) {
+            let (tenant, id, received_ms) = event?;
+            if !self.may_be_missing(tenant, received_ms) {
+                let key = keys::pair(tenant, id.to_bytes());
+                self.named(Table::Events, &key, "an event of the last commits is missing", id, wrong);
+            }
+        }
+        Ok(())
+    }
+
+    fn piece(&self, key: &[u8], wrong: &mut Wrongs) {
+        let parts = key.split_first().zip(key.len().checked_sub(4));
+        let head = parts.and_then(|((table, _), end)| {
+            let (table, _) = Table::ALL.get(usize::from(*table))?;
+            let number = key.get(end..)?.first_chunk().map(|number| u32::from_be_bytes(*number))?;
+            Some((*table, key.get(1..end)?, number))
+        });
+        let belongs = head.is_some_and(|(table, head, number)| {
+            let head = super::inspect::caught(|| self.tables.stored(table, head));
+            head.ok().flatten().is_some_and(|head| number < pieces(&head))
+        });
+        if !belongs {
+            wrong.add("a piece of a large value belongs to none", Key(key));
+        }
+    }
+}
+
+/// A key, as a place to look at.
+pub(super) struct Key<'a>(pub(super) &'a [u8]);
+
+impl Display for Key<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
