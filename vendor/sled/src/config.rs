@@ -211,6 +211,10 @@ pub struct Inner {
     pub idgen_persist_interval: u64,
     #[doc(hidden)]
     pub version: (usize, usize),
+    #[doc(hidden)]
+    pub must_reach: i64,
+    #[doc(hidden)]
+    pub forgiving: bool,
     tmp_path: PathBuf,
     pub(crate) global_error: Arc<Atomic<Error>>,
     #[cfg(feature = "event_log")]
@@ -231,6 +235,8 @@ impl Default for Inner {
             compression_factor: 5,
             temporary: false,
             version: crate_version(),
+            must_reach: 0,
+            forgiving: false,
 
             // useful in testing
             segment_size: 512 * 1024, // 512kb in bytes
@@ -515,6 +521,16 @@ impl Config {
             print_profile_on_drop,
             bool,
             "print a performance profile when the Config is dropped"
+        ),
+        (
+            must_reach,
+            i64,
+            "added for Hookmill: the `Db::stable_lsn` that was reached before; a log that ends earlier is not opened"
+        ),
+        (
+            forgiving,
+            bool,
+            "added for Hookmill: opens also what has certainly lost something"
         )
     );
 

@@ -421,6 +421,11 @@ impl Db {
         Ok(hasher.finalize())
     }
 
+    /// Added for Hookmill: how far the log is written; after a `flush`, at least up to what was written before.
+    pub fn stable_lsn(&self) -> i64 {
+        self.context.pagecache.log.stable_offset()
+    }
+
     /// Returns the on-disk size of the storage files
     /// for this database.
     pub fn size_on_disk(&self) -> Result<u64> {

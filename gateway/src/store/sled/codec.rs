@@ -180,9 +180,13 @@ fn event_type(text: &str) -> Result<EventType, Fault> {
 
 /// Writes the list of those an event with many deliveries is owed to.
 pub(super) fn put_owed(out: &mut Vec<u8>, deliveries: &[Delivery]) -> Result<(), Fault> {
+    put_pairs(out, &deliveries.iter().map(|d| (d.id, d.subscription_id)).collect::<Vec<_>>())
+}
+
+/// The same of deliveries that are known by their ids.
+pub(super) fn put_pairs(out: &mut Vec<u8>, pairs: &[(DeliveryId, SubscriptionId)]) -> Result<(), Fault> {
     start(out);
-    let pairs: Vec<_> = deliveries.iter().map(|d| (d.id.to_bytes(), d.subscription_id.to_bytes())).collect();
-    write(out, &pairs)
+    write(out, &pairs.iter().map(|(d, s)| (d.to_bytes(), s.to_bytes())).collect::<Vec<_>>())
 }
 
 /// Reads what [`put_owed`] wrote.

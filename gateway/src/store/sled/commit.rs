@@ -17,7 +17,7 @@ use super::codec::{self, DeliveryRecord, Known, Tally};
 use super::ends::{self, Ends, Old};
 use super::fault::Fault;
 use super::hand::{Guard, Hand, Late};
-use super::mark::Mark;
+use super::mark::{Mark, Marked};
 use super::open::RECENT;
 use super::prune::Plan;
 use super::shared::Shared;
@@ -502,7 +502,7 @@ impl Committer {
         let grown = self.tables.apply(ops)?;
         self.tables.db.flush()?;
         self.file.sync_data().map_err(Fault::io("the database can't be synced"))?;
-        self.mark.write(self.tally.seq)?;
+        self.mark.write(Marked { seq: self.tally.seq, log: self.tables.db.stable_lsn() })?;
         // On disk one commit late; only an estimate of free space rests on it.
         self.tally.live = self.tally.live.saturating_add_signed(grown);
         self.shared.disk.live(self.tally.live);

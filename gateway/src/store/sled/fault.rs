@@ -10,7 +10,7 @@ use crate::store::Error;
 pub(super) enum Fault {
     /// sled failed.
     #[error("sled: {0}")]
-    Sled(#[from] ::sled::Error),
+    Sled(#[source] ::sled::Error),
     /// The operating system failed.
     #[error("{0}: {1}")]
     Io(&'static str, Arc<std::io::Error>),
@@ -51,6 +51,16 @@ impl Fault {
             _ => return false,
         };
         matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    }
+}
+
+impl From<::sled::Error> for Fault {
+    fn from(error: ::sled::Error) -> Self {
+        match error {
+            // What it says of the place is of no use to anybody.
+            ::sled::Error::Corruption { .. } => Self::corrupt("a page of the database"),
+            error => Self::Sled(error),
+        }
     }
 }
 

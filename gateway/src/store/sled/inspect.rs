@@ -28,8 +28,9 @@ use crate::store::{Error, Result as Answer};
 
 /// The files that are not copied: ours, and of no use to a copy.
 const LEFT: [&str; 3] = ["LOCK", "ballast", super::mark::NAME];
-/// What sled may be opened without: its snapshot, and its configuration, which is always the same.
-const WITHOUT: [&[&str]; 3] = [&[], &["snap."], &["snap.", "conf"]];
+/// How sled is opened, one after the other: with nothing forgiven, with everything forgiven, and without what it can do
+/// without: its snapshot, and its configuration, which is always the same.
+const TRIES: [(bool, &[&str]); 4] = [(false, &[]), (true, &[]), (true, &["snap."]), (true, &["snap.", "conf"])];
 /// How often an unreadable stretch is halved in search of readable keys.
 const HALVINGS: u32 = 7;
 
@@ -108,7 +109,7 @@ impl Inspection {
         let lock = open::lock(dir).map_err(|no| no.into_error(dir))?;
         let mut wrongs = Wrongs::default();
         let acknowledged = match Mark::read(dir) {
-            Ok(Some(marked)) => Some(marked),
+            Ok(Some(marked)) => Some(marked.seq),
             Ok(None) => {
                 wrongs.add("the mark of the last commit is missing", dir.display());
                 None
@@ -304,9 +305,9 @@ fn middle(first: &[u8], last: &[u8]) -> Option<Vec<u8>> {
     (middle.as_slice() > first && (last.is_empty() || middle.as_slice() < last)).then_some(middle)
 }
 
-/// Opens a copy of the directory, if need be without what sled can do without.
+/// Opens a copy of the directory.
 fn open_copy(dir: &Path, copy: &Path, wrongs: &mut Wrongs) -> Answer<Db> {
-    for (number, without) in WITHOUT.iter().enumerate() {
+    for (number, (forgiving, without)) in TRIES.into_iter().enumerate() {
         // A copy of its own for each try: one that failed may have changed its, or hold it still.
         let copy = copy.join(number.to_string());
         copy_files(dir, &copy, without).map_err(|error| {
@@ -314,10 +315,11 @@ fn open_copy(dir: &Path, copy: &Path, wrongs: &mut Wrongs) -> Answer<Db> {
             Error::Refused(format!("{dir} can't be copied to {}: {error}", copy.display()))
         })?;
         let config = ::sled::Config::new().path(&copy).cache_capacity(64 << 20).flush_every_ms(None);
-        match caught(|| Ok(config.open()?)) {
+        match caught(|| Ok(config.forgiving(forgiving).open()?)) {
             Ok(db) => return Ok(db),
+            Err(fault) if !forgiving => wrongs.add("the database has lost something", fault),
             Err(fault) if without.is_empty() => wrongs.add("the database can't be opened as it is", fault),
-            Err(fault) => wrongs.add(&format!("nor without {}", without.join("* and ")), fault),
+            Err(fault) => wrongs.add(&format!("nor without {}", without.join(" and ")), fault),
         }
     }
     let faults: Vec<_> = wrongs.0.iter().map(|(what, wrong)| format!("{what} ({})", wrong.first)).collect();

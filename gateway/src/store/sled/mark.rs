@@ -1,6 +1,8 @@
-//! The high-water mark: the number of the last commit, in a file beside sled's.
+//! The high-water mark: the number of the last commit, in a file beside sled's, and how far sled's log was written
+//! then.
 //!
-//! A truncated sled file opens without an error, shorter or empty. The mark is how that is noticed.
+//! A truncated sled file opens without an error, shorter or empty. The mark is how that is noticed: by the log's
+//! length before sled changes anything, and by the number of the commit afterwards.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -13,6 +15,15 @@ use super::fault::Fault;
 pub(super) const NAME: &str = "commit.mark";
 const MAGIC: &[u8; 8] = b"HKMLMARK";
 
+/// What the file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marked {
+    /// The number of the last commit.
+    pub(super) seq: u64,
+    /// How far the log was written; 0 from a version that did not say.
+    pub(super) log: i64,
+}
+
 /// The open file.
 pub(super) struct Mark {
     file: File,
@@ -21,8 +32,8 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// The number in the file; `None` if there is no file or it is empty, an error if it says something else.
-    pub(super) fn read(dir: &Path) -> Result<Option<u64>, Fault> {
+    /// What the file says; `None` if there is none or it is empty, an error if it says something else.
+    pub(super) fn read(dir: &Path) -> Result<Option<Marked>, Fault> {
         let bytes = match std::fs::read(dir.join(NAME)) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -32,8 +43,10 @@ impl Mark {
             return Ok(None);
         }
         let number = |at| super::keys::bytes_at(&bytes, at).map(u64::from_le_bytes);
-        match (bytes.first_chunk(), number(8), number(16)) {
-            (Some(MAGIC), Some(seq), Some(check)) if seq == !check => Ok(Some(seq)),
+        let checked = |at| number(at).zip(number(at + 8)).filter(|(number, check)| *number == !check);
+        let log = if bytes.len() == 24 { Some((0, 0)) } else { checked(24) };
+        match (bytes.first_chunk(), checked(8), log) {
+            (Some(MAGIC), Some((seq, _)), Some((log, _))) => Ok(Some(Marked { seq, log: log.cast_signed() })),
             _ => Err(Fault::corrupt("the mark of the last commit")),
         }
     }
@@ -49,12 +62,14 @@ impl Mark {
         Ok(Self { file, synced: Instant::now(), dirty: false })
     }
 
-    /// Writes a number; durable after [`Mark::sync`].
-    pub(super) fn write(&mut self, seq: u64) -> Result<(), Fault> {
-        let mut bytes = [0; 24];
+    /// Writes down a commit; durable after [`Mark::sync`].
+    pub(super) fn write(&mut self, Marked { seq, log }: Marked) -> Result<(), Fault> {
+        let mut bytes = [0; 40];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..16].copy_from_slice(&seq.to_le_bytes());
-        bytes[16..].copy_from_slice(&(!seq).to_le_bytes());
+        bytes[16..24].copy_from_slice(&(!seq).to_le_bytes());
+        bytes[24..32].copy_from_slice(&log.to_le_bytes());
+        bytes[32..].copy_from_slice(&(!log).to_le_bytes());
         self.file.write_all_at(&bytes, 0).map_err(Fault::io("the mark of the last commit can't be written"))?;
         self.dirty = true;
         Ok(())

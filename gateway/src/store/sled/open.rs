@@ -18,7 +18,7 @@ use super::disk::Disk;
 use super::fault::Fault;
 use super::inbox::Inbox;
 use super::keys;
-use super::mark::Mark;
+use super::mark::{Mark, Marked};
 use super::queries;
 use super::shared::Shared;
 use super::tables::{Op, Table, Tables};
@@ -91,12 +91,11 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         marked => marked?,
     };
     remove_unfinished_snapshots(dir)?;
-    let db =
-        open_sled(&::sled::Config::new().path(dir).cache_capacity(options.cache_capacity).flush_every_ms(Some(500)))?;
+    let db = open_log(dir, &options, marked)?;
     let recovered = db.was_recovered();
     let (tables, written) = tables(dir, db)?;
     let tally = tables.stored(Table::Meta, TALLY)?.map(|value| codec::tally(&value)).transpose()?.unwrap_or_default();
-    check_mark(dir, marked, tally, written.is_some(), options.accept_rollback_to)?;
+    check_mark(dir, marked.map(|marked| marked.seq), tally, written.is_some(), options.accept_rollback_to)?;
 
     let file =
         OpenOptions::new().write(true).open(dir.join("db")).map_err(Fault::io("the database can't be opened"))?;
@@ -128,7 +127,7 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     }
     let held = hold_begun(&mut committer)?;
     // Also what an accepted rollback says, and the first commit's: from here on a shorter file is noticed.
-    committer.mark.write(committer.tally.seq)?;
+    committer.mark.write(Marked { seq: committer.tally.seq, log: committer.tables.db.stable_lsn() })?;
     committer.mark.sync()?;
     committer.shared.disk.load_ballast();
     let opened = Opened { recovered, commit_seq: committer.tally.seq, held, waiting };
@@ -168,7 +167,24 @@ pub(super) fn lock(dir: &Path) -> Result<File, No> {
     }
 }
 
-/// Opens sled's part. A store of this process that was closed a moment ago may still hold sled's file: its threads let
+/// Opens sled's part, and leaves it as it is if something of it is certainly lost.
+fn open_log(dir: &Path, options: &SledOptions, marked: Option<Marked>) -> Result<::sled::Db, No> {
+    let forgiving = options.accept_rollback_to.is_some();
+    // Where there is nothing, nothing can be spoilt, and more can be said afterwards.
+    let is_empty = std::fs::metadata(dir.join("db")).map_or(0, |file| file.len()) == 0;
+    let must_reach = if is_empty { 0 } else { marked.map_or(0, |marked| marked.log) };
+    let config = ::sled::Config::new().path(dir).cache_capacity(options.cache_capacity).flush_every_ms(Some(500));
+    match open_sled(&config.must_reach(must_reach).forgiving(forgiving)) {
+        Err(::sled::Error::Corruption { .. }) => Err(No::Refused(format!(
+            "{} is damaged: not all that was acknowledged can be read. Nothing was served or changed. {WAYS_OUT}; or, to \
+             go on without what is lost, start with --accept-rollback-to and the last commit that the check names",
+            dir.display()
+        ))),
+        opened => Ok(opened?),
+    }
+}
+
+/// Opens sled's database. A store of this process that was closed a moment ago may still hold sled's file: its threads let
 /// go of it one after the other.
 fn open_sled(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
     let mut rests = 0;

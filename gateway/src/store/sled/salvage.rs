@@ -17,11 +17,11 @@ use super::check::Key;
 use super::codec::{self, DeliveryRecord, Tally};
 use super::fault::Fault;
 use super::inspect::{Inspection, Reach, Wrongs, pair};
-use super::mark::Mark;
+use super::mark::{Mark, Marked};
 use super::tables::{Op, Table, Tables, put_large};
 use super::{config, keys, open, prune};
-use crate::domain::{DeliveryId, EventId, Status, TenantId};
-use crate::store::{EXPAND_AT_ONCE, Error, Result as Answer};
+use crate::domain::{DeliveryId, EventId, Status, SubscriptionId, TenantId};
+use crate::store::{Error, Result as Answer};
 
 /// Operations and bytes that are written in one unit.
 const UNIT: (usize, usize) = (2_000, 4 << 20);
@@ -50,6 +50,8 @@ struct New {
     position: u64,
     kept: BTreeMap<&'static str, u64>,
     due_again: u64,
+    /// Events of whose deliveries not all are known to be there, and those that are.
+    lists: BTreeMap<(TenantId, EventId), Vec<(DeliveryId, SubscriptionId)>>,
     scratch: Vec<u8>,
 }
 
@@ -72,6 +74,9 @@ impl New {
         codec::put_delivery(&mut value, delivery, record.frozen, record.position)?;
         self.keep(Table::Deliveries, &key, &value)?;
         self.scratch = value;
+        if let Some(list) = self.lists.get_mut(&(delivery.tenant_id, delivery.event_id)) {
+            list.push((delivery.id, delivery.subscription_id));
+        }
         if delivery.status == Status::Pending {
             self.keep(Table::Queue, &keys::queue(delivery, record.position), &keys::queue_value(delivery))?;
             if delivery.begun {
@@ -79,6 +84,23 @@ impl New {
             }
         }
         Ok(())
+    }
+
+    /// Writes anew to whom events are owed of whose deliveries not all are there. Says how many are not.
+    fn mend_lists(&mut self) -> Result<usize, Fault> {
+        let mut missing = 0;
+        for ((tenant, id), list) in std::mem::take(&mut self.lists) {
+            let key = keys::pair(tenant, id.to_bytes());
+            let Some(value) = self.tables.load(Table::Events, &key)? else { continue };
+            let record = codec::event(tenant, id, &value)?;
+            missing += record.owed.saturating_sub(list.len());
+            codec::put_event(&mut self.scratch, &record.event, &[], list.len())?;
+            config::replace(&self.tables, &mut self.ops, Table::Events, &key, Some(&self.scratch))?;
+            codec::put_pairs(&mut self.scratch, &list)?;
+            config::replace(&self.tables, &mut self.ops, Table::Owed, &key, Some(&self.scratch))?;
+            self.write()?;
+        }
+        Ok(missing)
     }
 
     fn write(&mut self) -> Result<(), Fault> {
@@ -122,6 +144,7 @@ impl Inspection {
             position: self.tally.position.max(1),
             kept: BTreeMap::new(),
             due_again: 0,
+            lists: BTreeMap::new(),
             scratch: Vec::new(),
         };
         let (mut left_out, mut total) = (self.wrongs.clone(), 0);
@@ -145,6 +168,9 @@ impl Inspection {
             });
             left_out.join(wrong);
             failed.map_or_else(|| new.write(), Err).map_err(refused)?;
+        }
+        for _ in 0..new.mend_lists().map_err(refused)? {
+            left_out.add("a delivery of an event is missing", "see the events above");
         }
         self.finish(dir, &mut new).map_err(refused)?;
         Ok(Salvaged { reach: self.reach, kept: new.kept, due_again: new.due_again, left_out })
@@ -215,16 +241,23 @@ impl Inspection {
         let record = codec::event(tenant, id, value)?;
         let inline = codec::fresh_deliveries(tenant, value)?;
         new.keep(Table::Events, key, value)?;
-        let (owed, received_ms) = (record.owed, record.event.received_at.as_millisecond());
-        if owed > EXPAND_AT_ONCE {
-            match self.load(Table::Owed, key) {
-                Ok(Some(list)) if codec::owed(&list).is_ok() => new.keep(Table::Owed, key, &list)?,
-                _ => wrong.add("the list of an event's deliveries is missing", id),
-            }
+        let received_ms = record.event.received_at.as_millisecond();
+        if let Ok(Some(list)) = self.load(Table::Owed, key) {
+            new.keep(Table::Owed, key, &list)?;
         }
         // What retention has begun to remove is not to come back.
         if received_ms <= self.pruned {
             return Ok(());
+        }
+        let known = |delivery: DeliveryId| {
+            let stands_in_it = inline.iter().any(|record| record.delivery.id == delivery);
+            let has_row = || matches!(self.delivery(tenant, delivery), Ok(Some(_)));
+            stands_in_it || self.parts.contains(&delivery) || has_row()
+        };
+        let owed = self.owed(tenant, id, record);
+        if !owed.is_some_and(|owed| owed.into_iter().all(known)) {
+            wrong.add("not all deliveries of an event are there", id);
+            new.lists.insert((tenant, id), Vec::new());
         }
         let carried = self.carry_unwritten(&inline, new)?;
         if !self.fresh.contains(&id) {
@@ -281,7 +314,7 @@ impl Inspection {
         let sync = || fs::OpenOptions::new().write(true).open(dir.join("db"))?.sync_all();
         sync().map_err(Fault::io("the database can't be synced"))?;
         let mut mark = Mark::open(dir)?;
-        mark.write(seq)?;
+        mark.write(Marked { seq, log: new.tables.db.stable_lsn() })?;
         mark.sync()?;
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(Fault::io("the folder can't be synced"))
     }

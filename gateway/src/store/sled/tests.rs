@@ -251,8 +251,11 @@ async fn an_old_copy_of_the_database_is_refused() {
     store.accept(vec![accepted(tenant, at(1), &[to])]).await.unwrap();
     store.close().await.unwrap();
     fs::copy(dir.path().join(super::mark::NAME), old.path().join(super::mark::NAME)).unwrap();
+    let before = fs::read(old.path().join("db")).unwrap();
     let sentence = refusal(old.path(), options());
-    assert!(sentence.contains("--accept-rollback-to 2"), "{sentence}");
+    assert!(sentence.contains("--accept-rollback-to"), "{sentence}");
+    assert!(fs::read(old.path().join("db")).unwrap() == before, "what is refused is left as it is");
+    assert_eq!(check(old.path()).reach.commit, 2);
     // Not the number that was named: still refused.
     refusal(old.path(), SledOptions { accept_rollback_to: Some(3), ..options() });
     let accepting = SledOptions { accept_rollback_to: Some(2), ..options() };

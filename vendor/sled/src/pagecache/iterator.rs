@@ -15,6 +15,8 @@ pub struct LogIter {
     pub max_lsn: Option<Lsn>,
     pub cur_lsn: Option<Lsn>,
     pub last_stage: bool,
+    /// Added for Hookmill: the segments that could not be read to their end; see `holes`.
+    pub holes: Vec<LogOffset>,
 }
 
 impl Iterator for LogIter {
@@ -139,7 +141,8 @@ impl Iterator for LogIter {
                         // because any already applied
                         // state can be assumed to be replaced later on by
                         // the stabilized state that came afterwards.
-                        let _taken = self.segment_base.take().unwrap();
+                        let taken = self.segment_base.take().unwrap();
+                        self.holes.push(taken.offset);
 
                         continue;
                     } else {
@@ -168,6 +171,12 @@ impl Iterator for LogIter {
                          with expected lsn {} during iteration: {}",
                         lid, lsn, e
                     );
+                    // Changed for Hookmill: upstream ends here also in the last stage, in the middle of the log.
+                    if self.last_stage {
+                        let taken = self.segment_base.take().unwrap();
+                        self.holes.push(taken.offset);
+                        continue;
+                    }
                     return None;
                 }
             }
@@ -446,6 +455,7 @@ fn check_contiguity_in_unstable_tail(
         max_lsn: missing_item_in_tail,
         cur_lsn: None,
         last_stage: false,
+        holes: vec![],
     };
 
     // run the iterator to completion
@@ -513,5 +523,6 @@ pub fn raw_segment_iter_from(
         segment_base: None,
         segments,
         last_stage: true,
+        holes: vec![],
     })
 }

@@ -8,6 +8,7 @@ pub mod logger;
 mod blob_io;
 mod disk_pointer;
 mod header;
+mod holes;
 mod iobuf;
 mod iterator;
 mod pagetable;

@@ -247,6 +247,9 @@ fn advance_snapshot(
         snapshot.apply(log_kind, pid, lsn, ptr, sz)?;
     }
 
+    // Added for Hookmill: from here on the file is written to.
+    super::holes::check(&iter, &snapshot, config)?;
+
     // `snapshot.tip_lid` can be set based on 4 possibilities for the tip of the
     // log:
     // 1. an empty DB - tip set to None, causing a fresh segment to be
