@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::power::Power;
 use crate::{Client, NameServer, Tenant, TestClock, Unsynced, eventually};
@@ -105,12 +106,21 @@ impl Setup {
     /// # Panics
     /// If it does not come up.
     pub async fn start(self) -> Gateway {
-        let folder = tempfile::tempdir().expect("a folder for the gateway's data");
+        self.start_in(tempfile::tempdir().expect("a folder for the gateway's data")).await
+    }
+
+    /// Starts it in a folder that may hold data already, and is removed with it.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start_in(self, folder: TempDir) -> Gateway {
         warm::lay_out(&folder.path().join("data/compiled"));
         let mut gateway = Gateway {
             folder,
             setup: self,
             child: None,
+            reading: None,
+            said_before: 0,
             output: Output::default(),
             address: String::new(),
             admin_address: String::new(),
@@ -157,7 +167,7 @@ struct Output {
 }
 
 impl Output {
-    fn follow(&self, child: &mut Child) {
+    fn follow(&self, child: &mut Child) -> JoinHandle<()> {
         async fn copy(from: Option<impl AsyncRead + Unpin>, to: Arc<Mutex<String>>) {
             let Some(from) = from else { return };
             let mut lines = BufReader::new(from).lines();
@@ -167,8 +177,11 @@ impl Output {
                 to.push('\n');
             }
         }
-        tokio::spawn(copy(child.stdout.take(), self.out.clone()));
-        tokio::spawn(copy(child.stderr.take(), self.err.clone()));
+        let out = copy(child.stdout.take(), self.out.clone());
+        let err = copy(child.stderr.take(), self.err.clone());
+        tokio::spawn(async move {
+            tokio::join!(out, err);
+        })
     }
 
     /// What stands behind `label` in the last line that begins so, up to `end`.
@@ -184,6 +197,10 @@ pub struct Gateway {
     folder: TempDir,
     setup: Setup,
     child: Option<Child>,
+    /// Ends when all that the process has printed is in `output`.
+    reading: Option<JoinHandle<()>>,
+    /// How many bytes earlier starts have said on standard error.
+    said_before: usize,
     output: Output,
     address: String,
     admin_address: String,
@@ -196,20 +213,53 @@ impl Gateway {
     }
 
     async fn spawn(&mut self) {
+        if let Err((status, said)) = self.try_start().await {
+            panic!("the gateway ended with {status}: {said}");
+        }
+    }
+
+    /// Starts it again on the same data; or gives how it ended instead, and what it said on standard error.
+    ///
+    /// # Panics
+    /// If neither happens.
+    pub async fn try_start(&mut self) -> Result<(), (ExitStatus, String)> {
         self.output.out.lock().expect("nobody panics with it").clear();
+        self.said_before = self.output.err.lock().expect("nobody panics with it").len();
         let mut child = self.setup.command(&self.data()).spawn().expect("the gateway's binary can be run");
-        self.output.follow(&mut child);
+        self.reading = Some(self.output.follow(&mut child));
         let output = self.output.clone();
-        let admin = eventually("the gateway comes up", async || {
-            if let Ok(Some(status)) = child.try_wait() {
-                let said = output.err.lock().expect("nobody panics with it").clone();
-                panic!("the gateway ended with {status}: {said}");
-            }
-            output.after("metrics and health on ", "\n")
+        let started = eventually("the gateway comes up", async || match child.try_wait() {
+            Ok(Some(status)) => Some(Err(status)),
+            _ => output.after("metrics and health on ", "\n").map(Ok),
         });
-        self.admin_address = admin.await;
-        self.address = self.output.after("listening on ", ",").expect("printed before the other");
-        self.child = Some(child);
+        match started.await {
+            Ok(admin) => {
+                self.admin_address = admin;
+                self.address = self.output.after("listening on ", ",").expect("printed before the other");
+                self.child = Some(child);
+                Ok(())
+            }
+            Err(status) => Err((status, self.last_words().await)),
+        }
+    }
+
+    /// Waits until it ends by itself; gives how, and what it said on standard error.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub async fn end(&mut self) -> (ExitStatus, String) {
+        let mut child = self.child.take().expect("it runs");
+        let ended = tokio::time::timeout(crate::PATIENCE, child.wait()).await;
+        let status = ended.expect("it ends by itself").expect("a child can be waited for");
+        (status, self.last_words().await)
+    }
+
+    /// What it has said since its start, now that it has ended.
+    async fn last_words(&mut self) -> String {
+        if let Some(reading) = self.reading.take() {
+            reading.await.expect("a reader of its output does not panic");
+        }
+        self.output.err.lock().expect("nobody panics with it")[self.said_before..].to_owned()
     }
 
     /// The folder everything is kept in.
@@ -329,7 +379,11 @@ impl Gateway {
         assert!(status.success(), "SIGTERM ended it with {status}: {}", self.printed());
     }
 
-    async fn signalled(&mut self, signal: Signal) -> ExitStatus {
+    /// Tells it to end as an operator would, and waits until it has.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub async fn signalled(&mut self, signal: Signal) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it has a pid");
         kill_process(pid, signal).expect("a child can be signalled");

@@ -29,12 +29,7 @@ pub fn check(data: &Path, scratch: &Path, seen: impl FnMut(u64)) -> anyhow::Resu
 ///
 /// # Errors
 /// As for [`check`], and if `out` can't be written to.
-pub fn export(
-    data: &Path,
-    scratch: &Path,
-    out: &mut dyn Write,
-    seen: impl FnMut(u64),
-) -> anyhow::Result<Exported> {
+pub fn export(data: &Path, scratch: &Path, out: &mut dyn Write, seen: impl FnMut(u64)) -> anyhow::Result<Exported> {
     let inspection = Inspection::open(&store_folder(data), scratch)?;
     inspection.export(out, seen).context("the export could not be written")
 }

@@ -43,7 +43,10 @@ impl Serve {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
                 reason = gateway.failed() => {
-                    anyhow::bail!("the store has failed, so nothing more can be promised: {reason}; start hookmill again")
+                    anyhow::bail!(
+                        "the store has failed, so nothing more can be promised: {reason}; start hookmill again, and if \
+                         it says this again, see `hookmill store check`"
+                    )
                 }
             }
             tracing::info!("stopping: what is under way may end");

@@ -64,7 +64,8 @@ struct From {
 impl From {
     /// A folder for the copy: on the same disk, where a copy may cost nothing.
     fn scratch(&self) -> anyhow::Result<Scratch> {
-        let beside = self.data.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        let beside =
+            self.data.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
         Scratch::new(self.scratch.as_deref().or(beside), "store")
     }
 }

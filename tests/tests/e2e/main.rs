@@ -5,8 +5,10 @@
 mod addresses;
 mod connectors;
 mod crash;
+mod damage;
 mod delivery;
 mod endpoints;
+mod full_disk;
 mod ingest;
 mod json;
 mod plugins;

@@ -89,7 +89,9 @@ impl Inspection {
                 codec::frozen(&self.whole(table, key, stored)?)?;
                 self.named(Table::Deliveries, key, "a frozen output has no delivery", delivery, wrong);
             }
-            Table::Begun => self.named(Table::Deliveries, key, "a mark of a begun attempt has no delivery", delivery, wrong),
+            Table::Begun => {
+                self.named(Table::Deliveries, key, "a mark of a begun attempt has no delivery", delivery, wrong)
+            }
             Table::Dedupe => {
                 let known = codec::known(&stored)?;
                 if !self.is_pruned(known.event_id) {

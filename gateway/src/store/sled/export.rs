@@ -75,7 +75,9 @@ impl Inspection {
     pub fn export(&self, out: &mut dyn Write, mut seen: impl FnMut(u64)) -> io::Result<Exported> {
         let mut lines = Lines { out, counts: BTreeMap::new(), failed: None };
         let (mut unread, mut total) = (self.wrongs.clone(), 0);
-        for table in [Table::Config, Table::Revisions, Table::Events, Table::Expansions, Table::Deliveries, Table::Attempts] {
+        for table in
+            [Table::Config, Table::Revisions, Table::Events, Table::Expansions, Table::Deliveries, Table::Attempts]
+        {
             let mut wrong = Wrongs::default();
             self.walk(table, &mut unread, |key, stored| {
                 total += 1;

@@ -244,11 +244,7 @@ impl Inspection {
     }
 
     /// A part of a fan-out, given its stored form.
-    pub(super) fn part(
-        &self,
-        key: &[u8],
-        stored: IVec,
-    ) -> Result<Vec<Arc<DeliveryRecord>>, Fault> {
+    pub(super) fn part(&self, key: &[u8], stored: IVec) -> Result<Vec<Arc<DeliveryRecord>>, Fault> {
         let (tenant, _) = pair(key)?;
         codec::part(tenant, &self.whole(Table::Expansions, key, stored)?)
     }

@@ -66,6 +66,8 @@ struct Step<'a> {
     planned: Planned,
     events: usize,
     ops: usize,
+    /// Whether anything of an event goes.
+    forgets: bool,
 }
 
 /// Plans a call.
@@ -79,15 +81,15 @@ pub(super) fn plan(
 ) -> Result<Planned, Fault> {
     let mut cursor = cursor.lock();
     let planned = Planned { plans: Vec::new(), expired: Vec::new(), guard: Guard::new(&shared.hands), more: false };
-    let mut step = Step { tables, shared, before, limit: limit.max(1), planned, events: 0, ops: 0 };
+    let mut step = Step { tables, shared, before, limit: limit.max(1), planned, events: 0, ops: 0, forgets: false };
     step.gone()?;
     step.tenants(&mut cursor.tenant)?;
     step.known(&mut cursor.known, now)?;
-    if step.events > 0 {
+    if step.forgets {
         let until = before.as_millisecond().max(pruned_until(tables)?);
         let mut value = [codec::FORMAT; 9];
         value[1..].copy_from_slice(&until.to_be_bytes());
-        // With the first plan, or before it: never after an event that it explains has gone.
+        // With the first plan, or before it: never after an event that it explains has gone, or a part of one.
         let horizon = Plan { ops: vec![Op::put(Table::Meta, PRUNED, &value[..])], ..Plan::default() };
         step.planned.plans.insert(0, horizon);
     }
@@ -167,6 +169,7 @@ impl Step<'_> {
             } else {
                 self.planned.more = true;
             }
+            self.forgets = true;
             self.push(plan);
         }
         Ok(())

@@ -1,0 +1,400 @@
+//! Damage to the store's files: a gateway serves all that was acknowledged or says why it does not, and the tools
+//! tell what is wrong, give what can be read, and make a new store of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hookmill_tests::{Answer, Gateway, PATIENCE, Receiver, Setup, Tenant, binary, eventually};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// Runs `hookmill store …`.
+async fn store(args: &[&str], data: &Path) -> Output {
+    let mut command = Command::new(binary());
+    command.arg("store").args(args).arg("--data").arg(data).stdin(Stdio::null()).kill_on_drop(true);
+    tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends by itself").unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// What an export says, by kind.
+fn lines(output: &Output) -> BTreeMap<String, Vec<Value>> {
+    let mut lines = BTreeMap::<String, Vec<Value>>::new();
+    for line in std::str::from_utf8(&output.stdout).unwrap().lines() {
+        let line: BTreeMap<String, Value> = serde_json::from_str(line).unwrap();
+        assert_eq!(line.len(), 1);
+        line.into_iter().for_each(|(kind, record)| lines.entry(kind).or_default().push(record));
+    }
+    lines
+}
+
+fn ids<'a>(records: impl IntoIterator<Item = &'a Value>, field: &str) -> BTreeSet<String> {
+    records.into_iter().map(|record| record[field].as_str().unwrap().to_owned()).collect()
+}
+
+/// Everything in a list, or nothing if the gateway does not answer as it should.
+async fn list(tenant: &Tenant, path: &str) -> Option<Vec<Value>> {
+    let mut all = Vec::new();
+    let mut next = format!("{path}?limit=200");
+    loop {
+        let reply = tenant.api.try_send("GET", &next, &[], "").await.filter(|reply| reply.status == 200)?;
+        let mut page = reply.json(200);
+        all.append(page["data"].as_array_mut().unwrap());
+        match page["next"].as_str() {
+            Some(cursor) => next = format!("{path}?limit=200&cursor={cursor}"),
+            None => return Some(all),
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to)
+        } else {
+            drop(fs::copy(entry.path(), to).unwrap())
+        }
+    }
+}
+
+/// A gateway with traffic: some of it delivered, some of it owed to an endpoint that refuses until it is told to take.
+struct Scene {
+    gateway: Gateway,
+    tenant: Tenant,
+    endpoint: Receiver,
+    open: Arc<AtomicBool>,
+    acknowledged: BTreeSet<String>,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let gateway = Setup::new().with_clock().start().await;
+        let open = Arc::new(AtomicBool::new(false));
+        let endpoint = {
+            let open = open.clone();
+            Receiver::scripted(move |request, _| {
+                let takes = request.path == "/ok" || open.load(Ordering::Relaxed);
+                Answer::Status(if takes { 200 } else { 503 })
+            })
+            .await
+        };
+        let tenant = gateway.tenant("acme").await;
+        for (url, events) in [("/ok", "done"), ("/later", "owed")] {
+            tenant.subscribe(json!({"url": endpoint.url(url), "events": [events]})).await;
+        }
+        Self { gateway, tenant, endpoint, open, acknowledged: BTreeSet::new() }
+    }
+
+    /// Posts so many batches of ten, each event of about 4 KB and owed once.
+    async fn post(&mut self, batches: usize) {
+        let before = self.acknowledged.len();
+        for batch in 0..batches {
+            let line = |n: usize| {
+                let event_type = if n % 2 == 0 { "done" } else { "owed" };
+                let text = format!("{batch}-{n} ").repeat(900);
+                json!({"type": event_type, "data": {"n": n, "text": text}}).to_string()
+            };
+            let body = (0..10).map(line).collect::<Vec<_>>().join("\n");
+            let headers = [("content-type", "application/x-ndjson")];
+            let receipt = self.tenant.api.send("POST", "/v1/events", &headers, body).await.json(202);
+            self.acknowledged.extend(ids(receipt["data"].as_array().unwrap(), "id"));
+        }
+        let delivered = self.acknowledged.len() / 2;
+        assert_eq!(self.acknowledged.len() - before, batches * 10);
+        eventually("what can be delivered is", async || {
+            (self.tenant.deliveries("status=delivered").await.len() == delivered).then_some(())
+        })
+        .await;
+    }
+
+    async fn restart(&mut self) {
+        self.gateway.restart().await;
+        self.tenant = self.gateway.again(&self.tenant);
+    }
+
+    fn sled(&self) -> PathBuf {
+        self.gateway.data().join("sled")
+    }
+
+    /// Puts files in the place of the store's.
+    fn lay_out(&self, template: &Path) {
+        fs::remove_dir_all(self.sled()).unwrap();
+        copy(template, &self.sled());
+    }
+
+    /// Starts on what lies there. Gives what is served, or the sentence with which nothing more is.
+    async fn served(&mut self) -> Result<(BTreeSet<String>, usize), String> {
+        let (status, said) = match self.gateway.try_start().await {
+            Err(refused) => refused,
+            Ok(()) => {
+                let tenant = self.gateway.again(&self.tenant);
+                let events = list(&tenant, "/v1/events").await;
+                match events.zip(list(&tenant, "/v1/deliveries").await) {
+                    Some((events, deliveries)) => {
+                        self.gateway.kill9().await;
+                        return Ok((ids(&events, "id"), ids(&deliveries, "event_id").len()));
+                    }
+                    // It met the damage while it served.
+                    None => self.gateway.end().await,
+                }
+            }
+        };
+        assert!(status.code().is_some_and(|code| code != 0), "it ends with a code: {status}: {said}");
+        let sentence = said.rfind("hookmill: ").unwrap_or_else(|| panic!("it says why: {said}"));
+        Err(said[sentence..].to_owned())
+    }
+}
+
+/// What is done to the files of a store.
+#[derive(Debug)]
+enum Damage {
+    /// The file's last bytes are missing.
+    Cut(u64),
+    /// One bit of a file whose name begins so is another, so far into it in thousandths.
+    Flip(&'static str, u64),
+    /// Files whose names begin so are gone.
+    Gone(&'static [&'static str]),
+    /// A start was killed while it wrote this.
+    Left(&'static str),
+}
+
+fn named(dir: &Path, prefix: &str) -> Vec<PathBuf> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix)).collect()
+}
+
+impl Damage {
+    /// Does it; `false` if there is no such file.
+    fn to(&self, dir: &Path) -> bool {
+        match self {
+            Self::Cut(bytes) => {
+                let file = fs::OpenOptions::new().write(true).open(dir.join("db")).unwrap();
+                file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
+            }
+            Self::Flip(name, thousandths) => {
+                let Some(path) = named(dir, name).pop() else { return false };
+                let mut bytes = fs::read(&path).unwrap();
+                let at = usize::try_from((bytes.len() as u64 - 1) * thousandths / 1000).unwrap();
+                bytes[at] ^= 1 << (thousandths % 8);
+                fs::write(&path, bytes).unwrap();
+            }
+            Self::Gone(names) => {
+                for path in names.iter().flat_map(|name| named(dir, name)) {
+                    fs::remove_file(path).unwrap();
+                }
+            }
+            Self::Left(name) => fs::write(dir.join(name), "half").unwrap(),
+        }
+        true
+    }
+}
+
+fn damages(length: u64) -> Vec<Damage> {
+    let long = std::env::var_os("HOOKMILL_LONG").is_some();
+    let mut all = vec![Damage::Cut(1), Damage::Cut(4096), Damage::Cut(length / 10), Damage::Cut(length / 2)];
+    // The head, the tail, and what lies between at places of no choice that are the same each time.
+    all.extend([0, 1, 998, 999, 1000].map(|place| Damage::Flip("db", place)));
+    let places = if long { 200 } else { 16 };
+    all.extend((1..=places).map(|n: u64| Damage::Flip("db", n * 7919 % 997)));
+    all.extend(
+        [("snap.", 10), ("snap.", 700), ("conf", 100), ("conf", 900), ("commit.mark", 300)]
+            .map(|(name, place)| Damage::Flip(name, place)),
+    );
+    all.push(Damage::Gone(&["snap."]));
+    all.push(Damage::Gone(&["conf"]));
+    all.push(Damage::Gone(&["commit.mark"]));
+    all.push(Damage::Gone(&["db", "conf", "snap."]));
+    all.push(Damage::Left("snap.00000000000F4240.generating"));
+    all
+}
+
+/// See the file's essay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_or_a_sentence() {
+    let mut scene = Scene::start().await;
+    scene.post(30).await;
+    // With this start sled writes down where its pages are: what comes later it finds by reading on.
+    scene.gateway.terminate().await;
+    scene.restart().await;
+    scene.post(30).await;
+    scene.gateway.kill9().await;
+    let (killed, stopped) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    copy(&scene.sled(), killed.path());
+    scene.restart().await;
+    scene.gateway.terminate().await;
+    copy(&scene.sled(), stopped.path());
+    let all = (scene.acknowledged.clone(), scene.acknowledged.len());
+
+    let (mut whole, mut refused) = (0, 0);
+    for (template, how) in [(&killed, "killed"), (&stopped, "stopped")] {
+        let length = fs::metadata(template.path().join("db")).unwrap().len();
+        for damage in damages(length) {
+            scene.lay_out(template.path());
+            if !damage.to(&scene.sled()) {
+                continue;
+            }
+            let before = TempDir::new().unwrap();
+            copy(&scene.sled(), before.path());
+            match scene.served().await {
+                Ok(served) => {
+                    assert!(served == all, "{how}, {damage:?}: {} events, {} owed", served.0.len(), served.1);
+                    println!("{how}, {damage:?}: everything is served");
+                    whole += 1;
+                }
+                Err(sentence) => {
+                    assert!(sentence.contains("hookmill store check"), "{how}, {damage:?}: {sentence}");
+                    if sentence.contains("or changed") {
+                        let same =
+                            |name| fs::read(scene.sled().join(name)).ok() == fs::read(before.path().join(name)).ok();
+                        assert!(same("db") && same("conf"), "{how}, {damage:?}: what is refused is left as it is");
+                    }
+                    scene.lay_out(before.path());
+                    let kept = tools(&mut scene, &damage).await;
+                    println!("{how}, {damage:?}: {kept} events salvaged after: {}", sentence.trim());
+                    refused += 1;
+                }
+            }
+        }
+    }
+    println!("{whole} served, {refused} refused, of {} events", all.1);
+    assert!(whole > 0 && refused > 0);
+}
+
+/// Goes through the tools on a store that was refused; gives how many events the salvaged one serves.
+async fn tools(scene: &mut Scene, damage: &Damage) -> usize {
+    let data = scene.gateway.data();
+    let checked = store(&["check"], &data).await;
+    assert_eq!(checked.status.code(), Some(1), "{damage:?}: {}", said(&checked));
+    assert!(said(&checked).contains('!'), "{damage:?}: it says what is wrong: {}", said(&checked));
+    let exported = store(&["export"], &data).await;
+    let found = lines(&exported);
+    assert_eq!(exported.status.code(), Some(1), "{damage:?}: {}", String::from_utf8_lossy(&exported.stderr));
+    let new = TempDir::new().unwrap();
+    let to = new.path().join("data");
+    let salvaged = store(&["salvage", "--to", to.to_str().unwrap()], &data).await;
+    assert!(salvaged.status.success(), "{damage:?}: {}", said(&salvaged));
+    assert_eq!(fs::read(to.with_extension("key")).unwrap(), fs::read(scene.gateway.master_key()).unwrap());
+    let again = store(&["check"], &to).await;
+    assert!(again.status.success(), "{damage:?}: what is salvaged is sound: {}", said(&again));
+    scene.lay_out(&to.join("sled"));
+    let none = Vec::new();
+    let events = ids(found.get("event").unwrap_or(&none), "id");
+    if ids(found.get("tenant").unwrap_or(&none), "id").contains(&scene.tenant.id) && found.contains_key("key") {
+        let (served, _) = scene.served().await.unwrap_or_else(|said| panic!("{damage:?}: {said}"));
+        let events: BTreeSet<_> = events.into_iter().filter(|id| scene.acknowledged.contains(id)).collect();
+        assert_eq!(served, events, "{damage:?}: what can be read is served");
+        served.len()
+    } else {
+        assert!(matches!(damage, Damage::Gone(_) | Damage::Cut(_) | Damage::Flip("db", _)), "{damage:?}: {found:?}");
+        0
+    }
+}
+
+/// A start that is killed at any moment costs nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_start() {
+    let mut scene = Scene::start().await;
+    scene.post(20).await;
+    scene.gateway.kill9().await;
+    for ms in [0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384] {
+        let mut child = scene.gateway.another().spawn().unwrap();
+        // It does not end by itself, so that this is how long it lives.
+        let _ = tokio::time::timeout(Duration::from_millis(ms), child.wait()).await;
+        child.kill().await.unwrap();
+    }
+    let served = scene.served().await.unwrap();
+    assert_eq!(served, (scene.acknowledged.clone(), scene.acknowledged.len()));
+    assert!(store(&["check"], &scene.gateway.data()).await.status.success());
+}
+
+/// The tools on a sound store: nobody else may serve it meanwhile, nothing is changed, and the new one is the old one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tools_on_a_sound_store() {
+    let mut scene = Scene::start().await;
+    scene.post(5).await;
+    let data = scene.gateway.data();
+    let busy = store(&["check"], &data).await;
+    assert_eq!(busy.status.code(), Some(1));
+    assert!(said(&busy).contains("in use by another process"), "{}", said(&busy));
+    scene.gateway.terminate().await;
+    let files = |dir: &Path| -> BTreeMap<PathBuf, Vec<u8>> {
+        named(dir, "")
+            .into_iter()
+            .filter(|path| path.is_file())
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect()
+    };
+    let before = files(&scene.sled());
+    let checked = store(&["check", "--json"], &data).await;
+    assert!(checked.status.success(), "{}", said(&checked));
+    let found: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!((&found["wrong"], &found["commit"]), (&json!({}), &found["acknowledged"]));
+    let exported = store(&["export"], &data).await;
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let found = lines(&exported);
+    assert_eq!(ids(&found["event"], "id"), scene.acknowledged);
+    let count = |status| found["delivery"].iter().filter(|delivery| delivery["status"] == status).count();
+    assert_eq!((count("Delivered"), count("Pending")), (25, 25));
+    assert_eq!(found["attempt"].len(), 50);
+    let new = TempDir::new().unwrap();
+    let to = new.path().join("data");
+    let salvaged = store(&["salvage", "--to", to.to_str().unwrap()], &data).await;
+    assert!(salvaged.status.success(), "{}", said(&salvaged));
+    assert!(!said(&salvaged).contains('!'), "nothing is left out: {}", said(&salvaged));
+    assert!(files(&scene.sled()) == before, "the old store is as it was");
+    let again = store(&["salvage", "--to", to.to_str().unwrap()], &data).await;
+    assert!(said(&again).contains("not empty"), "{}", said(&again));
+
+    let gateway = Setup::new().with_clock().start_in(new).await;
+    let tenant = gateway.again(&scene.tenant);
+    scene.open.store(true, Ordering::Relaxed);
+    gateway.clock().await.advance("2d").await;
+    eventually("what was owed is delivered", async || {
+        (tenant.deliveries("status=delivered").await.len() == 50).then_some(())
+    })
+    .await;
+    assert_eq!(scene.endpoint.count("/ok"), 25, "what had been delivered is not sent again");
+    assert!(said(&store(&["check"], Path::new("/nonexistent")).await).contains("no store"));
+}
+
+/// Another program's database and a newer version's are left alone, by the gateway and by the tools.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_ours() {
+    let mut scene = Scene::start().await;
+    scene.post(1).await;
+    scene.gateway.terminate().await;
+    let template = TempDir::new().unwrap();
+    copy(&scene.sled(), template.path());
+    let foreign: fn(&sled::Db) = |db| drop(db.open_tree("somebody's").unwrap().insert("a", "b").unwrap());
+    let newer: fn(&sled::Db) =
+        |db| drop(db.open_tree("meta").unwrap().insert("schema", &b"\x01\0\0\0\x09sled"[..]).unwrap());
+    for (empty, change, sentence) in [(true, foreign, "another program's database"), (false, newer, "a newer version")]
+    {
+        scene.lay_out(template.path());
+        if empty {
+            fs::remove_dir_all(scene.sled()).unwrap();
+        }
+        let db = sled::open(scene.sled()).unwrap();
+        change(&db);
+        let names = db.tree_names().len();
+        drop(db);
+        let said_by_gateway = scene.served().await.unwrap_err();
+        assert!(said_by_gateway.contains(sentence), "{said_by_gateway}");
+        for tool in [&["check"][..], &["export"], &["salvage", "--to", "/nonexistent/never-made"]] {
+            let output = store(tool, &scene.gateway.data()).await;
+            assert_eq!(output.status.code(), Some(1));
+            assert!(said(&output).contains(sentence), "{tool:?}: {}", said(&output));
+        }
+        assert_eq!(sled::open(scene.sled()).unwrap().tree_names().len(), names, "nothing is made in it");
+    }
+}
