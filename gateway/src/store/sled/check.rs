@@ -94,7 +94,7 @@ impl Inspection {
             }
             Table::Dedupe => {
                 let known = codec::known(&stored)?;
-                if !self.is_pruned(known.event_id) {
+                if !self.is_pruned(known.event_id) && !self.is_before_all(tenant, known.event_id) {
                     let event = keys::pair(tenant, known.event_id.to_bytes());
                     self.named(Table::Events, &event, "a client's id has no event", known.event_id, wrong);
                 }

@@ -263,6 +263,13 @@ impl Inspection {
         ms <= self.pruned
     }
 
+    /// Whether an event is older than all of its tenant's that are there: retention goes by age.
+    pub(super) fn is_before_all(&self, tenant: TenantId, id: EventId) -> bool {
+        let first = || self.tables.tree(Table::Events).scan_prefix(tenant.to_bytes()).next().transpose();
+        let first = caught(|| Ok(first()?)).ok().flatten();
+        self.pruned > i64::MIN && first.is_none_or(|(key, _)| *key > keys::pair(tenant, id.to_bytes())[..])
+    }
+
     /// Whether an event may be missing: all of its tenant's are, or retention has come past it.
     pub(super) fn may_be_missing(&self, tenant: TenantId, received_ms: i64) -> bool {
         self.gone.contains(&tenant) || received_ms <= self.pruned
