@@ -501,8 +501,10 @@ impl Committer {
         ops.push(Op::put(Table::Meta, super::open::TALLY, &self.scratch[..]));
         let grown = self.tables.apply(ops)?;
         self.tables.db.flush()?;
+        // Before the sync: what another of sled's threads writes during it may not be on the disk afterwards.
+        let log = self.tables.db.stable_lsn();
         self.file.sync_data().map_err(Fault::io("the database can't be synced"))?;
-        self.mark.write(Marked { seq: self.tally.seq, log: self.tables.db.stable_lsn() })?;
+        self.mark.write(Marked { seq: self.tally.seq, log })?;
         // On disk one commit late; only an estimate of free space rests on it.
         self.tally.live = self.tally.live.saturating_add_signed(grown);
         self.shared.disk.live(self.tally.live);

@@ -91,6 +91,7 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         marked => marked?,
     };
     remove_unfinished_snapshots(dir)?;
+    sync_what_is_there(dir).map_err(Fault::io("the database can't be synced"))?;
     let db = open_log(dir, &options, marked)?;
     let recovered = db.was_recovered();
     let (tables, written) = tables(dir, db)?;
@@ -127,7 +128,9 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     }
     let held = hold_begun(&mut committer)?;
     // Also what an accepted rollback says, and the first commit's: from here on a shorter file is noticed.
-    committer.mark.write(Marked { seq: committer.tally.seq, log: committer.tables.db.stable_lsn() })?;
+    let log = committer.tables.db.stable_lsn();
+    committer.file.sync_data().map_err(Fault::io("the database can't be synced"))?;
+    committer.mark.write(Marked { seq: committer.tally.seq, log })?;
     committer.mark.sync()?;
     committer.shared.disk.load_ballast();
     let opened = Opened { recovered, commit_seq: committer.tally.seq, held, waiting };
@@ -197,6 +200,16 @@ fn open_sled(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
             }
             opened => return opened,
         }
+    }
+}
+
+/// A process that was killed has left writes to the kernel. What is made of them at this start (sled's snapshot, our
+/// mark) must not be on the disk before they are.
+fn sync_what_is_there(dir: &Path) -> std::io::Result<()> {
+    match File::open(dir.join("db")) {
+        Ok(file) => file.sync_data(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
