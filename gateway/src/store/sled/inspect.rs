@@ -310,6 +310,7 @@ fn middle(first: &[u8], last: &[u8]) -> Option<Vec<u8>> {
 
 /// Opens a copy of the directory.
 fn open_copy(dir: &Path, copy: &Path, wrongs: &mut Wrongs) -> Answer<Db> {
+    let mut last = String::new();
     for (number, (forgiving, without)) in TRIES.into_iter().enumerate() {
         // A copy of its own for each try: one that failed may have changed its, or hold it still.
         let copy = copy.join(number.to_string());
@@ -320,13 +321,13 @@ fn open_copy(dir: &Path, copy: &Path, wrongs: &mut Wrongs) -> Answer<Db> {
         let config = ::sled::Config::new().path(&copy).cache_capacity(64 << 20).flush_every_ms(None);
         match caught(|| Ok(config.forgiving(forgiving).open()?)) {
             Ok(db) => return Ok(db),
-            Err(fault) if !forgiving => wrongs.add("the database has lost something", fault),
-            Err(fault) if without.is_empty() => wrongs.add("the database can't be opened as it is", fault),
-            Err(fault) => wrongs.add(&format!("nor without {}", without.join(" and ")), fault),
+            Err(fault) if !forgiving => last = fault.to_string(),
+            Err(fault) if without.is_empty() => last = format!("{last}; nor with losses: {fault}"),
+            Err(fault) => last = format!("{last}; nor without {}: {fault}", without.join(" and ")),
         }
+        wrongs.add("the database can't be opened as it is", &last);
     }
-    let faults: Vec<_> = wrongs.0.iter().map(|(what, wrong)| format!("{what} ({})", wrong.first)).collect();
-    Err(Error::Refused(format!("nothing in {} can be opened: {}", dir.display(), faults.join("; "))))
+    Err(Error::Refused(format!("nothing in {} can be opened: {last}", dir.display())))
 }
 
 fn copy_files(from: &Path, to: &Path, without: &[&str]) -> std::io::Result<()> {

@@ -10,7 +10,7 @@ use std::convert::TryFrom;
 
 use super::{
     constants::{MAX_MSG_HEADER_LEN, SEG_HEADER_LEN},
-    pread_exact_or_eof, read_segment_header, LogIter, LogOffset, Lsn,
+    pread_exact_or_eof, read_segment_header, DiskPtr, LogIter, LogOffset, Lsn,
     MessageHeader, MessageKind, PageState, Snapshot,
 };
 use crate::*;
@@ -33,12 +33,14 @@ fn tip(
     read.max(known.unwrap_or(0))
 }
 
+/// Says whether something is lost; if that is forgiven, sees to it that the rest can be read.
 pub(super) fn check(
     iter: &LogIter,
-    snapshot: &Snapshot,
+    snapshot: &mut Snapshot,
     config: &RunningConfig,
 ) -> Result<()> {
     if config.forgiving {
+        mend(snapshot);
         return Ok(());
     }
     let tip = tip(iter, snapshot, config);
@@ -79,6 +81,23 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// Has pages of which nothing was found lie where there is none, so that reading them is an error.
+fn mend(snapshot: &mut Snapshot) {
+    let somewhere = snapshot.pt.iter().find_map(|page| match page {
+        PageState::Present { base: (lsn, ptr, _), .. } => {
+            Some((lsn + 1, DiskPtr::new_inline(ptr.lid() + 1), 1))
+        }
+        _ => None,
+    });
+    if let Some(base) = somewhere {
+        for page in &mut snapshot.pt {
+            if *page == PageState::Uninitialized {
+                *page = PageState::Present { base, frags: vec![] };
+            }
+        }
+    }
 }
 
 /// Whether any message that can be read in a segment is the latest word on its page.

@@ -248,7 +248,7 @@ fn advance_snapshot(
     }
 
     // Added for Hookmill: from here on the file is written to.
-    super::holes::check(&iter, &snapshot, config)?;
+    super::holes::check(&iter, &mut snapshot, config)?;
 
     // `snapshot.tip_lid` can be set based on 4 possibilities for the tip of the
     // log:
