@@ -215,6 +215,8 @@ pub struct Inner {
     pub must_reach: i64,
     #[doc(hidden)]
     pub forgiving: bool,
+    #[doc(hidden)]
+    pub scavenging: bool,
     tmp_path: PathBuf,
     pub(crate) global_error: Arc<Atomic<Error>>,
     #[cfg(feature = "event_log")]
@@ -237,6 +239,7 @@ impl Default for Inner {
             version: crate_version(),
             must_reach: 0,
             forgiving: false,
+            scavenging: false,
 
             // useful in testing
             segment_size: 512 * 1024, // 512kb in bytes
@@ -530,7 +533,12 @@ impl Config {
         (
             forgiving,
             bool,
-            "added for Hookmill: opens also what has certainly lost something"
+            "added for Hookmill: opens also what has certainly lost something, as upstream does"
+        ),
+        (
+            scavenging,
+            bool,
+            "added for Hookmill: opens what is left of a log, to be read and never to be written to"
         )
     );
 

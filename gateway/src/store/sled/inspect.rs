@@ -28,7 +28,7 @@ use crate::store::{Error, Result as Answer};
 
 /// The files that are not copied: ours, and of no use to a copy.
 const LEFT: [&str; 3] = ["LOCK", "ballast", super::mark::NAME];
-/// How sled is opened, one after the other: with nothing forgiven, with everything forgiven, and without what it can do
+/// How sled is opened, one after the other: as a gateway would; then for what is left; then without what it can do
 /// without: its snapshot, and its configuration, which is always the same.
 const TRIES: [(bool, &[&str]); 4] = [(false, &[]), (true, &[]), (true, &["snap."]), (true, &["snap.", "conf"])];
 /// How often an unreadable stretch is halved in search of readable keys.
@@ -107,9 +107,12 @@ impl Inspection {
             return Err(Error::Refused(format!("there is no store in {}", dir.display())));
         }
         let lock = open::lock(dir).map_err(|no| no.into_error(dir))?;
-        let mut wrongs = Wrongs::default();
+        let (mut wrongs, mut must_reach) = (Wrongs::default(), 0);
         let acknowledged = match Mark::read(dir) {
-            Ok(Some(marked)) => Some(marked.seq),
+            Ok(Some(marked)) => {
+                must_reach = marked.log;
+                Some(marked.seq)
+            }
             Ok(None) => {
                 wrongs.add("the mark of the last commit is missing", dir.display());
                 None
@@ -119,7 +122,7 @@ impl Inspection {
                 None
             }
         };
-        let db = open_copy(dir, copy, &mut wrongs)?;
+        let db = open_copy(dir, copy, must_reach, &mut wrongs)?;
         for (_, name) in Table::ALL {
             if !db.tree_names().iter().any(|there| **there == *name.as_bytes()) {
                 wrongs.add("a table is missing", name);
@@ -309,9 +312,9 @@ fn middle(first: &[u8], last: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Opens a copy of the directory.
-fn open_copy(dir: &Path, copy: &Path, wrongs: &mut Wrongs) -> Answer<Db> {
+fn open_copy(dir: &Path, copy: &Path, must_reach: i64, wrongs: &mut Wrongs) -> Answer<Db> {
     let mut last = String::new();
-    for (number, (forgiving, without)) in TRIES.into_iter().enumerate() {
+    for (number, (scavenging, without)) in TRIES.into_iter().enumerate() {
         // A copy of its own for each try: one that failed may have changed its, or hold it still.
         let copy = copy.join(number.to_string());
         copy_files(dir, &copy, without).map_err(|error| {
@@ -319,9 +322,9 @@ fn open_copy(dir: &Path, copy: &Path, wrongs: &mut Wrongs) -> Answer<Db> {
             Error::Refused(format!("{dir} can't be copied to {}: {error}", copy.display()))
         })?;
         let config = ::sled::Config::new().path(&copy).cache_capacity(64 << 20).flush_every_ms(None);
-        match caught(|| Ok(config.forgiving(forgiving).open()?)) {
+        match caught(|| Ok(config.must_reach(must_reach).scavenging(scavenging).open()?)) {
             Ok(db) => return Ok(db),
-            Err(fault) if !forgiving => last = fault.to_string(),
+            Err(fault) if !scavenging => last = fault.to_string(),
             Err(fault) if without.is_empty() => last = format!("{last}; nor with losses: {fault}"),
             Err(fault) => last = format!("{last}; nor without {}: {fault}", without.join(" and ")),
         }

@@ -33,14 +33,16 @@ fn tip(
     read.max(known.unwrap_or(0))
 }
 
-/// Says whether something is lost; if that is forgiven, sees to it that the rest can be read.
+/// An error if something is lost; if what is left is wanted, sees to it that it can be read.
 pub(super) fn check(
     iter: &LogIter,
     snapshot: &mut Snapshot,
     config: &RunningConfig,
 ) -> Result<()> {
-    if config.forgiving {
+    if config.scavenging {
         mend(snapshot);
+    }
+    if config.scavenging || config.forgiving {
         return Ok(());
     }
     let tip = tip(iter, snapshot, config);

@@ -487,6 +487,12 @@ pub fn raw_segment_iter_from(
     let (ordering, end_of_last_msg) =
         scan_segment_headers_and_tail(normalized_lsn, config)?;
 
+    // Added for Hookmill: all segments that are left, in whatever order they were lost.
+    let end_of_last_msg = match ordering.keys().next_back() {
+        Some(last) if config.scavenging => last + segment_len,
+        _ => end_of_last_msg,
+    };
+
     // find the last stable tip, to properly handle batch manifests.
     let tip_segment_iter: BTreeMap<_, _> = ordering
         .iter()
