@@ -128,12 +128,15 @@ impl Inspection {
                 wrongs.add("a table is missing", name);
             }
         }
-        let opened = catch_unwind(AssertUnwindSafe(|| open::tables(dir, db)));
-        let opened = opened.unwrap_or_else(|payload| Err(Fault::panicked(&*payload).into()));
-        let (tables, written) = opened.map_err(|no| no.into_error(dir))?;
-        if written.is_none() {
-            wrongs.add("what wrote it is not written down", dir.display());
+        let written = caught(|| open::written_by(&db));
+        match &written {
+            Ok(Some(_)) => {}
+            Ok(None) => wrongs.add("what wrote it is not written down", dir.display()),
+            Err(fault) => wrongs.add("what wrote it can't be read", fault),
         }
+        open::check_schema(dir, &db, written.ok().flatten().as_deref()).map_err(|no| no.into_error(dir))?;
+        let unreadable = |fault: Fault| Error::Refused(format!("nothing in {} can be read: {fault}", dir.display()));
+        let tables = caught(|| Tables::open(db)).map_err(unreadable)?;
         let read_tally = || match tables.stored(Table::Meta, open::TALLY)? {
             Some(value) => codec::tally(&value),
             None => Ok(Tally::default()),

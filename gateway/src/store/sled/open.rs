@@ -94,7 +94,9 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     sync_what_is_there(dir).map_err(Fault::io("the database can't be synced"))?;
     let db = open_log(dir, &options, marked)?;
     let recovered = db.was_recovered();
-    let (tables, written) = tables(dir, db)?;
+    let written = written_by(&db)?;
+    check_schema(dir, &db, written.as_deref())?;
+    let tables = Tables::open(db)?;
     let tally = tables.stored(Table::Meta, TALLY)?.map(|value| codec::tally(&value)).transpose()?.unwrap_or_default();
     check_mark(dir, marked.map(|marked| marked.seq), tally, written.is_some(), options.accept_rollback_to)?;
 
@@ -229,17 +231,17 @@ fn remove_unfinished_snapshots(dir: &Path) -> Result<(), Fault> {
     remove().map_err(Fault::io("an unfinished snapshot can't be removed"))
 }
 
-/// Opens the tables of a database that may be ours, and gives what wrote it. Another program's is left as it is: not
-/// even tables are made in it.
-pub(super) fn tables(dir: &Path, db: ::sled::Db) -> Result<(Tables, Option<::sled::IVec>), No> {
-    let names = db.tree_names();
-    let is_ours = |name: &[u8]| Table::ALL.iter().any(|(_, ours)| ours.as_bytes() == name);
-    let foreign = names.iter().any(|name| **name != *b"__sled__default" && !is_ours(name));
+/// What wrote a database, as far as it says so. Nothing is made in it: it may be another program's.
+pub(super) fn written_by(db: &::sled::Db) -> Result<Option<::sled::IVec>, Fault> {
     let meta = Table::Meta.name();
-    let has_meta = names.iter().any(|name| **name == *meta.as_bytes());
-    let written = if has_meta { db.open_tree(meta)?.get(SCHEMA)? } else { None };
-    check_schema(dir, written.as_deref(), foreign)?;
-    Ok((Tables::open(db)?, written))
+    let has_meta = db.tree_names().iter().any(|name| **name == *meta.as_bytes());
+    if has_meta { Ok(db.open_tree(meta)?.get(SCHEMA)?) } else { Ok(None) }
+}
+
+/// Whether there is a table that is not ours.
+fn is_foreign(db: &::sled::Db) -> bool {
+    let is_ours = |name: &[u8]| Table::ALL.iter().any(|(_, ours)| ours.as_bytes() == name);
+    db.tree_names().iter().any(|name| **name != *b"__sled__default" && !is_ours(name))
 }
 
 pub(super) fn schema() -> Vec<u8> {
@@ -247,10 +249,11 @@ pub(super) fn schema() -> Vec<u8> {
     [&[codec::FORMAT][..], &version.to_be_bytes(), generation].concat()
 }
 
-fn check_schema(dir: &Path, written: Option<&[u8]>, foreign: bool) -> Result<(), No> {
+/// Refuses what this version can't serve.
+pub(super) fn check_schema(dir: &Path, db: &::sled::Db, written: Option<&[u8]>) -> Result<(), No> {
     let dir = dir.display();
     let Some(written) = written else {
-        return match foreign {
+        return match is_foreign(db) {
             true => Err(No::Refused(format!("{dir} holds another program's database; give the gateway its own"))),
             false => Ok(()),
         };
