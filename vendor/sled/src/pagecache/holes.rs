@@ -131,6 +131,19 @@ fn holds_living(
     Ok(false)
 }
 
+/// Where the next whole message of a segment is, from `at` on.
+pub(super) fn next_intact(
+    buf: &[u8],
+    at: usize,
+    number: u64,
+) -> Option<usize> {
+    let last = buf.len().checked_sub(MAX_MSG_HEADER_LEN)?;
+    (at..=last).find(|at| {
+        let found = read(&buf[*at..]);
+        found.map_or(false, |(header, _)| header.segment_number.0 == number)
+    })
+}
+
 /// Reads the message at the beginning of `buf`, if there is one and it is whole.
 fn read(buf: &[u8]) -> Option<(MessageHeader, usize)> {
     let kind = MessageKind::from(buf[4]);

@@ -134,7 +134,9 @@ impl Iterator for LogIter {
                         lid,
                         lsn
                     );
-                    if self.last_stage {
+                    if self.last_stage && self.resume(lsn) {
+                        continue;
+                    } else if self.last_stage {
                         // this happens when the second half of a freed segment
                         // is overwritten before its segment header. it's fine
                         // to just treat it like a cap
@@ -172,7 +174,9 @@ impl Iterator for LogIter {
                         lid, lsn, e
                     );
                     // Changed for Hookmill: upstream ends here also in the last stage, in the middle of the log.
-                    if self.last_stage {
+                    if self.last_stage && self.resume(lsn) {
+                        continue;
+                    } else if self.last_stage {
                         let taken = self.segment_base.take().unwrap();
                         self.holes.push(taken.offset);
                         continue;
@@ -185,6 +189,23 @@ impl Iterator for LogIter {
 }
 
 impl LogIter {
+    /// Added for Hookmill: where what is left is wanted, goes on behind what can't be read in the same segment.
+    fn resume(&mut self, lsn: Lsn) -> bool {
+        let segment_size = self.config.segment_size as Lsn;
+        let at = usize::try_from(lsn % segment_size).unwrap();
+        let number = u64::try_from(lsn / segment_size).unwrap();
+        let next = match &self.segment_base {
+            Some(segment) if self.config.scavenging => {
+                super::holes::next_intact(&segment.buf, at + 1, number)
+            }
+            _ => None,
+        };
+        if let Some(next) = next {
+            self.cur_lsn = Some(lsn - at as Lsn + next as Lsn);
+        }
+        next.is_some()
+    }
+
     /// read a segment of log messages. Only call after
     /// pausing segment rewriting on the segment accountant!
     fn read_segment(&mut self) -> Result<()> {
