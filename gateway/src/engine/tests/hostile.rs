@@ -2,6 +2,7 @@
 
 use super::guests::{ECHO, Guest};
 use super::*;
+use crate::engine::fixtures;
 
 #[tokio::test]
 async fn endless_loop() {
@@ -11,17 +12,24 @@ async fn endless_loop() {
 }
 
 #[tokio::test]
-async fn the_built_in_looping_plugin_is_what_its_text_says() {
-    let guest = Guest::transform("(loop $again (br $again)) (i32.const 0)").named("looping");
-    let built = guest.module();
-    if std::env::var_os("HOOKMILL_UPDATE_FIXTURES").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/engine/fixtures/looping.wasm");
-        std::fs::write(path, &built).unwrap();
-    }
-    assert!(crate::engine::fixtures::looping() == built, "run once with HOOKMILL_UPDATE_FIXTURES=1");
+async fn the_built_in_plugins_are_what_their_texts_say() {
+    let fill = "(loop $more (drop (memory.grow (i32.const 16)))
+        (memory.fill (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1048576)) (i32.const 1) (i32.const 1048576))
+        (br $more)) (i32.const 0)";
     let engine = engine();
-    let plugin = engine.install(&crate::engine::fixtures::looping()).await.unwrap();
-    assert_eq!(run(&engine, &plugin).await.result.unwrap_err().kind, FaultKind::Time);
+    for (name, text, built, wanted) in [
+        ("looping", "(loop $again (br $again)) (i32.const 0)", fixtures::looping(), FaultKind::Time),
+        ("bomb", fill, fixtures::bomb(), FaultKind::Memory),
+    ] {
+        let guest = Guest::transform(text).named(name).module();
+        if std::env::var_os("HOOKMILL_UPDATE_FIXTURES").is_some() {
+            let path = format!("{}/src/engine/fixtures/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+            std::fs::write(path, &guest).unwrap();
+        }
+        assert!(built == guest, "{name}: run once with HOOKMILL_UPDATE_FIXTURES=1");
+        let plugin = engine.install(&built).await.unwrap();
+        assert_eq!(run(&engine, &plugin).await.result.unwrap_err().kind, wanted, "{name}");
+    }
 }
 
 #[tokio::test]
