@@ -3,8 +3,9 @@
 //!
 //! A **lane** is one subscription's queue. Of what it owes, some waits here (`ready`), the rest in the store,
 //! of which only the time of the first entry is known (`in_store`). Tenants take turns, and within a tenant its
-//! lanes do; a tenant may have a quarter of all attempts while another waits, and one endpoint and one host
-//! only so many.
+//! lanes do. Of all attempts, and of the memory for what waits, a tenant may have as much as is left free: half if it
+//! is alone, a third beside another like it, and whoever comes next finds room without waiting for anybody. One
+//! endpoint and one host have only so many.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -114,6 +115,7 @@ struct Tenant {
     /// Lanes that have something to do, in turn.
     turns: VecDeque<Lane>,
     under_way: usize,
+    waiting_bytes: usize,
 }
 
 #[derive(Default)]
@@ -220,7 +222,7 @@ impl Lanes {
     pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> bool {
         let mut core = self.core.lock();
         let bounds = core.bounds;
-        if core.stopped || core.waiting_bytes + bytes > bounds.waiting_bytes {
+        if core.stopped || core.tenant_bytes(tenant) + bytes > bounds.waiting_bytes.saturating_sub(core.waiting_bytes) {
             return false;
         }
         let state = core.lanes.entry(lane).or_insert_with(|| State::new(tenant));
@@ -229,19 +231,17 @@ impl Lanes {
             return false;
         }
         state.reserved += 1;
-        core.waiting += 1;
-        core.waiting_bytes += bytes;
+        core.wait(tenant, 1, bytes);
         true
     }
 
     /// Gives back room that was asked for and is not needed: the event was a duplicate.
     pub(super) fn unreserve(&self, lane: Lane, bytes: usize) {
         let mut core = self.core.lock();
-        if let Some(state) = core.lanes.get_mut(&lane) {
-            state.reserved = state.reserved.saturating_sub(1);
-        }
-        core.waiting = core.waiting.saturating_sub(1);
-        core.waiting_bytes = core.waiting_bytes.saturating_sub(bytes);
+        let Some(state) = core.lanes.get_mut(&lane) else { return };
+        state.reserved = state.reserved.saturating_sub(1);
+        let tenant = state.tenant;
+        core.wait_no_more(tenant, 1, bytes);
         core.forget_if_empty(lane);
     }
 
@@ -398,13 +398,12 @@ impl Core {
 
     fn next(&mut self, now: Timestamp, mut permit: impl FnMut(Lane, TenantId) -> Permit) -> Todo {
         let mut todo = Todo::default();
-        // A tenant that is over its share is passed over, once, and then the round is at its end.
+        // A tenant that has its share is passed over, once, and then the round is at its end.
         let mut passed_over = 0;
         while !self.stopped && self.under_way < self.bounds.total && passed_over < self.turns.len() {
             let Some(tenant_id) = self.turns.pop_front() else { break };
-            let others_wait = !self.turns.is_empty();
             let Some(tenant) = self.tenants.get_mut(&tenant_id) else { continue };
-            if others_wait && tenant.under_way >= self.bounds.total / 4 {
+            if tenant.under_way >= self.bounds.total - self.under_way {
                 self.turns.push_back(tenant_id);
                 passed_over += 1;
                 continue;
@@ -475,8 +474,7 @@ impl Core {
         let tenant = state.tenant;
         let more = !state.ready.is_empty() || state.in_store.is_some_and(|due| due <= now);
         self.under_way += 1;
-        self.waiting = self.waiting.saturating_sub(1);
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(work.event.weight());
+        self.wait_no_more(tenant, 1, work.event.weight());
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
             tenant.under_way += 1;
         }
@@ -495,17 +493,37 @@ impl Core {
         let wanted = |work: &Work| only.is_none_or(|id| work.delivery.id == id);
         let (out, stay): (VecDeque<_>, VecDeque<_>) = state.ready.drain(..).partition(wanted);
         state.ready = stay;
-        self.waiting = self.waiting.saturating_sub(out.len());
-        let bytes: usize = out.iter().map(|work| work.event.weight()).sum();
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        let tenant = state.tenant;
+        let bytes = out.iter().map(|work| work.event.weight()).sum();
+        self.wait_no_more(tenant, out.len(), bytes);
         out.into()
+    }
+
+    /// Bytes of a tenant's events that wait.
+    fn tenant_bytes(&self, tenant: TenantId) -> usize {
+        self.tenants.get(&tenant).map_or(0, |tenant| tenant.waiting_bytes)
+    }
+
+    fn wait(&mut self, tenant: TenantId, count: usize, bytes: usize) {
+        self.waiting += count;
+        self.waiting_bytes += bytes;
+        self.tenants.entry(tenant).or_default().waiting_bytes += bytes;
+    }
+
+    fn wait_no_more(&mut self, tenant: TenantId, count: usize, bytes: usize) {
+        self.waiting = self.waiting.saturating_sub(count);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        if let Some(tenant) = self.tenants.get_mut(&tenant) {
+            tenant.waiting_bytes = tenant.waiting_bytes.saturating_sub(bytes);
+        }
     }
 
     /// Asks for what is due in the store, if there is room for it.
     fn load(&mut self, lane: Lane, now: Timestamp, todo: &mut Todo) {
         let bounds = self.bounds;
-        let crowded = self.waiting_bytes >= bounds.waiting_bytes;
+        let free = bounds.waiting_bytes.saturating_sub(self.waiting_bytes);
         let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let crowded = self.tenants.get(&state.tenant).is_some_and(|tenant| tenant.waiting_bytes >= free);
         let Some(due) = state.in_store else {
             self.forget_if_empty(lane);
             return;
@@ -539,9 +557,8 @@ impl Core {
         let count = taken.due.len();
         let bytes: usize = taken.due.iter().map(|due| due.event.weight()).sum();
         state.ready.extend(taken.due.into_iter().map(Work::from));
-        let next = state.in_store;
-        self.waiting += count;
-        self.waiting_bytes += bytes;
+        let (next, tenant) = (state.in_store, state.tenant);
+        self.wait(tenant, count, bytes);
         if count > 0 {
             self.queue(lane);
         } else if let Some(due) = next {
@@ -713,7 +730,32 @@ mod tests {
         put(&lanes, lane(), quiet, 3);
         let started = lanes.next(at(0), open).start;
         let of = |tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
-        assert_eq!((of(quiet), started.len()), (3, 16), "the quiet one has its three, the busy one the rest");
+        assert_eq!((of(quiet), of(busy)), (3, 7), "the quiet one has its three, the busy one as many as are free");
+    }
+
+    #[test]
+    fn whoever_comes_next_finds_room_though_nothing_has_ended() {
+        let lanes = Lanes::new(&Limits { in_flight: 16, waiting_bytes: 8_000, ..limits() }, vec![]);
+        let mut counts = Vec::new();
+        for _ in 0..3 {
+            let tenant = TenantId::new(at(0));
+            let mut waiting = 0;
+            for _ in 0..20 {
+                waiting += usize::from(lanes.reserve(lane(), tenant, 400, at(0)));
+            }
+            counts.push(waiting);
+        }
+        assert_eq!(counts, [10, 5, 3], "of 20 that fit into memory");
+        let mut counts = Vec::new();
+        let lanes = Lanes::new(&Limits { in_flight: 16, ..limits() }, vec![]);
+        for _ in 0..3 {
+            let tenant = TenantId::new(at(0));
+            for _ in 0..20 {
+                put(&lanes, lane(), tenant, 1);
+            }
+            counts.push(lanes.next(at(0), open).start.len());
+        }
+        assert_eq!(counts, [8, 4, 2], "of 16 that may be under way");
     }
 
     #[test]
