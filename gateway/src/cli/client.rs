@@ -109,6 +109,10 @@ impl Api {
         self.call(Method::POST, path, body.into()).await
     }
 
+    pub(super) async fn patch(&mut self, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Value> {
+        self.call(Method::PATCH, path, body.into()).await
+    }
+
     /// Every item of a list, page after page. `path` has a query already.
     pub(super) async fn list(&mut self, path: &str) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::new();

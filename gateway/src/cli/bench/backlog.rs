@@ -83,7 +83,7 @@ impl Comeback {
 impl Bench {
     /// Makes the queue, has the gateway come back to it, and draws up the account.
     pub(super) async fn come_back(&self, events: usize) -> anyhow::Result<Comeback> {
-        let stage = Stage::set(self).await?;
+        let stage = Stage::set(self.store_dir.as_deref(), usize::from(self.fan_out)).await?;
         let (watch, ledger) = (stage.watch, &*stage.ledger);
         let gateway = stage.start().await?;
         let key = self.set_up(&gateway, &stage).await?;
@@ -179,7 +179,7 @@ async fn post_batch(api: &mut Api, batch: &[String]) -> anyhow::Result<()> {
 }
 
 /// Bytes of the files in a folder.
-fn size_of(folder: &Path) -> anyhow::Result<u64> {
+pub(super) fn size_of(folder: &Path) -> anyhow::Result<u64> {
     let mut sum = 0;
     for entry in std::fs::read_dir(folder).with_context(|| format!("can't list {}", folder.display()))? {
         let meta = entry?.metadata()?;

@@ -29,13 +29,20 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts one with its data in this folder and these hosts' requests sent elsewhere.
-    pub(super) async fn start(data: &Path, mapped_hosts: &[String], operator: &Secret) -> anyhow::Result<Self> {
+    /// Starts one with its data in this folder, these hosts' requests sent elsewhere, and these variables in its
+    /// environment.
+    pub(super) async fn start(
+        data: &Path,
+        mapped_hosts: &[String],
+        settings: &[(&str, String)],
+        operator: &Secret,
+    ) -> anyhow::Result<Self> {
         let mut command = this_program()?;
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--dangerous-allow-targets", "127.0.0.0/8", "--data"])
             .arg(data)
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .env("HOOKMILL_OPERATOR_KEY", operator.expose());
         for host in mapped_hosts {
             command.args(["--dangerous-map-host", host]);
@@ -82,6 +89,11 @@ impl Process {
     /// The memory it has now, in bytes.
     pub(super) fn memory(&self) -> anyhow::Result<u64> {
         machine::memory(self.pid).context(GONE)
+    }
+
+    /// How many files and connections it has open.
+    pub(super) fn open_files(&self) -> anyhow::Result<u64> {
+        machine::open_files(self.pid).context(GONE)
     }
 
     /// Ends it as a crash would.

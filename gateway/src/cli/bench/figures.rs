@@ -99,7 +99,8 @@ pub(super) fn mebibytes(bytes: u64) -> u64 {
     bytes / (1024 * 1024)
 }
 
-fn spread(spread: Option<Spread>) -> String {
+/// For people.
+pub(super) fn spread(spread: Option<Spread>) -> String {
     match spread {
         Some(Spread { p50, p99, max }) => format!("p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms"),
         None => "nothing to measure".to_owned(),

@@ -36,8 +36,8 @@ struct Counts {
     /// Distinct deliveries.
     distinct: u64,
     duplicated: u64,
-    /// Time and event-to-delivery time of every first arrival, both in microseconds.
-    times: Vec<(u64, u32)>,
+    /// Time and event-to-delivery time of every first arrival, both in microseconds, and the subscription.
+    times: Vec<(u64, u32, u16)>,
 }
 
 /// The time since a run began, in microseconds.
@@ -91,7 +91,7 @@ impl Ledger {
         counts.arrived[at] = counts.arrived[at].saturating_add(1);
         if counts.arrived[at] == 1 {
             counts.distinct += 1;
-            counts.times.push((now, took));
+            counts.times.push((now, took, u16::try_from(subscription).unwrap_or(u16::MAX)));
         } else {
             counts.duplicated += 1;
         }
@@ -121,13 +121,13 @@ impl Ledger {
 
     /// How many arrived in this part of the run, in microseconds since it began.
     pub(super) fn arrived_within(&self, from: u64, until: u64) -> usize {
-        self.counts.lock().times.iter().filter(|(at, _)| (from..until).contains(at)).count()
+        self.counts.lock().times.iter().filter(|(at, ..)| (from..until).contains(at)).count()
     }
 
     /// What arrived from this moment on, in microseconds since the run began. Zero throughout if nothing did.
     pub(super) fn arrivals_from(&self, from: u64) -> Arrivals {
         let counts = self.counts.lock();
-        let times = || counts.times.iter().map(|(at, _)| *at).filter(|at| *at >= from);
+        let times = || counts.times.iter().map(|(at, ..)| *at).filter(|at| *at >= from);
         Arrivals {
             count: times().count(),
             first: times().min().unwrap_or_default(),
@@ -135,11 +135,18 @@ impl Ledger {
         }
     }
 
-    /// Event-to-delivery times of what was sent in this part of the run.
-    pub(super) fn times_of_sent_within(&self, from: u64, until: u64) -> Vec<u32> {
+    /// Forgets when what has arrived did, and how long it took.
+    pub(super) fn forget_times(&self) {
+        self.counts.lock().times.clear();
+    }
+
+    /// Event-to-delivery times of what was sent in this part of the run, to one subscription or to all.
+    pub(super) fn times_of(&self, subscription: Option<u16>, from: u64, until: u64) -> Vec<u32> {
         let counts = self.counts.lock();
-        let sent_within = |(at, took): &&(u64, u32)| (from..until).contains(&at.saturating_sub(u64::from(*took)));
-        counts.times.iter().filter(sent_within).map(|(_, took)| *took).collect()
+        let wanted = |(at, took, to): &&(u64, u32, u16)| {
+            (from..until).contains(&at.saturating_sub(u64::from(*took))) && subscription.is_none_or(|one| one == *to)
+        };
+        counts.times.iter().filter(wanted).map(|(_, took, _)| *took).collect()
     }
 }
 
@@ -185,7 +192,10 @@ mod tests {
         assert_eq!(ledger.arrived_within(6_000, 6_001), 3);
         assert_eq!(ledger.arrivals_from(6_000), Arrivals { count: 3, first: 6_000, last: 6_000 });
         assert_eq!(ledger.arrivals_from(6_001), Arrivals { count: 0, first: 0, last: 0 });
-        assert_eq!(ledger.times_of_sent_within(1_000, 1_001), [5_000; 3]);
-        assert!(ledger.times_of_sent_within(1_001, 9_000).is_empty());
+        assert_eq!(ledger.times_of(None, 1_000, 1_001), [5_000; 3]);
+        assert_eq!(ledger.times_of(Some(1), 1_000, 1_001), [5_000; 2]);
+        assert!(ledger.times_of(None, 1_001, 9_000).is_empty());
+        ledger.forget_times();
+        assert_eq!((ledger.times_of(None, 0, 9_000).len(), ledger.delivered()), (0, 3));
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Load {
     pub(super) rate: Option<f64>,
     /// Bytes of each event's data.
     pub(super) size: usize,
+    /// The number of the first event.
+    pub(super) first: usize,
     /// When the first event is due, by the stopwatch, in microseconds.
     pub(super) begins: u64,
     /// When the warm-up is over.
@@ -89,9 +91,9 @@ impl Load {
         let connections = self.connections;
         let shared = Arc::new(Shared {
             due: self.rate.map(|_| Semaphore::new(0)),
+            next: AtomicUsize::new(self.first),
             load: self,
             watch,
-            next: AtomicUsize::new(0),
             counted: AtomicUsize::new(0),
             progress,
         });
@@ -175,7 +177,7 @@ impl Shared {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let sent = match self.load.rate {
-            Some(rate) => self.load.begins + time_of(number as u64, rate),
+            Some(rate) => self.load.begins + time_of((number - self.load.first) as u64, rate),
             None => self.watch.now(),
         };
         let over = match self.load.end {

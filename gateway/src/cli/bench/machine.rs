@@ -68,6 +68,12 @@ pub(super) fn memory(pid: u32) -> anyhow::Result<u64> {
     memory_named(pid, "VmRSS")
 }
 
+/// How many files and connections a process has open.
+pub(super) fn open_files(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/fd");
+    Ok(std::fs::read_dir(&path).with_context(|| format!("can't read {path}"))?.count() as u64)
+}
+
 fn memory_named(pid: u32, name: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
@@ -104,6 +110,7 @@ mod tests {
         let pid = std::process::id();
         assert!(peak_memory(pid).unwrap() >= memory(pid).unwrap());
         assert!(memory(pid).unwrap() > 100_000);
+        assert!(open_files(pid).unwrap() > 2);
         assert!(cpu_time(pid).unwrap() < Duration::from_secs(1_000_000));
         assert!(cpu_time(u32::MAX).is_err());
         assert!(!Machine::read().kernel.is_empty());

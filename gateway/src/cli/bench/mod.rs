@@ -7,6 +7,8 @@
 //! Latencies are those of every event in the measured part, none left out. **What is deliberately not.** Load,
 //! receiver and gateway share the machine: the numbers are a floor, and comparable only on the same machine.
 
+mod against;
+mod attack;
 mod backlog;
 mod bare;
 mod child;
@@ -15,15 +17,17 @@ mod ledger;
 mod load;
 mod machine;
 mod run;
+mod soak;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use self::against::Attacks;
 pub(super) use self::bare::Forward;
 use self::child::Process;
 use self::figures::Figures;
@@ -51,6 +55,14 @@ pub(super) struct Bench {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
           conflicts_with_all = ["events", "duration", "warmup", "rate", "connections", "fan_out"])]
     pending: Option<u32>,
+    /// Measure instead what a bystander notices while another tenant attacks
+    #[arg(long, value_name = "ATTACK", value_parser = Attacks::parser(),
+          conflicts_with_all = ["events", "pending", "fan_out", "transform"])]
+    against: Option<Attacks>,
+    /// Measure instead, minute by minute, whether anything grows over this time
+    #[arg(long, value_name = "TIME", value_parser = duration::parse,
+          conflicts_with_all = ["events", "duration", "warmup", "pending", "against"])]
+    soak: Option<Duration>,
     /// Events per second; unless given, each connection posts as soon as it is answered
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
@@ -64,7 +76,7 @@ pub(super) struct Bench {
     #[arg(long, value_name = "PLUGIN", value_enum, default_value_t = Transform::None)]
     transform: Transform,
     /// Measure instead a process that only receives, signs and sends: what any gateway must cost on this machine
-    #[arg(long, conflicts_with_all = ["pending", "fan_out", "transform", "store_dir"])]
+    #[arg(long, conflicts_with_all = ["pending", "against", "soak", "fan_out", "transform", "store_dir"])]
     bare: bool,
     /// How long to run before measuring
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
@@ -115,12 +127,20 @@ impl Bench {
             let comeback = self.come_back(events as usize).await?;
             return Ok((serde_json::to_string_pretty(&comeback)?, comeback.table(), comeback.lost));
         }
+        if let Some(attacks) = &self.against {
+            let siege = self.endure(attacks).await?;
+            return Ok((serde_json::to_string_pretty(&siege)?, siege.table(), siege.lost()));
+        }
+        if let Some(time) = self.soak {
+            let soak = self.soak(time).await?;
+            return Ok((serde_json::to_string_pretty(&soak)?, soak.table(), soak.lost));
+        }
         let figures = self.measure().await?;
         Ok((serde_json::to_string_pretty(&figures)?, figures.table(), figures.lost))
     }
 
     async fn measure(&self) -> anyhow::Result<Figures> {
-        let stage = Stage::set(self).await?;
+        let stage = Stage::set(self.store_dir.as_deref(), usize::from(self.fan_out)).await?;
         let (gateway, key) = if self.bare {
             (Process::bare(stage.receiver.address).await?, stage.operator.clone())
         } else {
@@ -137,10 +157,7 @@ impl Bench {
 
     /// Makes the tenant and its subscriptions; gives its key.
     async fn set_up(&self, gateway: &Process, stage: &Stage) -> anyhow::Result<Secret> {
-        let mut operator = Api::new(gateway.address, stage.operator.clone());
-        let made = operator.post("/v1/tenants", json!({"name": "Bench"}).to_string()).await?;
-        let key = Secret::new(made["key"].as_str().unwrap_or_default().to_owned());
-        let mut api = Api::new(gateway.address, key.clone());
+        let (mut api, key) = stage.tenant(gateway, "Bench").await?;
         for number in 0..self.fan_out {
             api.post("/v1/subscriptions", self.subscription(number, &stage.receiver).to_string()).await?;
         }
@@ -185,13 +202,16 @@ struct Stage {
     ledger: Arc<Ledger>,
     receiver: Receiver,
     operator: Secret,
+    /// Variables that set what the gateway's defaults do not.
+    settings: Vec<(&'static str, String)>,
+    plugins: Vec<PathBuf>,
 }
 
 impl Stage {
-    async fn set(bench: &Bench) -> anyhow::Result<Self> {
-        let scratch = Scratch::new(bench.store_dir.as_deref(), "bench")?;
+    async fn set(store_dir: Option<&Path>, fan_out: usize) -> anyhow::Result<Self> {
+        let scratch = Scratch::new(store_dir, "bench")?;
         let watch = Stopwatch(Instant::now());
-        let ledger = Arc::new(Ledger::new(usize::from(bench.fan_out)));
+        let ledger = Arc::new(Ledger::new(fan_out));
         let receiver = {
             let ledger = ledger.clone();
             Receiver::start(move |request| {
@@ -204,7 +224,7 @@ impl Stage {
             .await?
         };
         let operator = Secret::new(format!("bench-operator-{}", hex::encode(rand::random::<[u8; 32]>())));
-        Ok(Self { scratch, watch, ledger, receiver, operator })
+        Ok(Self { scratch, watch, ledger, receiver, operator, settings: Vec::new(), plugins: Vec::new() })
     }
 
     fn data(&self) -> PathBuf {
@@ -215,7 +235,27 @@ impl Stage {
     async fn start(&self) -> anyhow::Result<Process> {
         let _starting = Patience::spin("starting the gateway: its plugins are compiled once");
         let mapped = [format!("hooks.slack.com={}", self.receiver.url(""))];
-        Process::start(&self.data(), &mapped, &self.operator).await
+        let mut settings = self.settings.clone();
+        if !self.plugins.is_empty() {
+            settings.push(("HOOKMILL_PLUGINS__FILES", serde_json::to_string(&self.plugins)?));
+        }
+        Process::start(&self.data(), &mapped, &settings, &self.operator).await
+    }
+
+    /// Lets every tenant of the gateway use a plugin.
+    fn add_plugin(&mut self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.scratch.path().join(format!("{name}.wasm"));
+        std::fs::write(&path, bytes).with_context(|| format!("can't write {}", path.display()))?;
+        self.plugins.push(path);
+        Ok(())
+    }
+
+    /// Makes a tenant; gives the API as it sees it, and its key.
+    async fn tenant(&self, gateway: &Process, name: &str) -> anyhow::Result<(Api, Secret)> {
+        let mut operator = Api::new(gateway.address, self.operator.clone());
+        let made = operator.post("/v1/tenants", json!({"name": name}).to_string()).await?;
+        let key = Secret::new(made["key"].as_str().unwrap_or_default().to_owned());
+        Ok((Api::new(gateway.address, key.clone()), key))
     }
 }
 
@@ -261,6 +301,9 @@ mod tests {
             (&["--pending", "10", "--rate", "10"], "cannot be used with"),
             (&["--pending", "0"], "pending"),
             (&["--bare", "--transform", "slack"], "cannot be used with"),
+            (&["--against", "looping", "--pending", "9"], "cannot be used with"),
+            (&["--soak", "4m", "--duration", "10s"], "cannot be used with"),
+            (&["--against", "nobody"], "possible values: silent, looping"),
             (&["--transform", "other"], "other"),
         ] {
             let refusal = parsed(arguments).unwrap_err();

@@ -37,6 +37,7 @@ impl Bench {
             connections: usize::from(self.connections),
             rate: self.rate,
             size: self.size as usize,
+            first: 0,
             begins,
             measured_from: from,
             end,
@@ -74,7 +75,7 @@ impl Bench {
             acknowledged_per_s: per(acknowledged.clone().filter(answered).count(), measured_s),
             delivered_per_s: per(ledger.arrived_within(from, until), measured_s),
             ingest_ms: Spread::of(measured),
-            event_to_delivery_ms: Spread::of(ledger.times_of_sent_within(from, until)),
+            event_to_delivery_ms: Spread::of(ledger.times_of(None, from, until)),
             gateway_cpu_us_per_delivery: per_delivery(gateway_cpu, delivered.saturating_sub(delivered_before)),
             gateway_cpu_s: gateway_cpu.as_secs_f64(),
             bench_cpu_s: bench_cpu.as_secs_f64(),
@@ -141,7 +142,7 @@ pub(super) async fn drain(ledger: &Ledger, acknowledged: impl Iterator<Item = us
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

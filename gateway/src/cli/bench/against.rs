@@ -1,0 +1,261 @@
+//! `hookmill bench --against ATTACK`: what one tenant notices of another that means harm.
+//!
+//! A bystander's events come at a steady rate and go to two subscriptions, one of them through a plugin. They are
+//! measured first with the attacker's subscriptions and endpoints there and at rest, then while it attacks. Reported
+//! are both, side by side, the memory of the gateway in both, and what the attack's own requests and attempts came to,
+//! by the names the API gives them. **What is promised.** Every acknowledged event of the bystander is looked for at
+//! both endpoints. **What is deliberately not.** The attacker's clients and endpoints share the machine too: what they
+//! cost is in the bystander's figures.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
+use serde_json::json;
+
+use super::attack::{Assault, Attack};
+use super::child::Process;
+use super::figures::{Spread, lines, mebibytes, spread};
+use super::load::{Answer, End, Load};
+use super::machine::Machine;
+use super::run::{drain, micros};
+use super::{Bench, Stage};
+use crate::cli::patience::Patience;
+use crate::engine::fixtures;
+
+/// The bystander's events per second, unless said otherwise.
+const RATE: f64 = 2000.0;
+/// How long an attack goes on before it is measured.
+const SETTLING: Duration = Duration::from_secs(2);
+/// How often memory is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// One attack, or all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attacks(Vec<Attack>);
+
+impl Attacks {
+    /// Reads an attack's word, or `all`.
+    pub(super) fn parser() -> impl TypedValueParser<Value = Self> {
+        let each = Attack::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let all = PossibleValue::new("all").help("All of them, one after the other");
+        PossibleValuesParser::new(each.chain([all])).map(|name| match Attack::from_str(&name, false) {
+            Ok(attack) => Self(vec![attack]),
+            Err(_) => Self(Attack::value_variants().to_vec()),
+        })
+    }
+}
+
+/// What came of it all.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Siege {
+    pub(super) machine: Machine,
+    /// What the bystander did, in words.
+    pub(super) load: String,
+    pub(super) attacks: Vec<Endured>,
+}
+
+/// What came of one attack.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Endured {
+    pub(super) attack: String,
+    /// The bystander's deliveries without a plugin.
+    pub(super) plain: Contrast,
+    /// Those through a plugin.
+    pub(super) through_plugin: Contrast,
+    /// The most resident memory of the gateway before the attack.
+    pub(super) quiet_memory_bytes: u64,
+    /// The same during the attack.
+    pub(super) attacked_memory_bytes: u64,
+    /// The bystander's events.
+    pub(super) acknowledged: u64,
+    pub(super) refused: u64,
+    pub(super) unanswered: u64,
+    /// The bystander's deliveries that did not arrive.
+    pub(super) lost: u64,
+    /// What the attacker's requests, and some of its attempts, came to.
+    pub(super) faults: BTreeMap<String, u64>,
+}
+
+/// Event to delivery, without and with an attack.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Contrast {
+    pub(super) quiet: Option<Spread>,
+    pub(super) attacked: Option<Spread>,
+    /// How many times the one p99 the other is.
+    pub(super) p99_ratio: Option<f64>,
+}
+
+impl Contrast {
+    fn of(quiet: Vec<u32>, attacked: Vec<u32>) -> Self {
+        let (quiet, attacked) = (Spread::of(quiet), Spread::of(attacked));
+        let p99_ratio = quiet.zip(attacked).map(|(quiet, attacked)| attacked.p99 / quiet.p99);
+        Self { quiet, attacked, p99_ratio }
+    }
+
+    fn line(&self) -> String {
+        let ratio = self.p99_ratio.map_or_else(String::new, |ratio| format!(" (p99 times {ratio:.2})"));
+        format!("{}; attacked {}{ratio}", spread(self.quiet), spread(self.attacked))
+    }
+}
+
+impl Siege {
+    /// For people.
+    pub(super) fn table(&self) -> String {
+        let head = lines(&[("machine", self.machine.line()), ("bystander", self.load.clone())]);
+        let attacks = self.attacks.iter().map(|endured| format!("\n{}", endured.table()));
+        std::iter::once(head).chain(attacks).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The bystander's deliveries that did not arrive.
+    pub(super) fn lost(&self) -> u64 {
+        self.attacks.iter().map(|endured| endured.lost).sum()
+    }
+}
+
+impl Endured {
+    fn table(&self) -> String {
+        let Self { attack, quiet_memory_bytes, attacked_memory_bytes, .. } = self;
+        let Self { acknowledged, refused, unanswered, lost, .. } = self;
+        let memory = (mebibytes(*quiet_memory_bytes), mebibytes(*attacked_memory_bytes));
+        let faults: Vec<String> = self.faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        lines(&[
+            ("attack", attack.clone()),
+            ("event to delivery", self.plain.line()),
+            ("through a plugin", self.through_plugin.line()),
+            ("gateway memory", format!("{} MiB at most; attacked {} MiB", memory.0, memory.1)),
+            ("events", format!("{acknowledged} acknowledged, {refused} refused, {unanswered} unanswered, {lost} lost")),
+            ("attacker's", faults.join("; ")),
+        ])
+    }
+}
+
+impl Bench {
+    /// Endures one attack after the other, each with a gateway of its own.
+    pub(super) async fn endure(&self, attacks: &Attacks) -> anyhow::Result<Siege> {
+        let rate = self.rate.unwrap_or(RATE);
+        let load =
+            format!("{} connections, {rate} events/s, {} bytes, to two subscriptions", self.connections, self.size);
+        let mut siege = Siege { machine: Machine::read(), load, attacks: Vec::new() };
+        for attack in &attacks.0 {
+            siege.attacks.push(self.endure_one(*attack, rate).await?);
+        }
+        Ok(siege)
+    }
+
+    async fn endure_one(&self, attack: Attack, rate: f64) -> anyhow::Result<Endured> {
+        let mut stage = Stage::set(self.store_dir.as_deref(), 2).await?;
+        stage.add_plugin("looping", &fixtures::looping())?;
+        stage.add_plugin("bomb", &fixtures::bomb())?;
+        let (watch, ledger) = (stage.watch, &*stage.ledger);
+        let gateway = stage.start().await?;
+        let (mut api, key) = stage.tenant(&gateway, "Bystander").await?;
+        for number in 0..2 {
+            let mut wanted = json!({"url": stage.receiver.url(&format!("/events/{number}")), "events": ["bench.*"]});
+            if number == 1 {
+                wanted["transforms"] = json!([{"plugin": "redact", "config": {"paths": ["$.data.email"]}}]);
+            }
+            api.post("/v1/subscriptions", wanted.to_string()).await?;
+        }
+        let preparing = Patience::spin(&format!("preparing the attack `{}`", attack.name()));
+        let (_, attacker) = stage.tenant(&gateway, "Attacker").await?;
+        let assault = Assault::prepare(attack, gateway.address, attacker).await?;
+        drop(preparing);
+
+        let _measuring = Patience::spin(&format!("measuring the attack `{}`", attack.name()));
+        let begins = watch.now();
+        let quiet_from = begins + micros(self.warmup);
+        let quiet_until = quiet_from + micros(self.duration);
+        let attacked_from = quiet_until + micros(SETTLING);
+        let attacked_until = attacked_from + micros(self.duration);
+        let load = Load {
+            address: gateway.address,
+            key,
+            connections: usize::from(self.connections),
+            rate: Some(rate),
+            size: self.size as usize,
+            first: 0,
+            begins,
+            measured_from: quiet_from,
+            end: End::At(attacked_until),
+        };
+        let working = tokio::spawn(load.run(watch, Arc::default()));
+        let quiet_memory_bytes = most_memory(&gateway, watch.instant(quiet_until)).await?;
+        assault.begin(2.0 * rate)?;
+        let attacked_memory_bytes = most_memory(&gateway, watch.instant(attacked_until)).await?;
+        let posted = working.await?;
+        assault.end();
+        let acknowledged = posted.iter().filter(|posted| posted.answer == Answer::Acknowledged);
+        drain(ledger, acknowledged.clone().map(|posted| posted.number)).await;
+        let faults = assault.faults().await?;
+        drop(assault);
+        gateway.stop().await?;
+
+        let contrast = |subscription| {
+            let times = |from, until| ledger.times_of(Some(subscription), from, until);
+            Contrast::of(times(quiet_from, quiet_until), times(attacked_from, attacked_until))
+        };
+        let count = |wanted: fn(&Answer) -> bool| posted.iter().filter(|posted| wanted(&posted.answer)).count() as u64;
+        Ok(Endured {
+            attack: attack.name(),
+            plain: contrast(0),
+            through_plugin: contrast(1),
+            quiet_memory_bytes,
+            attacked_memory_bytes,
+            acknowledged: acknowledged.clone().count() as u64,
+            refused: count(|answer| matches!(answer, Answer::Refused(_))),
+            unanswered: count(|answer| *answer == Answer::Nothing),
+            lost: ledger.missing(acknowledged.map(|posted| posted.number)),
+            faults,
+        })
+    }
+}
+
+/// The most memory that a gateway is seen with until then.
+async fn most_memory(gateway: &Process, until: Instant) -> anyhow::Result<u64> {
+    let mut most = gateway.memory()?;
+    while Instant::now() < until {
+        tokio::time::sleep(LOOK).await;
+        most = most.max(gateway.memory()?);
+    }
+    Ok(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attack_is_shown_beside_the_quiet_before_it() {
+        let siege = Siege {
+            machine: Machine { cores: 2, cpu: "A CPU".to_owned(), kernel: "6.1".to_owned() },
+            load: "64 connections".to_owned(),
+            attacks: vec![Endured {
+                attack: "reset".to_owned(),
+                plain: Contrast::of(vec![1_000, 2_000], vec![3_000]),
+                through_plugin: Contrast::of(vec![1_000], vec![]),
+                quiet_memory_bytes: 50 << 20,
+                attacked_memory_bytes: 60 << 20,
+                acknowledged: 3,
+                refused: 0,
+                unanswered: 0,
+                lost: 1,
+                faults: [("unknown (reset)".to_owned(), 7), ("posted: 202 Accepted".to_owned(), 2)].into(),
+            }],
+        };
+        let table = siege.table();
+        for line in [
+            "event to delivery  p50 1.00 ms, p99 2.00 ms, max 2.00 ms; attacked p50 3.00 ms, p99 3.00 ms, max 3.00 ms (p99 times 1.50)",
+            "through a plugin   p50 1.00 ms, p99 1.00 ms, max 1.00 ms; attacked nothing to measure",
+            "gateway memory     50 MiB at most; attacked 60 MiB",
+            "events             3 acknowledged, 0 refused, 0 unanswered, 1 lost",
+            "attacker's         2 posted: 202 Accepted; 7 unknown (reset)",
+        ] {
+            assert!(table.lines().any(|found| found == line), "{line}\n{table}");
+        }
+        assert_eq!(siege.lost(), 1);
+    }
+}

@@ -1,0 +1,266 @@
+//! An attack under way: its endpoints, and the clients that post.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use hyper::StatusCode;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use super::{Attack, Pace, Wave, endpoint};
+use crate::cli::client::Api;
+use crate::domain::Secret;
+
+/// Connections that make the subscriptions.
+const MAKING: usize = 8;
+/// How often a paced wave posts.
+const BEAT: Duration = Duration::from_millis(20);
+/// How often a tenant looks for what was disabled.
+const LOOK: Duration = Duration::from_millis(250);
+/// What even an attacker waits after a refusal, or it would measure nothing but refusals.
+const REST: Duration = Duration::from_millis(5);
+/// Deliveries that are looked at afterwards.
+const LOOKED_AT: usize = 200;
+
+/// Where an attack is aimed, and by whom.
+#[derive(Clone)]
+struct Aim {
+    gateway: SocketAddr,
+    key: Secret,
+}
+
+impl Aim {
+    fn api(&self) -> Api {
+        Api::new(self.gateway, self.key.clone())
+    }
+}
+
+/// What the clients of an attack share.
+#[derive(Default)]
+struct Seen {
+    over: AtomicBool,
+    posted: AtomicUsize,
+    /// What requests were answered with.
+    answers: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Seen {
+    fn count(&self, answer: String) {
+        *self.answers.lock().entry(answer).or_default() += 1;
+    }
+}
+
+/// An attack, set up. What it does itself is done on a thread of its own.
+pub(in crate::cli::bench) struct Assault {
+    attack: Attack,
+    aim: Aim,
+    waves: Vec<Arc<Wave>>,
+    seen: Arc<Seen>,
+    runtime: Option<Runtime>,
+}
+
+impl Assault {
+    /// Opens the endpoints and makes the subscriptions.
+    pub(in crate::cli::bench) async fn prepare(
+        attack: Attack,
+        gateway: SocketAddr,
+        key: Secret,
+    ) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let waves = attack.waves().into_iter().map(Arc::new).collect();
+        let assault = Self { attack, aim: Aim { gateway, key }, waves, seen: Arc::default(), runtime: Some(runtime) };
+        for (at, wave) in assault.waves.iter().enumerate() {
+            assault.subscribe(at, wave).await?;
+        }
+        Ok(assault)
+    }
+
+    async fn subscribe(&self, at: usize, wave: &Arc<Wave>) -> anyhow::Result<()> {
+        let manner = wave.manner;
+        let addresses = self.spawn(async move { endpoint::open(manner).await })?.await??;
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut making = JoinSet::new();
+        for _ in 0..MAKING {
+            let (mut api, wave, next, addresses) = (self.aim.api(), wave.clone(), next.clone(), addresses.clone());
+            making.spawn(async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= wave.subscriptions {
+                        return anyhow::Ok(());
+                    }
+                    let url = format!("http://{}/{number}", addresses[number % addresses.len()]);
+                    api.post("/v1/subscriptions", wave.subscription(at, number, &url).to_string()).await?;
+                }
+            });
+        }
+        while let Some(made) = making.join_next().await {
+            made??;
+        }
+        Ok(())
+    }
+
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> anyhow::Result<tokio::task::JoinHandle<T>> {
+        Ok(self.runtime.as_ref().context("the attack is over")?.spawn(work))
+    }
+
+    /// Begins; `deliveries` is how many a second others get.
+    pub(in crate::cli::bench) fn begin(&self, deliveries: f64) -> anyhow::Result<()> {
+        // A twentieth of all, of which each such wave takes one.
+        let paced = self.waves.iter().filter(|wave| matches!(wave.pace, Pace::Twentieth)).count();
+        let twentieth = deliveries / (20.0 - paced as f64);
+        for (at, wave) in self.waves.iter().enumerate() {
+            let connections = if let Pace::Closed(connections) = wave.pace { connections } else { 1 };
+            for _ in 0..connections {
+                self.spawn(post(self.aim.clone(), at, wave.clone(), twentieth, self.seen.clone()))?;
+            }
+            if wave.transform.is_some() {
+                self.spawn(enable(self.aim.clone(), self.seen.clone()))?;
+            }
+        }
+        for _ in 0..self.attack.slow_clients() {
+            self.spawn(dawdle(self.aim.gateway, self.seen.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Posts no more; the endpoints stay as they are.
+    pub(in crate::cli::bench) fn end(&self) {
+        self.seen.over.store(true, Ordering::Relaxed);
+    }
+
+    /// What its requests were answered with, and what some of its attempts came to, by name.
+    pub(in crate::cli::bench) async fn faults(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let mut faults = self.seen.answers.lock().clone();
+        let mut api = self.aim.api();
+        for (at, wave) in self.waves.iter().enumerate() {
+            if wave.filters.is_some() {
+                let events = api.get("/v1/events?limit=1").await?;
+                let id = events.pointer("/data/0/id").and_then(|id| id.as_str()).context("nothing was accepted")?;
+                let explained = api.get(&format!("/v1/events/{id}/explain?limit=1")).await?;
+                let why = explained.pointer("/data/0/why").and_then(|why| why.as_str()).unwrap_or_default();
+                faults.insert(why.split(':').next().unwrap_or(why).to_owned(), 1);
+                continue;
+            }
+            let of_type = if wave.all { format!("&type={}", wave.event_type(at, 0)) } else { String::new() };
+            let deliveries = api.get(&format!("/v1/deliveries?min_attempts=1&limit={LOOKED_AT}{of_type}")).await?;
+            for delivery in deliveries["data"].as_array().into_iter().flatten() {
+                let detail =
+                    api.get(&format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap_or_default())).await?;
+                for attempt in detail["attempts"].as_array().into_iter().flatten() {
+                    *faults.entry(name(attempt)).or_default() += 1;
+                }
+            }
+            if !wave.all {
+                // What was looked at is of all such waves.
+                break;
+            }
+        }
+        Ok(faults)
+    }
+}
+
+impl Drop for Assault {
+    fn drop(&mut self) {
+        self.end();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// An attempt's outcome, with what the API says of its kind.
+fn name(attempt: &serde_json::Value) -> String {
+    let outcome = attempt["outcome"].as_str().unwrap_or("no outcome");
+    let detail = attempt["detail"].as_str().unwrap_or_default();
+    let kind = detail.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(kind, _)| kind.to_owned());
+    let status = attempt["response"]["status_code"].as_u64().map(|status| status.to_string());
+    match (outcome, kind, status) {
+        ("delivered", _, _) if attempt["response"]["truncated"] == true => "delivered, answer cut".to_owned(),
+        ("delivered", _, _) => "delivered".to_owned(),
+        (_, Some(kind), _) | (_, None, Some(kind)) => format!("{outcome} ({kind})"),
+        _ => outcome.to_owned(),
+    }
+}
+
+/// Posts until it is over.
+async fn post(aim: Aim, at: usize, wave: Arc<Wave>, twentieth: f64, seen: Arc<Seen>) {
+    let mut api = aim.api();
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut due = 0.0;
+    while !seen.over.load(Ordering::Relaxed) {
+        let events = match wave.pace {
+            Pace::Closed(_) => 1,
+            Pace::Twentieth => {
+                beat.tick().await;
+                due += twentieth * BEAT.as_secs_f64();
+                let events = due.floor();
+                due -= events;
+                events as usize
+            }
+        };
+        let events: Vec<String> = (0..events)
+            .map(|_| {
+                let number = seen.posted.fetch_add(1, Ordering::Relaxed);
+                format!(r#"{{"type":"{}","data":{}}}"#, wave.event_type(at, number), wave.data)
+            })
+            .collect();
+        if events.is_empty() {
+            continue;
+        }
+        let body = if events.len() == 1 { events.concat() } else { format!("[{}]", events.join(",")) };
+        let answered = api.try_post("/v1/events", body).await;
+        let accepted = matches!(answered, Ok((StatusCode::ACCEPTED, _)));
+        seen.count(answered.map_or_else(|_| "posted, no answer".to_owned(), |(status, _)| format!("posted: {status}")));
+        if !accepted {
+            tokio::time::sleep(REST).await;
+        }
+    }
+}
+
+/// Enables what was disabled, until it is over.
+async fn enable(aim: Aim, seen: Arc<Seen>) {
+    let mut api = aim.api();
+    while !seen.over.load(Ordering::Relaxed) {
+        for subscription in api.list("/v1/subscriptions?limit=200").await.unwrap_or_default() {
+            if subscription["state"] == "disabled"
+                && let Some(id) = subscription["id"].as_str()
+                && api.patch(&format!("/v1/subscriptions/{id}"), json!({"enabled": true}).to_string()).await.is_ok()
+            {
+                seen.count("disabled, and enabled again".to_owned());
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Sends the head of a request a byte a second, until it is let go; then again.
+async fn dawdle(gateway: SocketAddr, seen: Arc<Seen>) {
+    let head = format!("POST /v1/events HTTP/1.1\r\nhost: {gateway}\r\nx-padding: {}", "x".repeat(10_000));
+    while !seen.over.load(Ordering::Relaxed) {
+        let Ok(mut stream) = TcpStream::connect(gateway).await else {
+            seen.count("connection refused".to_owned());
+            tokio::time::sleep(LOOK).await;
+            continue;
+        };
+        seen.count("slow connection begun".to_owned());
+        for byte in head.as_bytes() {
+            if stream.write_all(&[*byte]).await.is_err() {
+                seen.count("slow connection closed by the gateway".to_owned());
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
