@@ -319,6 +319,19 @@ impl Gateway {
         self.data().with_extension("key")
     }
 
+    /// The most resident memory it has had since its last start, in bytes: `VmHWM` of `proc(5)`.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let pid = self.child.as_ref().and_then(Child::id).expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process has a status");
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a status says so");
+        let kib: u64 = most.trim().trim_end_matches("kB").trim().parse().expect("a number of kB");
+        kib * 1024
+    }
+
     /// Everything it has printed, over all its starts: standard output since the last, all of standard error.
     ///
     /// # Panics

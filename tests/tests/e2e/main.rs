@@ -9,6 +9,7 @@ mod damage;
 mod delivery;
 mod endpoints;
 mod full_disk;
+mod hostile;
 mod ingest;
 mod json;
 mod plugins;
