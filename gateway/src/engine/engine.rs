@@ -20,12 +20,13 @@ use super::guest::Guest;
 use super::intake;
 use super::manifest;
 use super::output;
+use super::pace::Paces;
 use super::run::{Call, Ran};
 use super::runtime::{self, Linkers};
 use super::ticker::Ticker;
 use super::turns::Turns;
 use crate::domain::{
-    Decision, Digest, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, Rendered, TenantId, Verdicts,
+    Decision, Digest, Fault, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, Rendered, TenantId, Verdicts,
 };
 
 /// Makes plugins ready and runs them. Clones are the same engine; its ticker thread ends with the last of them
@@ -43,6 +44,9 @@ struct Inner {
     /// A permit for each instance the pool holds.
     pool: Semaphore,
     turns: Turns,
+    /// The places of calls that are known to be slow.
+    slow_turns: Turns,
+    paces: Paces,
     ticker: Ticker,
     compiled: AtomicU64,
 }
@@ -106,6 +110,8 @@ impl Engine {
             installing: Semaphore::new(1),
             pool: Semaphore::new(config.instances.max(1) as usize),
             turns: Turns::new(config.concurrency.min(cores)),
+            slow_turns: Turns::new(config.concurrency.min(cores) / 2),
+            paces: Paces::default(),
             ticker: Ticker::start(wasmtime.weak()).map_err(Error::Ticker)?,
             compiled: AtomicU64::new(0),
             linkers,
@@ -145,7 +151,7 @@ impl Engine {
         config: &str,
     ) -> Ran<Decision> {
         let Code::Transform(code) = &plugin.code else { return wrong_kind(plugin, Kind::Transform) };
-        let mut call = self.call(tenant).await;
+        let mut call = self.call(plugin, tenant).await;
         let (store, meter) = call.parts();
         let work = async {
             let guest = code.instantiate_async(&mut *store).await.map_err(Stage::Start)?;
@@ -153,7 +159,9 @@ impl Engine {
         };
         let result = meter.run(work).await;
         let limit = self.0.config.output;
-        call.end(result, |decided| output::decision(decided.map_err(convert::fault)?, event, limit))
+        self.end(call, plugin, tenant, result, |decided| {
+            output::decision(decided.map_err(convert::fault)?, event, limit)
+        })
     }
 
     /// Lets a connector make the request for these events. Its `config` has placeholders where secrets belong,
@@ -166,7 +174,7 @@ impl Engine {
         config: &str,
     ) -> Ran<Rendered> {
         let Code::Connector(code) = &plugin.code else { return wrong_kind(plugin, Kind::Connector) };
-        let mut call = self.call(tenant).await;
+        let mut call = self.call(plugin, tenant).await;
         let (store, meter) = call.parts();
         let work = async {
             let guest = code.instantiate_async(&mut *store).await.map_err(Stage::Start)?;
@@ -175,7 +183,7 @@ impl Engine {
         };
         let result = meter.run(work).await;
         let limit = self.0.config.output;
-        call.end(result, |outcome| output::rendered(outcome.map_err(convert::fault)?, limit))
+        self.end(call, plugin, tenant, result, |outcome| output::rendered(outcome.map_err(convert::fault)?, limit))
     }
 
     /// Lets a connector read the answer to a request that carried `count` events.
@@ -188,7 +196,7 @@ impl Engine {
         count: u32,
     ) -> Ran<Verdicts> {
         let Code::Connector(code) = &plugin.code else { return wrong_kind(plugin, Kind::Connector) };
-        let mut call = self.call(tenant).await;
+        let mut call = self.call(plugin, tenant).await;
         let (store, meter) = call.parts();
         let work = async {
             let guest = code.instantiate_async(&mut *store).await.map_err(Stage::Start)?;
@@ -196,7 +204,7 @@ impl Engine {
         };
         let result = meter.run(work).await;
         let limit = self.0.config.output;
-        call.end(result, |verdicts| output::verdicts(verdicts, count, limit))
+        self.end(call, plugin, tenant, result, |verdicts| output::verdicts(verdicts, count, limit))
     }
 
     /// How many components were compiled, not found on disk, since the start. For the metrics.
@@ -208,12 +216,33 @@ impl Engine {
     /// How many calls wait for a turn now. For the metrics.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.turns.waiting()
+        self.0.turns.waiting() + self.0.slow_turns.waiting()
     }
 
-    async fn call(&self, tenant: TenantId) -> Call<'_> {
-        let turn = self.0.turns.take(tenant).await;
-        Call::begin(&self.0.wasmtime, &self.0.config, &self.0.pool, &self.0.ticker, Some(turn)).await
+    async fn call(&self, plugin: &Plugin, tenant: TenantId) -> Call<'_> {
+        let is_slow = || self.0.paces.is_slow(tenant, plugin.digest);
+        let mut turn = None;
+        if !is_slow() {
+            turn = Some(self.0.turns.take(tenant).await);
+        }
+        // What it is may have come out while it waited.
+        if is_slow() {
+            drop(turn);
+            turn = Some(self.0.slow_turns.take(tenant).await);
+        }
+        Call::begin(&self.0.wasmtime, &self.0.config, &self.0.pool, &self.0.ticker, turn).await
+    }
+
+    /// Ends a call, and remembers how long it took.
+    fn end<R, T>(
+        &self,
+        call: Call<'_>,
+        plugin: &Plugin,
+        tenant: TenantId,
+        result: Result<R, Stage>,
+        check: impl FnOnce(R) -> Result<T, Fault>,
+    ) -> Ran<T> {
+        call.end(result, check, |cpu| self.0.paces.note(tenant, plugin.digest, cpu))
     }
 
     /// Asks a component what it is. It takes no turn: there is no tenant to charge, and only one is installed at
@@ -239,7 +268,8 @@ impl Engine {
             }
             result => result,
         };
-        let manifest = call.end(result, |said| Ok(convert::manifest(said))).result.map_err(InstallError::Describe)?;
+        let manifest =
+            call.end(result, |said| Ok(convert::manifest(said)), |_| {}).result.map_err(InstallError::Describe)?;
         manifest::check(&manifest, code.kind())?;
         Ok(manifest)
     }

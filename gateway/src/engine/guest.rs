@@ -1,5 +1,6 @@
 //! One call's state on the host's side: what it may still use, what it used, and what it logged.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, UpdateDeadline};
@@ -12,6 +13,9 @@ use crate::domain::LogLine;
 
 /// What a line of the log counts beside its text, so that empty lines are not free.
 const LINE_OVERHEAD: usize = 16;
+
+/// Ticks after which a guest rests between two of them.
+const BRISK_TICKS: u32 = 4;
 
 /// A limit that was hit. Raised inside the guest, where it ends the call like a trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +53,7 @@ pub(super) enum Limit {
 /// The state. It lives in the store, and dies with it.
 pub(super) struct Guest {
     time: Duration,
+    ticks: u32,
     ticks_left: u128,
     memory_limit: usize,
     memory: usize,
@@ -62,6 +67,7 @@ impl Guest {
     pub(super) fn new(config: &EngineConfig) -> Self {
         Self {
             time: config.time,
+            ticks: 0,
             ticks_left: config.time.as_nanos().div_ceil(TICK.as_nanos()),
             memory_limit: config.memory,
             memory: 0,
@@ -76,13 +82,19 @@ impl Guest {
     /// others, who had the core meanwhile.
     ///
     /// Then the guest gives way. Plain [`UpdateDeadline::Yield`] would put it at the head of tokio's queue
-    /// again, where it starves timers and sockets; `yield_now` lets those go first.
+    /// again, where it starves timers and sockets; `yield_now` lets those go first. Once it has run for longer than
+    /// others should have to notice, it rests as long as it runs: a loop must not keep a core from them.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         match self.ticks_left.checked_sub(1) {
             Some(left) => self.ticks_left = left,
             None => return Err(Limit::Time { limit: self.time }.into()),
         }
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        self.ticks += 1;
+        let way: Pin<Box<dyn Future<Output = ()> + Send>> = match self.ticks {
+            ..=BRISK_TICKS => Box::pin(tokio::task::yield_now()),
+            _ => Box::pin(tokio::time::sleep(TICK)),
+        };
+        Ok(UpdateDeadline::YieldCustom(1, way))
     }
 
     /// The most memory it had at any time, in bytes.

@@ -13,8 +13,8 @@
 //!   goes beyond a bound ends in a [`Fault`](crate::domain::Fault) that names it, and the engine is as
 //!   good as before. A guest gives way to the host's other work every millisecond.
 //! - *Nothing is starved.* At most [`EngineConfig::concurrency`] calls run at once. Where more want to,
-//!   tenants take turns by the running time they used (`turns`), one call each while others wait. A full
-//!   pool means waiting, never a failed call.
+//!   tenants take turns by the running time they used (`turns`), one call each while others wait. Calls known
+//!   to be slow have few places of their own (`pace`). A full pool means waiting, never a failed call.
 //! - *What comes out is checked.* A transform keeps the event's id and gives valid JSON; a connector gives
 //!   one well-formed request. What breaks the contract is a fault, not a surprise further on.
 //! - *The same in, the same out.* A guest can call `log` and nothing else. Float results are made canonical,
@@ -26,7 +26,8 @@
 //! own. Compiling happens in this process, on one thread of its own, one component at a time.
 //!
 //! In reading order: [`EngineConfig`]; `intake` (bytes to component), `artifacts` (compiled code on disk),
-//! `manifest` (what it says of itself); `guest` (one call's limits), `turns` (whose turn it is), `ticker`
+//! `manifest` (what it says of itself); `guest` (one call's limits), `turns` (whose turn it is), `pace` (who is
+//! slow), `ticker`
 //! (time passing), `run` (one call), `output` (what came back), `fault` (what went wrong); `engine` joins
 //! them.
 
@@ -43,6 +44,7 @@ mod guest;
 mod intake;
 mod manifest;
 mod output;
+mod pace;
 mod run;
 mod runtime;
 mod ticker;

@@ -74,13 +74,20 @@ impl<'a> Call<'a> {
         (&mut self.store, &mut self.meter)
     }
 
-    /// Ends the call: everything it held is free again before what came back is looked at.
-    pub(super) fn end<R, T>(self, result: Result<R, Stage>, check: impl FnOnce(R) -> Result<T, Fault>) -> Ran<T> {
+    /// Ends the call: everything it held is free again before what came back is looked at. `cost` is told what it cost
+    /// before its place is given to another.
+    pub(super) fn end<R, T>(
+        self,
+        result: Result<R, Stage>,
+        check: impl FnOnce(R) -> Result<T, Fault>,
+        cost: impl FnOnce(Duration),
+    ) -> Ran<T> {
         let Self { store, _place: place, meter } = self;
         let result = result.map_err(|stage| fault::of_call(&stage, store.data()));
         let peak_memory = store.data().peak_memory();
         let cpu = meter.spent;
         let log = store.into_data().into_log();
+        cost(cpu);
         drop((place, meter));
         if let Err(Fault { kind: FaultKind::Engine, message, .. }) = &result {
             tracing::error!(%message, "a plugin's call failed for a reason of the engine's own");
