@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::lanes::Work;
 use super::parse::NewEvent;
@@ -72,9 +73,16 @@ impl Pipeline {
         if let Err(retry_after) = parts.rates.take(tenant, items.len(), rate, now) {
             return items.iter().map(|_| Err(IngestError::RateLimited { retry_after })).collect();
         }
-        let accepted: Vec<Accepted> = items.into_iter().map(|item| accepted(parts, tenant, item, now)).collect();
+        let mut accepted = Vec::with_capacity(items.len());
+        let mut pace = Pace::begin(&parts.long_matches);
+        for item in items {
+            accepted.push(accept(parts, tenant, item, now, &mut pace).await);
+        }
+        drop(pace);
         // Only those in hand come back to be put into their lanes: most events have one or two.
         let kept: Vec<Kept> = accepted.iter().map(Kept::of).collect();
+        let written = parts.writing.begin(tenant, accepted.iter().map(weight).sum()).await;
+        let began = Instant::now();
         let receipts = match parts.store.accept(accepted).await {
             Ok(receipts) => receipts,
             Err(error) => {
@@ -84,6 +92,7 @@ impl Pipeline {
                 return kept.iter().map(|_| Err(error.clone().into())).collect();
             }
         };
+        written.end(began.elapsed());
         let answers = kept.into_iter().zip(receipts).map(|(kept, receipt)| kept.answer(parts, receipt)).collect();
         dispatch::pump(parts);
         answers
@@ -105,7 +114,7 @@ fn metric(error: &store::Error) -> &'static str {
 }
 
 /// Makes the event and what is owed for it.
-fn accepted(parts: &Parts, tenant: TenantId, item: NewEvent, now: Timestamp) -> Accepted {
+async fn accept(parts: &Parts, tenant: TenantId, item: NewEvent, now: Timestamp, pace: &mut Pace<'_>) -> Accepted {
     let dedupe = dedupe(&item, later(now, parts.limits.dedupe_window));
     let event = Arc::new(Event {
         id: EventId::new(now),
@@ -124,6 +133,7 @@ fn accepted(parts: &Parts, tenant: TenantId, item: NewEvent, now: Timestamp) -> 
     if let Some(matcher) = parts.registry.matcher(tenant) {
         let document = Document::of(&event);
         for plan in matcher.candidates(event.event_type.as_str()) {
+            pace.keep().await;
             if !wants(plan, &event, &document) {
                 continue;
             }
@@ -139,6 +149,109 @@ fn accepted(parts: &Parts, tenant: TenantId, item: NewEvent, now: Timestamp) -> 
     let in_hand = deliveries.len();
     deliveries.append(&mut waiting);
     Accepted { event, deliveries, in_hand, dedupe }
+}
+
+/// How long events are matched before others have their turn.
+const SLICE: Duration = Duration::from_micros(500);
+/// How long they then have it.
+const REST: Duration = Duration::from_millis(1);
+
+/// Keeps a match that takes long from being felt by others: ten thousand subscriptions, or filters that use up all
+/// they may. It rests after each slice, and only one such match goes on at a time.
+struct Pace<'a> {
+    long: &'a Semaphore,
+    since: Instant,
+    held: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Pace<'a> {
+    fn begin(long: &'a Semaphore) -> Self {
+        Self { long, since: Instant::now(), held: None }
+    }
+
+    /// To be called between two subscriptions.
+    async fn keep(&mut self) {
+        if self.since.elapsed() < SLICE {
+            return;
+        }
+        self.held = None;
+        tokio::time::sleep(REST).await;
+        // Those who wait for it have it in turn. It is never closed, so there is always a permit.
+        self.held = self.long.acquire().await.ok();
+        self.since = Instant::now();
+    }
+}
+
+/// Bytes of events that a tenant may have on their way into the store at once. What is beyond waits before it, so that
+/// one tenant's mebibytes do not stand in one commit with another's few hundred bytes.
+const WRITING: usize = 1 << 20;
+/// What counts as much to write, and for how many times as long as it took the next then waits, if others write too.
+const MUCH: usize = 128 << 10;
+const RESTS: u32 = 4;
+/// What a delivery counts beside its event.
+const DELIVERY_WEIGHT: usize = 128;
+
+/// About how many bytes of the store an event with its deliveries takes.
+fn weight(accepted: &Accepted) -> usize {
+    accepted.event.weight() + accepted.deliveries.len() * DELIVERY_WEIGHT
+}
+
+/// What each tenant has on its way into the store.
+#[derive(Default)]
+pub(super) struct Writing(Mutex<HashMap<TenantId, Room>>);
+
+/// One tenant's room, and how many of its requests write.
+struct Room {
+    bytes: Arc<Semaphore>,
+    writing: usize,
+}
+
+impl Writing {
+    /// Waits until the tenant may write so many bytes more; in the order of asking.
+    async fn begin(&self, tenant: TenantId, bytes: usize) -> Write<'_> {
+        let new = || Room { bytes: Arc::new(Semaphore::new(WRITING)), writing: 0 };
+        let room = self.0.lock().entry(tenant).or_insert_with(new).bytes.clone();
+        // It is never closed, so there is always a permit.
+        let permit = room.acquire_many_owned(u32::try_from(bytes.min(WRITING)).unwrap_or(u32::MAX)).await.ok();
+        if let Some(room) = self.0.lock().get_mut(&tenant) {
+            room.writing += 1;
+        }
+        Write { all: self, tenant, permit, is_much: bytes >= MUCH }
+    }
+}
+
+/// Something on its way into the store.
+struct Write<'a> {
+    all: &'a Writing,
+    tenant: TenantId,
+    permit: Option<OwnedSemaphorePermit>,
+    is_much: bool,
+}
+
+impl Write<'_> {
+    /// It is there, and took so long. A tenant that writes much leaves others most of the store's time.
+    fn end(mut self, took: Duration) {
+        let others_write = || self.all.0.lock().iter().any(|(tenant, room)| *tenant != self.tenant && room.writing > 0);
+        if self.is_much && others_write() {
+            let permit = self.permit.take();
+            tokio::spawn(async move {
+                tokio::time::sleep(took.saturating_mul(RESTS)).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock();
+        if let Some(room) = all.get_mut(&self.tenant) {
+            room.writing = room.writing.saturating_sub(1);
+            if room.writing == 0 && room.bytes.available_permits() == WRITING {
+                all.remove(&self.tenant);
+            }
+        }
+    }
 }
 
 /// A delivery of this event to this subscription, due now.
@@ -301,6 +414,47 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn one_tenant_has_only_so_much_on_its_way_into_the_store() {
+        let writing = Writing::default();
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (one, other) = (TenantId::new(now), TenantId::new(now));
+        let large = writing.begin(one, WRITING * 2).await;
+        assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_pending());
+        large.end(Duration::from_secs(60));
+        let small = writing.begin(one, 1).await;
+        // Beside another it would rest: the room is not given back at once.
+        let large = writing.begin(other, WRITING * 2).await;
+        large.end(Duration::from_secs(60));
+        assert!(futures_util::poll!(Box::pin(writing.begin(other, 1))).is_pending());
+        assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_ready());
+        small.end(Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn long_matches_go_on_one_at_a_time() {
+        let long = Semaphore::new(1);
+        let mut paces = [Pace::begin(&long), Pace::begin(&long)];
+        for pace in &mut paces {
+            pace.keep().await;
+            assert!(pace.held.is_none(), "what has just begun is in nobody's way");
+            pace.since = Instant::now().checked_sub(SLICE).unwrap();
+        }
+        let [first, second] = &mut paces;
+        first.keep().await;
+        assert!(first.held.is_some());
+        tokio::select! {
+            biased;
+            () = second.keep() => panic!("there are two"),
+            () = tokio::time::sleep(3 * REST) => {}
+        }
+        first.since = Instant::now().checked_sub(SLICE).unwrap();
+        tokio::join!(second.keep(), async {
+            first.held = None;
+        });
+        assert!(second.held.is_some());
+    }
 
     #[test]
     fn rates_are_per_tenant_and_second() {

@@ -89,6 +89,9 @@ struct Parts {
     limits: Limits,
     lanes: lanes::Lanes,
     rates: ingest::Rates,
+    writing: ingest::Writing,
+    /// Held by the one match that has taken long and goes on.
+    long_matches: tokio::sync::Semaphore,
 }
 
 /// What a pipeline is made of.
@@ -121,6 +124,8 @@ impl Pipeline {
         let parts = Parts {
             lanes: lanes::Lanes::new(&setup.limits, heads),
             rates: ingest::Rates::default(),
+            writing: ingest::Writing::default(),
+            long_matches: tokio::sync::Semaphore::new(1),
             clock: setup.clock,
             store: setup.store,
             registry: setup.registry,
