@@ -38,7 +38,7 @@ pub(super) async fn deliver(parts: &Arc<Parts>, work: &Work) -> End {
     };
     if !plan.sends() {
         // It was paused or disabled after the attempt was given its turn: back into the store.
-        record::release(parts, work).await;
+        record::release(parts, std::slice::from_ref(work)).await;
         return End::NotSent;
     }
     let report = attempt(parts, &plan, work).await;

@@ -4,7 +4,9 @@
 //! an ended attempt, a timer, a changed subscription) calls [`pump`], which asks the lanes what is to be done
 //! and starts it.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -27,11 +29,7 @@ pub(super) fn pump(parts: &Arc<Parts>) {
     }
     if !todo.back.is_empty() {
         let parts = parts.clone();
-        tokio::spawn(async move {
-            for work in todo.back {
-                record::release(&parts, &work).await;
-            }
-        });
+        tokio::spawn(async move { record::release(&parts, &todo.back).await });
     }
     if !todo.load.is_empty() {
         tokio::spawn(load(parts.clone(), todo.load));
@@ -48,12 +46,30 @@ fn permit(parts: &Parts, lane: Lane, tenant: TenantId) -> Permit {
 async fn run(parts: Arc<Parts>, work: Work) {
     // A panic is a bug of ours. It must not take the lane's place for ever, nor the delivery: that is due
     // again when the process starts anew, and the endpoint is not blamed.
-    let end = AssertUnwindSafe(deliver::deliver(&parts, &work)).catch_unwind().await.unwrap_or_else(|_| {
+    let attempt = AssertUnwindSafe(deliver::deliver(&parts, &work)).catch_unwind();
+    let end = noting_begin(&parts, work.delivery.tenant_id, attempt).await.unwrap_or_else(|_| {
         tracing::error!(delivery_id = %work.delivery.id, "an attempt panicked; the delivery waits for the next start");
         End::NotSent
     });
     parts.lanes.ended(&work, end, parts.clock.now());
     pump(&parts);
+}
+
+/// Says when the attempt has had the processor for the first time.
+async fn noting_begin<F: Future>(parts: &Arc<Parts>, tenant: TenantId, attempt: F) -> F::Output {
+    let mut attempt = pin!(attempt);
+    let mut has_begun = false;
+    poll_fn(|context| {
+        let polled = attempt.as_mut().poll(context);
+        if !has_begun {
+            has_begun = true;
+            if parts.lanes.begun(tenant) {
+                pump(parts);
+            }
+        }
+        polled
+    })
+    .await
 }
 
 async fn load(parts: Arc<Parts>, lanes: Vec<(Lane, usize)>) {

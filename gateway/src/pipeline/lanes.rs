@@ -94,6 +94,13 @@ struct Core {
     stopped: bool,
 }
 
+/// Attempts of one tenant that have been started and have not had the processor yet. Where it is short, they are what
+/// others wait behind; where it is not, there are none.
+const UNBEGUN: usize = 16;
+
+/// Bytes that a delivery takes up beside its event.
+const ENTRY: usize = size_of::<Work>() + 64;
+
 /// Lanes read at once, and entries of one: what is read is known by its size only afterwards, so this bounds how far
 /// memory can go beyond its bound.
 const LANES_AT_ONCE: usize = 8;
@@ -115,6 +122,8 @@ struct Tenant {
     /// Lanes that have something to do, in turn.
     turns: VecDeque<Lane>,
     under_way: usize,
+    /// Those of them that have not begun.
+    unbegun: usize,
     waiting_bytes: usize,
 }
 
@@ -220,6 +229,7 @@ impl Lanes {
     /// Asks for room for a fresh delivery, before it is accepted. Without room it will wait in the store, and
     /// so it does behind others that already wait there.
     pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> bool {
+        let bytes = bytes + ENTRY;
         let mut core = self.core.lock();
         let bounds = core.bounds;
         if core.stopped || core.tenant_bytes(tenant) + bytes > bounds.waiting_bytes.saturating_sub(core.waiting_bytes) {
@@ -241,7 +251,7 @@ impl Lanes {
         let Some(state) = core.lanes.get_mut(&lane) else { return };
         state.reserved = state.reserved.saturating_sub(1);
         let tenant = state.tenant;
-        core.wait_no_more(tenant, 1, bytes);
+        core.wait_no_more(tenant, 1, bytes + ENTRY);
         core.forget_if_empty(lane);
     }
 
@@ -276,6 +286,15 @@ impl Lanes {
     /// What a read from the store brought; `None` if it failed.
     pub(super) fn loaded(&self, lane: Lane, taken: Option<Taken>, now: Timestamp) {
         self.change(|core| core.loaded(lane, taken, now));
+    }
+
+    /// An attempt has had the processor for the first time. Whether others of its tenant waited for that.
+    pub(super) fn begun(&self, tenant: TenantId) -> bool {
+        let mut core = self.core.lock();
+        let Some(tenant) = core.tenants.get_mut(&tenant) else { return false };
+        tenant.unbegun = tenant.unbegun.saturating_sub(1);
+        // Not for each of them, since all tenants are asked then.
+        tenant.unbegun == UNBEGUN / 2 && !tenant.turns.is_empty()
     }
 
     /// An attempt has ended, and its delivery has been settled.
@@ -403,7 +422,7 @@ impl Core {
         while !self.stopped && self.under_way < self.bounds.total && passed_over < self.turns.len() {
             let Some(tenant_id) = self.turns.pop_front() else { break };
             let Some(tenant) = self.tenants.get_mut(&tenant_id) else { continue };
-            if tenant.under_way >= self.bounds.total - self.under_way {
+            if tenant.under_way >= self.bounds.total - self.under_way || tenant.unbegun >= UNBEGUN {
                 self.turns.push_back(tenant_id);
                 passed_over += 1;
                 continue;
@@ -474,9 +493,10 @@ impl Core {
         let tenant = state.tenant;
         let more = !state.ready.is_empty() || state.in_store.is_some_and(|due| due <= now);
         self.under_way += 1;
-        self.wait_no_more(tenant, 1, work.event.weight());
+        self.wait_no_more(tenant, 1, work.event.weight() + ENTRY);
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
             tenant.under_way += 1;
+            tenant.unbegun += 1;
         }
         if let Some(key) = host_key {
             work.host = Some(key.1.clone());
@@ -494,7 +514,7 @@ impl Core {
         let (out, stay): (VecDeque<_>, VecDeque<_>) = state.ready.drain(..).partition(wanted);
         state.ready = stay;
         let tenant = state.tenant;
-        let bytes = out.iter().map(|work| work.event.weight()).sum();
+        let bytes = out.iter().map(|work| work.event.weight() + ENTRY).sum();
         self.wait_no_more(tenant, out.len(), bytes);
         out.into()
     }
@@ -555,7 +575,7 @@ impl Core {
         };
         state.in_store = [taken.next, noted].into_iter().flatten().min();
         let count = taken.due.len();
-        let bytes: usize = taken.due.iter().map(|due| due.event.weight()).sum();
+        let bytes: usize = taken.due.iter().map(|due| due.event.weight() + ENTRY).sum();
         state.ready.extend(taken.due.into_iter().map(Work::from));
         let (next, tenant) = (state.in_store, state.tenant);
         self.wait(tenant, count, bytes);
@@ -734,8 +754,20 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_starts_no_more_than_the_processor_keeps_up_with() {
+        let lanes = Lanes::new(&Limits { in_flight: 1000, in_flight_per_endpoint: 1000, ..limits() }, vec![]);
+        let (lane, tenant) = (lane(), TenantId::new(at(0)));
+        put(&lanes, lane, tenant, 100);
+        assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN);
+        assert_eq!(lanes.next(at(0), open).start.len(), 0);
+        let told = (0..UNBEGUN).filter(|_| lanes.begun(tenant)).count();
+        assert_eq!(told, 1, "once, when half of them have begun");
+        assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN);
+    }
+
+    #[test]
     fn whoever_comes_next_finds_room_though_nothing_has_ended() {
-        let lanes = Lanes::new(&Limits { in_flight: 16, waiting_bytes: 8_000, ..limits() }, vec![]);
+        let lanes = Lanes::new(&Limits { in_flight: 16, waiting_bytes: 20 * (400 + ENTRY), ..limits() }, vec![]);
         let mut counts = Vec::new();
         for _ in 0..3 {
             let tenant = TenantId::new(at(0));
@@ -834,7 +866,7 @@ mod tests {
 
     #[test]
     fn memory_that_is_full_leaves_every_lane_one() {
-        let lanes = Lanes::new(&Limits { waiting_bytes: 2000, ..limits() }, vec![]);
+        let lanes = Lanes::new(&Limits { waiting_bytes: 5 * (400 + ENTRY), ..limits() }, vec![]);
         let (stuck, other, tenant) = (lane(), lane(), TenantId::new(at(0)));
         while lanes.reserve(stuck, tenant, 400, at(0)) {}
         lanes.note_due(other, tenant, at(0));

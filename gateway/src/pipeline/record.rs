@@ -187,13 +187,16 @@ pub(super) async fn end_without_attempt(parts: &Parts, work: &Work, status: Stat
     settle(parts, Settled { delivery, attempt: None }).await;
 }
 
-/// Gives a delivery back to the store, as it was.
-pub(super) async fn release(parts: &Parts, work: &Work) {
-    if let Err(error) = parts.store.release(vec![work.delivery.id]).await {
-        tracing::error!(%error, delivery_id = %work.delivery.id, "a delivery could not be given back");
+/// Gives deliveries back to the store, as they were.
+pub(super) async fn release(parts: &Parts, works: &[Work]) {
+    let ids = works.iter().map(|work| work.delivery.id).collect();
+    if let Err(error) = parts.store.release(ids).await {
+        tracing::error!(%error, count = works.len(), "deliveries could not be given back");
     }
-    let due = work.delivery.next_attempt_at.unwrap_or_else(|| parts.clock.now());
-    parts.lanes.note_due(work.delivery.lane, work.delivery.tenant_id, due);
+    for work in works {
+        let due = work.delivery.next_attempt_at.unwrap_or_else(|| parts.clock.now());
+        parts.lanes.note_due(work.delivery.lane, work.delivery.tenant_id, due);
+    }
 }
 
 async fn settle(parts: &Parts, settled: Settled) {
