@@ -373,6 +373,7 @@ fn http_config(config: &Config, public_url: &str) -> HttpConfig {
         #[expect(clippy::expect_used, reason = "checked when the configuration was loaded")]
         public_url: Url::parse(public_url).expect("the configuration's public_url is a URL"),
         max_body: config.server.max_body,
+        bodies: config.server.bodies,
         body_timeout: config.server.body_timeout,
         egress_ips: config.server.egress_ips.iter().map(ToString::to_string).collect(),
         parse: ParseLimits { batch: config.server.max_batch },

@@ -42,6 +42,7 @@ pub struct Server {
     pub admin_listen: SocketAddr,
     pub public_url: String,
     pub max_body: usize,
+    pub bodies: usize,
     pub max_batch: usize,
     #[serde(with = "duration")]
     pub body_timeout: Duration,
@@ -170,6 +171,7 @@ impl Config {
             ),
         );
         check((1024..=64 << 20).contains(&server.max_body), "server.max_body: between 1024 and 67108864".to_owned());
+        check(server.bodies >= server.max_body, "server.bodies: at least server.max_body".to_owned());
         check((1..=10_000).contains(&server.max_batch), "server.max_batch: between 1 and 10000".to_owned());
         check(store.retention >= Duration::from_secs(60), "store.retention: at least 1m".to_owned());
         check(store.cache >= 1 << 20, "store.cache: at least 1048576".to_owned());

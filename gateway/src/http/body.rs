@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -11,23 +12,46 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::guard::Caller;
 use super::problem::{Kind, Problem};
-use super::{HttpConfig, Shared};
+use super::{App, Shared, room};
 use crate::control;
+use crate::domain::TenantId;
 
 /// How many times the largest body is read and forgotten of one that is larger.
 const DISCARDED: usize = 8;
 
-/// Reads a body within the configured size and time; what is larger is refused as soon as that is known.
-pub(super) async fn read(headers: &HeaderMap, body: Body, config: &HttpConfig) -> Result<Bytes, Problem> {
-    read_within(headers, body, config.max_body, config.body_timeout).await
+/// Reads a body within the configured size and time, if there is room for it; what is larger is refused as soon as that
+/// is known.
+pub(super) async fn read(
+    app: &App,
+    whose: Option<TenantId>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, Problem> {
+    let (max, limit) = (app.config.max_body, app.config.body_timeout);
+    // One that does not say how large it is may be as large as any.
+    let size = announced(headers).and_then(|length| usize::try_from(length).ok()).unwrap_or(max).min(max);
+    if size <= room::SMALL {
+        return read_within(headers, body, max, limit).await;
+    }
+    let Some(place) = app.bodies.take(whose, size) else {
+        discard(body, max).await;
+        let problem = Problem::new(Kind::Overloaded, "too many large bodies are arriving");
+        return Err(problem.retry_after(Duration::from_secs(1)));
+    };
+    Ok(place.hold(read_within(headers, body, max, limit).await?))
+}
+
+/// What the client says of the body's size.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn read_within(headers: &HeaderMap, mut body: Body, max: usize, limit: Duration) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken"));
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > max as u64) {
+    if announced(headers).is_some_and(|length| length > max as u64) {
         discard(body, max).await;
         return Err(too_large());
     }
@@ -62,6 +86,11 @@ async fn discard(mut body: Body, max: usize) {
     let _ = tokio::time::timeout(Duration::from_secs(2), reading).await;
 }
 
+/// The tenant that is asking, if one is.
+fn whose(parts: &Parts) -> Option<TenantId> {
+    parts.extensions.get::<Caller>().and_then(|caller| caller.0.tenant)
+}
+
 /// Whether the content type is JSON of some kind; none at all is taken for it.
 fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
@@ -82,7 +111,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         check_json(&parts.headers)?;
-        let bytes = read(&parts.headers, body, &app.config).await?;
+        let bytes = read(app, whose(&parts), &parts.headers, body).await?;
         parse(&bytes).map(Json)
     }
 }
@@ -95,7 +124,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for OptionalJson<T> {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = read(&parts.headers, body, &app.config).await?;
+        let bytes = read(app, whose(&parts), &parts.headers, body).await?;
         if bytes.is_empty() {
             return parse(b"{}").map(OptionalJson);
         }

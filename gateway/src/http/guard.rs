@@ -171,7 +171,7 @@ async fn remembered(
         return Err(Problem::new(Kind::Invalid, "an Idempotency-Key is 1 to 256 bytes"));
     }
     let (parts, body) = request.into_parts();
-    let bytes = body::read(&parts.headers, body, &guard.app.config).await?;
+    let bytes = body::read(&guard.app, principal.tenant, &parts.headers, body).await?;
     let scope = format!("{:?} {:?} {} {} {key:?}", principal.key, principal.tenant, parts.method, parts.uri);
     let answers = &guard.app.answers;
     match answers.begin(&scope, Sha256::digest(&bytes).into(), guard.app.control.clock().now()) {

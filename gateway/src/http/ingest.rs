@@ -138,7 +138,7 @@ async fn post_tenant_events(
 }
 
 async fn accept(app: &App, tenant: TenantId, atomic: bool, request: Request) -> Result<Response, Problem> {
-    let (headers, bytes) = read(app, request).await?;
+    let (headers, bytes) = read(app, tenant, request).await?;
     let content_type = match headers.get(header::CONTENT_TYPE) {
         Some(value) => Some(
             value.to_str().map_err(|_| Problem::new(Kind::UnsupportedMediaType, "the content type is not readable"))?,
@@ -228,7 +228,7 @@ async fn post_to_source(
 ) -> Result<Response, Problem> {
     let source: SourceId = id(&source, "source")?;
     let inlet = app.control.open_source(source)?;
-    let (headers, bytes) = read(&app, request).await?;
+    let (headers, bytes) = read(&app, inlet.source.tenant_id, request).await?;
     let url = app.config.url(&format!("/in/{source}"));
     app.control
         .verify(&inlet, "POST", &url, &headers, &bytes)
@@ -241,13 +241,13 @@ async fn post_to_source(
     one(&app, inlet.source.tenant_id, event).await
 }
 
-async fn read(app: &App, request: Request) -> Result<(HeaderMap, Bytes), Problem> {
+async fn read(app: &App, tenant: TenantId, request: Request) -> Result<(HeaderMap, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     let encoded = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
     if parts.headers.get_all(header::CONTENT_ENCODING).iter().any(encoded) {
         return Err(Problem::new(Kind::UnsupportedContentEncoding, "send the body without Content-Encoding"));
     }
-    let bytes = body::read(&parts.headers, body, &app.config).await?;
+    let bytes = body::read(app, Some(tenant), &parts.headers, body).await?;
     Ok((parts.headers, bytes))
 }
 

@@ -21,6 +21,7 @@ mod ingest;
 mod openapi;
 mod params;
 mod problem;
+mod room;
 mod route;
 mod serving;
 mod system;
@@ -45,6 +46,8 @@ pub struct HttpConfig {
     pub public_url: Url,
     /// The largest body that is read, in bytes.
     pub max_body: usize,
+    /// What all larger bodies together may take up in memory, in bytes.
+    pub bodies: usize,
     /// How long a body may take to arrive. A sender that drips holds a connection no longer.
     pub body_timeout: std::time::Duration,
     /// The addresses that deliveries come from, for the firewalls of those who receive them.
@@ -96,6 +99,7 @@ struct App {
     readiness: watch::Receiver<Readiness>,
     metrics: Arc<dyn Fn() -> String + Send + Sync>,
     answers: Answers<guard::Remembered>,
+    bodies: room::Bodies,
     inboxes: inbox::Inboxes,
     document: openapi::Document,
 }
@@ -105,6 +109,7 @@ type Shared = Arc<App>;
 impl App {
     fn new(state: AppState) -> Shared {
         Arc::new(Self {
+            bodies: room::Bodies::new(state.config.bodies),
             control: state.control,
             pipeline: state.pipeline,
             config: state.config,

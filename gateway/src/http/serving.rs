@@ -10,6 +10,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+/// What is read of a connection at once, and so the longest head. Every connection may take up as much, and a client
+/// may open as many as there are files.
+const BUFFER: usize = 64 * 1024;
+
 /// Serves until `stop` says so; then no connection is taken, and those there are may end what they do.
 #[must_use]
 pub fn serve(
@@ -23,6 +27,7 @@ pub fn serve(
         let mut builder = Builder::new(TokioExecutor::new());
         // A client that sends its headers a byte at a time is let go.
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).pipeline_flush(true);
+        builder.http1().max_buf_size(BUFFER);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
         loop {
             let accepted = tokio::select! {

@@ -108,6 +108,7 @@ impl World {
         let config = HttpConfig {
             public_url: "https://gateway.test".parse().unwrap(),
             max_body: MAX_BODY,
+            bodies: 64 << 20,
             body_timeout: std::time::Duration::from_secs(30),
             egress_ips: vec!["192.0.2.1".to_owned()],
             parse: ParseLimits { batch: 1_000 },
