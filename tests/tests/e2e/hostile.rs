@@ -79,9 +79,7 @@ async fn all_at_once() {
     let (attacker, bystander) = (gateway.tenant("attacker").await, gateway.tenant("bystander").await);
     bystander.subscribe(json!({"url": endpoint.url("/plain"), "events": ["order.*"]})).await;
     let redacted = json!([{"plugin": "redact", "config": {"paths": ["$.data.email"]}}]);
-    bystander
-        .subscribe(json!({"url": endpoint.url("/redacted"), "events": ["order.*"], "transforms": redacted}))
-        .await;
+    bystander.subscribe(json!({"url": endpoint.url("/redacted"), "events": ["order.*"], "transforms": redacted})).await;
     for (kind, transform, ..) in HARM {
         let transforms: Vec<_> = transform.iter().map(|name| json!({"plugin": name})).collect();
         let wanted = json!({
@@ -126,7 +124,8 @@ async fn all_at_once() {
     assert_eq!(endpoint.all().len(), 2 * 10 * EVENTS, "each arrived once");
     for (kind, _, outcome, blame, detail) in HARM {
         let tried = format!("type={kind}&min_attempts=1");
-        let found = eventually(&format!("a {kind} has been tried"), async || attacker.deliveries(&tried).await.pop()).await;
+        let found =
+            eventually(&format!("a {kind} has been tried"), async || attacker.deliveries(&tried).await.pop()).await;
         let found = attacker.api.get(&format!("/v1/deliveries/{}", found["id"].as_str().unwrap())).await.json(200);
         let attempt = &found["attempts"][0];
         assert_eq!((&attempt["outcome"], &attempt["blame"]), (&json!(outcome), &json!(blame)), "{kind}: {found}");

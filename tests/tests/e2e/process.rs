@@ -142,3 +142,10 @@ async fn metrics_and_health() {
     gateway.public().get("/metrics").await.is(404);
     assert_ne!(gateway.public().get("/v1/openapi.json").await.json(200)["paths"], Value::Null);
 }
+
+/// However short the time that everything is kept, a first start makes its tenant and its inbox.
+#[tokio::test]
+async fn the_shortest_retention() {
+    let gateway = Setup::new().env("HOOKMILL_STORE__RETENTION", "1m").start().await;
+    assert_eq!(gateway.operator().get("/v1/tenants").await.json(200)["data"][0]["uid"], "first");
+}
