@@ -10,7 +10,7 @@ use anyhow::Context;
 use hyper::StatusCode;
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -27,8 +27,11 @@ const BEAT: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_millis(250);
 /// What even an attacker waits after a refusal, or it would measure nothing but refusals.
 const REST: Duration = Duration::from_millis(5);
-/// Deliveries that are looked at afterwards.
+/// Bytes of a body that never comes to its end.
+const BODY: usize = 1 << 20;
+/// Deliveries that are looked at afterwards, and the pages in which they are looked for.
 const LOOKED_AT: usize = 200;
+const PAGES: usize = 100;
 
 /// Where an attack is aimed, and by whom.
 #[derive(Clone)]
@@ -128,8 +131,8 @@ impl Assault {
                 self.spawn(enable(self.aim.clone(), self.seen.clone()))?;
             }
         }
-        for _ in 0..self.attack.slow_clients() {
-            self.spawn(dawdle(self.aim.gateway, self.seen.clone()))?;
+        for number in 0..self.attack.slow_clients() {
+            self.spawn(dawdle(self.aim.clone(), number, self.seen.clone()))?;
         }
         Ok(())
     }
@@ -153,20 +156,35 @@ impl Assault {
                 continue;
             }
             let of_type = if wave.all { format!("&type={}", wave.event_type(at, 0)) } else { String::new() };
-            let deliveries = api.get(&format!("/v1/deliveries?min_attempts=1&limit={LOOKED_AT}{of_type}")).await?;
-            for delivery in deliveries["data"].as_array().into_iter().flatten() {
-                let detail =
-                    api.get(&format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap_or_default())).await?;
-                for attempt in detail["attempts"].as_array().into_iter().flatten() {
-                    *faults.entry(name(attempt)).or_default() += 1;
-                }
-            }
+            self.look_at(&mut api, &of_type, &mut faults).await?;
             if !wave.all {
                 // What was looked at is of all such waves.
                 break;
             }
         }
         Ok(faults)
+    }
+
+    /// Looks at some of the newest deliveries that were tried.
+    async fn look_at(&self, api: &mut Api, of_type: &str, faults: &mut BTreeMap<String, u64>) -> anyhow::Result<()> {
+        let list = format!("/v1/deliveries?min_attempts=1&limit=200{of_type}");
+        let (mut path, mut looked_at) = (list.clone(), 0);
+        for _ in 0..PAGES {
+            let page = api.get(&path).await?;
+            for delivery in page["data"].as_array().into_iter().flatten() {
+                let detail =
+                    api.get(&format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap_or_default())).await?;
+                for attempt in detail["attempts"].as_array().into_iter().flatten() {
+                    *faults.entry(name(attempt)).or_default() += 1;
+                }
+                looked_at += 1;
+            }
+            match page["next"].as_str() {
+                Some(next) if looked_at < LOOKED_AT => path = format!("{list}&cursor={next}"),
+                _ => break,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -245,22 +263,53 @@ async fn enable(aim: Aim, seen: Arc<Seen>) {
     }
 }
 
-/// Sends the head of a request a byte a second, until it is let go; then again.
-async fn dawdle(gateway: SocketAddr, seen: Arc<Seen>) {
-    let head = format!("POST /v1/events HTTP/1.1\r\nhost: {gateway}\r\nx-padding: {}", "x".repeat(10_000));
+/// Keeps a connection busy without ever coming to the point, until it is let go; then again. Either its head comes a
+/// byte a second, or all of a large body comes at once but for the last byte.
+async fn dawdle(aim: Aim, number: usize, seen: Arc<Seen>) {
+    let in_the_head = number.is_multiple_of(2);
+    // One after the other, for it is not haste that they do harm by.
+    tokio::time::sleep(Duration::from_millis(number as u64)).await;
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-length: {BODY}\r\n",
+        aim.gateway,
+        aim.key.expose()
+    );
     while !seen.over.load(Ordering::Relaxed) {
-        let Ok(mut stream) = TcpStream::connect(gateway).await else {
+        let Ok(mut stream) = TcpStream::connect(aim.gateway).await else {
             seen.count("connection refused".to_owned());
             tokio::time::sleep(LOOK).await;
             continue;
         };
         seen.count("slow connection begun".to_owned());
-        for byte in head.as_bytes() {
-            if stream.write_all(&[*byte]).await.is_err() {
-                seen.count("slow connection closed by the gateway".to_owned());
-                break;
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        let said = if in_the_head {
+            drip(&mut stream, head.as_bytes()).await
+        } else {
+            stall(&mut stream, &head).await.unwrap_or_default()
+        };
+        let status = said.split(' ').nth(1).unwrap_or("no answer");
+        seen.count(format!("slow connection closed, {status}"));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+/// A byte a second, until the other side has had enough; gives what it said.
+async fn drip(stream: &mut TcpStream, head: &[u8]) -> String {
+    let mut said = Vec::new();
+    for byte in head.iter().chain(std::iter::repeat(&b'x')) {
+        if stream.write_all(&[*byte]).await.is_err()
+            || tokio::time::timeout(Duration::from_secs(1), stream.read_to_end(&mut said)).await.is_ok()
+        {
+            break;
         }
     }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// All but the last byte of a body, and then nothing; gives what is said to that.
+async fn stall(stream: &mut TcpStream, head: &str) -> std::io::Result<String> {
+    stream.write_all(format!("{head}\r\n").as_bytes()).await?;
+    let written = stream.write_all(&vec![b' '; BODY - 1]).await;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await?;
+    written.map(|()| said)
 }

@@ -29,7 +29,7 @@ pub(super) enum Attack {
     Filters,
     /// Bodies of a mebibyte, as fast as they are answered
     Bodies,
-    /// 2,000 clients that send their requests a byte a second
+    /// 2,000 clients that send the heads of their requests a byte a second, or all of a body but its last byte
     Loris,
     /// Endpoints that answer a byte a second
     Trickle,
@@ -142,7 +142,7 @@ impl Attack {
         }
     }
 
-    /// Clients that send their requests a byte a second.
+    /// Clients that never come to the point.
     fn slow_clients(self) -> usize {
         if self == Self::Loris { 2_000 } else { 0 }
     }
