@@ -43,10 +43,7 @@ pub(super) async fn make(
         let (tenant, key) = control.create_tenant(wanted).await?;
         let inbox = control.create_inbox(tenant.id).await?;
         let url = format!("{public_url}/inbox/{}", inbox.token);
-        // It goes no farther than this gateway, so it is not tried for days: that may be longer than anything is kept.
-        let retry_policy = json!({ "schedule": ["0s", "5s", "30s"] });
-        let subscription =
-            json!({ "name": "Everything, to the inbox", "url": url, "events": ["*"], "retry_policy": retry_policy });
+        let subscription = json!({ "name": "Everything, to the inbox", "url": url, "events": ["*"] });
         control.create_subscription(tenant.id, subscription.as_object().cloned().unwrap_or_default()).await?;
         made.tenant_key = Some(key);
         made.inbox_url = Some(url);
