@@ -104,7 +104,8 @@ fn time<T>(run: impl FnOnce() -> T) -> Duration {
 
 /// The words of a sentence without what it quotes, which is as various as the inputs.
 pub(crate) fn shape(sentence: &str) -> String {
-    sentence.chars().filter(|c| c.is_ascii_lowercase() || *c == ' ').take(48).collect()
+    let unquoted = sentence.split(['`', '"']).step_by(2).flat_map(str::chars);
+    unquoted.filter(|c| c.is_ascii_lowercase() || *c == ' ').take(48).collect()
 }
 
 /// An example of these parts.
