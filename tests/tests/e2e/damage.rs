@@ -100,7 +100,7 @@ impl Scene {
         let before = self.acknowledged.len();
         for batch in 0..batches {
             let line = |n: usize| {
-                let event_type = if n % 2 == 0 { "done" } else { "owed" };
+                let event_type = if n.is_multiple_of(2) { "done" } else { "owed" };
                 let text = format!("{batch}-{n} ").repeat(900);
                 json!({"type": event_type, "data": {"n": n, "text": text}}).to_string()
             };
