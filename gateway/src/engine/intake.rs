@@ -28,22 +28,24 @@ pub(super) fn component(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Ins
     if !matches!(version, COMPONENT | MODULE) {
         return Err(InstallError::NotWasm);
     }
-    check_sections(bytes).ok_or_else(|| InstallError::Malformed("a section ends beyond the end of the file".into()))?;
+    check_sections(bytes, version == MODULE)
+        .ok_or_else(|| InstallError::Malformed("a section ends beyond the end of the file".into()))?;
     if version == COMPONENT { Ok(Cow::Borrowed(bytes)) } else { encode(bytes).map(Cow::Owned) }
 }
 
 /// Whether every section ends within the file. The library makes room for as many bytes as a section claims to have,
-/// which may be gigabytes, before it finds that they are not there; so too for a component in a custom section.
-fn check_sections(wasm: &[u8]) -> Option<()> {
+/// which may be gigabytes, before it finds that they are not there; so too for the component in a module's custom
+/// section.
+fn check_sections(wasm: &[u8], is_module: bool) -> Option<()> {
     let mut rest = wasm.get(MAGIC.len() + 4..)?;
     while let Some((id, after)) = rest.split_first() {
         let (size, after) = leb128(after)?;
         let section = after.get(..size)?;
-        if *id == 0 {
+        if is_module && *id == 0 {
             let (name, after) = leb128(section)?;
             let content = after.get(name..)?;
             if content.starts_with(MAGIC) {
-                check_sections(content)?;
+                check_sections(content, false)?;
             }
         }
         rest = after.get(size..)?;
