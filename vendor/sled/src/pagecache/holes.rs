@@ -77,7 +77,10 @@ pub(super) fn check(
     for number in 0..file_len / segment_size {
         let segment = number * segment_size;
         let has_header = read_segment_header(&config.file, segment)?.ok;
-        if !has_header && holds_living(segment, tip, snapshot, config)? {
+        if !has_header
+            && !is_blank(segment, config)?
+            && holds_living(segment, tip, snapshot, config)?
+        {
             error!("the header of the segment at {} is damaged", segment);
             return Err(Error::corruption(None));
         }
@@ -129,6 +132,19 @@ fn holds_living(
         }
     }
     Ok(false)
+}
+
+/// Whether a segment is zeroed, as free ones are, of which there may be very many: looked at here and there.
+fn is_blank(segment: LogOffset, config: &RunningConfig) -> Result<bool> {
+    let mut buf = [0; 4096];
+    let step = config.segment_size as LogOffset / 8;
+    for at in (0..8).map(|number| segment + number * step) {
+        let size = pread_exact_or_eof(&config.file, &mut buf, at)?;
+        if buf[..size].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Where the next whole message of a segment is, from `at` on.
