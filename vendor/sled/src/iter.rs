@@ -95,7 +95,9 @@ impl Iter {
             (view.pid, view.deref().clone())
         };
 
-        for _ in 0..MAX_LOOPS {
+        // Changed for Hookmill: what is left of a damaged tree may lead in circles.
+        let most = if self.tree.context.scavenging { 10_000 } else { MAX_LOOPS };
+        for _ in 0..most {
             if self.bounds_collapsed() {
                 return None;
             }
@@ -177,7 +179,9 @@ impl DoubleEndedIterator for Iter {
             (view.pid, view.deref().clone())
         };
 
-        for _ in 0..MAX_LOOPS {
+        // Changed for Hookmill: what is left of a damaged tree may lead in circles.
+        let most = if self.tree.context.scavenging { 10_000 } else { MAX_LOOPS };
+        for _ in 0..most {
             if self.bounds_collapsed() {
                 return None;
             }
