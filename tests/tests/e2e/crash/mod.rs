@@ -61,7 +61,8 @@ impl Scene {
             let mut seen = seen.lock().unwrap();
             let number = id.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
             if number.is_multiple_of(REFUSED) && seen.refused.insert(id.clone()) {
-                return Answer::Status(503);
+                // Not 503, by which an endpoint asks to be left alone.
+                return Answer::Status(500);
             }
             *seen.taken.entry(id).or_default() += 1;
             Answer::Status(200)
