@@ -76,7 +76,7 @@ fn empty(folder: &Path) {
     }
 }
 
-/// Makes a folder's contents from what was kept of it: a name without content had none that was synced.
+/// Makes a folder's contents of what was kept of it, which is moved there: a name without content had none that was synced.
 fn lay_out(kept: &Path, id: &str, to: &Path) {
     let Ok(names) = fs::read_to_string(kept.join(format!("d{id}"))) else { return };
     for line in names.lines() {
@@ -89,7 +89,7 @@ fn lay_out(kept: &Path, id: &str, to: &Path) {
             fs::create_dir(&to).expect("a folder can be made");
             lay_out(kept, id, &to);
         } else if bytes.is_file() {
-            fs::copy(bytes, &to).expect("a file can be copied");
+            fs::rename(bytes, &to).expect("a file can be moved");
         } else {
             fs::write(&to, "").expect("a file can be made");
         }

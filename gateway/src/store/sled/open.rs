@@ -129,8 +129,13 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         committer.write(&mut vec![Op::put(Table::Meta, SCHEMA, schema())])?;
     }
     let held = hold_begun(&mut committer)?;
-    // Also what an accepted rollback says, and the first commit's: from here on a shorter file is noticed.
-    let log = committer.tables.db.stable_lsn();
+    // Also what an accepted rollback says, and the first commit's: from here on a shorter file is noticed. How far the
+    // log was written is known after a commit; sled's own word at a start is rounded up where a segment has ended.
+    let log = match marked {
+        _ if committer.tally.seq > tally.seq => committer.tables.db.stable_lsn(),
+        Some(marked) if options.accept_rollback_to.is_none() => marked.log,
+        _ => 0,
+    };
     committer.file.sync_data().map_err(Fault::io("the database can't be synced"))?;
     committer.mark.write(Marked { seq: committer.tally.seq, log })?;
     committer.mark.sync()?;
