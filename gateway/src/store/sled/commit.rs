@@ -39,7 +39,7 @@ const PART_LATE: usize = 256;
 
 /// The deliveries of one commit that stand in their events and may have no rows yet.
 pub(super) struct Fresh {
-    seq: u64,
+    pub(super) seq: u64,
     at: Instant,
     deliveries: VecDeque<(TenantId, DeliveryId)>,
 }
@@ -47,8 +47,14 @@ pub(super) struct Fresh {
 impl Fresh {
     /// Those of a commit that is durable now, or was found so.
     pub(super) fn new(seq: u64, records: &[Arc<DeliveryRecord>]) -> Self {
-        let deliveries = records.iter().map(|record| (record.delivery.tenant_id, record.delivery.id)).collect();
-        Self { seq, at: Instant::now(), deliveries }
+        let mut fresh = Self { seq, at: Instant::now(), deliveries: VecDeque::new() };
+        fresh.add(records);
+        fresh
+    }
+
+    /// More of the same commit.
+    pub(super) fn add(&mut self, records: &[Arc<DeliveryRecord>]) {
+        self.deliveries.extend(records.iter().map(|record| (record.delivery.tenant_id, record.delivery.id)));
     }
 }
 

@@ -363,7 +363,11 @@ fn read_fresh(committer: &mut Committer) -> Result<(), Fault> {
             }
         }
         committer.shared.hands.add_waiting(&fresh, true);
-        committer.late.push_back(Fresh::new(seq, &fresh));
+        // A commit of many events is remembered in several records, and is done when all of them are.
+        match committer.late.back_mut().filter(|last| last.seq == seq) {
+            Some(last) => last.add(&fresh),
+            None => committer.late.push_back(Fresh::new(seq, &fresh)),
+        }
     }
     Ok(())
 }

@@ -148,6 +148,33 @@ async fn many_at_once_are_all_stored() {
     }
 }
 
+/// Events of one commit that is too large to be remembered in one record, or to be written out in one go: killed, and
+/// killed again after a first part of them has rows, it still owes all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_large_commit_owes_survives_two_kills() {
+    const EVENTS: usize = 600;
+    let (dir, killed) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let store = SledStore::open(dir.path(), SledOptions { linger: LINGERS[1], ..options() }).unwrap().0;
+    store.accept((0..EVENTS).map(|_| accepted(tenant, at(0), &[to])).collect()).await.unwrap();
+    copy(dir.path(), killed.path());
+    let again = Arc::new(TempDir::new().unwrap());
+    let (from, left) = (killed.path().to_owned(), Arc::clone(&again));
+    let (done, first) = tokio::sync::oneshot::channel();
+    let done = parking_lot::Mutex::new(Some(done));
+    let on_commit = Box::new(move |_, _| {
+        if let Some(done) = done.lock().take() {
+            copy(&from, left.path());
+            done.send(()).unwrap();
+        }
+    });
+    let at_once = SledOptions { linger: LINGERS[0], on_commit: Some(on_commit), ..options() };
+    let _second = SledStore::open(killed.path(), at_once).unwrap().0;
+    first.await.unwrap();
+    let (third, _) = open(again.path());
+    assert_eq!(third.take(&[(to, 2 * EVENTS)], at(0)).await.unwrap()[0].due.len(), EVENTS);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_was_lost_is_a_delivery_that_is_offered_again() {
     let dir = TempDir::new().unwrap();
