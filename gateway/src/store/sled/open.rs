@@ -91,8 +91,13 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         marked => marked?,
     };
     remove_unfinished_snapshots(dir)?;
-    sync_what_is_there(dir).map_err(Fault::io("the database can't be synced"))?;
+    let sync = |name| sync(&dir.join(name)).map_err(Fault::io("the database can't be synced"));
+    // What a killed process has left to the kernel. What is made of it at this start (sled's snapshot, our mark) must not
+    // be on the disk before it is.
+    sync("db")?;
     let db = open_log(dir, &options, marked)?;
+    // sled leaves its settings to the kernel, and does not open with half of them.
+    sync("conf")?;
     let recovered = db.was_recovered();
     let written = written_by(&db)?;
     check_schema(dir, &db, written.as_deref())?;
@@ -210,11 +215,9 @@ fn open_sled(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
     }
 }
 
-/// A process that was killed has left writes to the kernel. What is made of them at this start (sled's snapshot, our
-/// mark) must not be on the disk before they are.
-fn sync_what_is_there(dir: &Path) -> std::io::Result<()> {
-    match File::open(dir.join("db")) {
-        Ok(file) => file.sync_data(),
+fn sync(file: &Path) -> std::io::Result<()> {
+    match File::open(file) {
+        Ok(file) => file.sync_all(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
