@@ -3,6 +3,7 @@
 //! `HOOKMILL_LONG=1` makes the crash tests as long as a release wants them.
 
 mod addresses;
+mod bench;
 mod connectors;
 mod crash;
 mod damage;

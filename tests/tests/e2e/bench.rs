@@ -1,0 +1,34 @@
+//! The bench, in its quick forms: that it runs and that nothing is lost. How fast anything is, no test says.
+
+use hookmill_tests::binary;
+use serde_json::Value;
+use tokio::process::Command;
+
+/// Runs it; gives its figures.
+async fn figures(arguments: &[&str]) -> Value {
+    let output = Command::new(binary()).arg("bench").args(arguments).arg("--json").output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said}"))
+}
+
+#[tokio::test]
+async fn a_load_is_delivered() {
+    let found = figures(&["--events", "500", "--warmup", "100ms", "--connections", "8"]).await;
+    assert!(found["acknowledged"].as_u64() >= Some(500), "{found}");
+    assert_eq!(found["lost"], 0, "{found}");
+}
+
+#[tokio::test]
+async fn a_queue_that_was_left_is_delivered() {
+    let found = figures(&["--pending", "2000"]).await;
+    assert_eq!((&found["delivered"], &found["lost"]), (&Value::from(2000), &Value::from(0)), "{found}");
+}
+
+#[tokio::test]
+async fn an_attack_costs_nobody_an_event() {
+    let found = figures(&["--against", "throttle", "--duration", "1s", "--rate", "100"]).await;
+    let endured = &found["attacks"][0];
+    assert_eq!(endured["lost"], 0, "{found}");
+    assert!(!endured["faults"].as_object().unwrap().is_empty(), "every fault has a name: {found}");
+}
