@@ -30,6 +30,12 @@ pub use receiver::{Answer, Received, Receiver};
 pub use tenant::Tenant;
 pub use tripwire::Tripwire;
 
+/// Whether the tests that can be long are to be as long as a release wants them: `HOOKMILL_LONG` is set.
+#[must_use]
+pub fn is_long() -> bool {
+    std::env::var_os("HOOKMILL_LONG").is_some()
+}
+
 /// How long anything that happens by itself may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -200,7 +200,7 @@ impl Damage {
 }
 
 fn damages(length: u64) -> Vec<Damage> {
-    let long = std::env::var_os("HOOKMILL_LONG").is_some();
+    let long = hookmill_tests::is_long();
     let mut all = vec![Damage::Cut(1), Damage::Cut(4096), Damage::Cut(length / 10), Damage::Cut(length / 2)];
     // The head, the tail, and what lies between at places of no choice that are the same each time.
     all.extend([0, 1, 998, 999, 1000].map(|place| Damage::Flip("db", place)));

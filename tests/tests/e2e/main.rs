@@ -1,6 +1,6 @@
 //! The end-to-end suite: the real binary, real sockets, a real disk. One module a theme, one binary for all.
 //!
-//! `HOOKMILL_LONG=1` makes the crash tests as long as a release wants them.
+//! `HOOKMILL_LONG=1` makes the tests of crashes and damage as long as a release wants them.
 
 mod addresses;
 mod bench;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use hookmill_tests::{Gateway, Receiver, Setup, Tenant, eventually};
+use hookmill_tests::{Gateway, Receiver, Setup, Tenant, eventually, is_long};
 use serde_json::{Value, json};
 
-use super::{Scene, chance, is_long};
+use super::{Scene, chance};
 
 /// The process is killed at moments of no choice while clients post and refused events are tried again, and several
 /// times while it starts: every acknowledged event arrives at least once.

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hookmill_tests::{Answer, Gateway, Receiver, Tenant, within};
+use hookmill_tests::{Answer, Gateway, Receiver, Tenant, is_long, within};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -21,10 +21,6 @@ use tokio::task::JoinSet;
 const CLIENTS: usize = 64;
 /// Of so many events one is refused at first.
 const REFUSED: u64 = 10;
-
-fn is_long() -> bool {
-    std::env::var_os("HOOKMILL_LONG").is_some()
-}
 
 /// What is known on the outside.
 #[derive(Default)]

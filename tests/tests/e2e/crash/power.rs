@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hookmill_tests::{Setup, Unsynced};
+use hookmill_tests::{Setup, Unsynced, is_long};
 
-use super::{Scene, chance, is_long};
+use super::{Scene, chance};
 
 /// Load, cut, start, again and again; some of the starts are cut as well.
 async fn cut_again_and_again(unsynced: Unsynced, cuts: usize, events: usize) -> Scene {
