@@ -813,8 +813,15 @@ mod tests {
             put(&lanes, lane(), busy, 10);
         }
         put(&lanes, lane(), quiet, 3);
-        let started = lanes.next(at(0), open).start;
-        let of = |tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
+        let mut started = lanes.next(at(0), open).start;
+        let count = |started: &[Work], tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
+        assert_eq!(count(&started, busy), UNBEGUN_OF_MANY as usize, "a few at a time");
+        assert!(started.iter().any(|work| work.of_many));
+        for _ in 0..7 {
+            lanes.begun(busy);
+            started.extend(lanes.next(at(0), open).start);
+        }
+        let of = |tenant| count(&started, tenant);
         assert_eq!((of(quiet), of(busy)), (3, 7), "the quiet one has its three, the busy one as many as are free");
     }
 

@@ -180,8 +180,9 @@ pub(super) struct Committer {
     pub(super) file: File,
     pub(super) mark: Mark,
     pub(super) tally: Tally,
-    /// Parts of fan-outs, oldest first.
+    /// Parts of fan-outs, oldest first, and how many deliveries there are in them.
     pub(super) expansions: VecDeque<Part>,
+    pub(super) unwritten: usize,
     /// The fresh deliveries of the last commits, oldest first.
     pub(super) late: VecDeque<Fresh>,
     /// See [`super::SledOptions::linger`].
@@ -216,7 +217,7 @@ impl Committer {
     /// Its deliveries are durable as it is. They get rows when they are settled; the rest when there is much of it, or
     /// when it has waited for long.
     fn is_due(&self, part: &Part) -> bool {
-        part.at.elapsed() >= self.linger * PART_LINGERS || self.shared.hands.waiting_count() > CROWDED
+        part.at.elapsed() >= self.linger * PART_LINGERS || self.unwritten > CROWDED
     }
 
     fn gather(&mut self) -> Result<Group, Fault> {
@@ -254,7 +255,7 @@ impl Committer {
                 group.done.push(Done::Unit(reply));
             }
             Job::TakeBack { ops } => group.ops.extend(ops),
-            Job::Expand { parts } => self.expansions.extend(parts),
+            Job::Expand { parts } => self.will_expand(parts),
             Job::Settle(ends) => self.settle(group, ends)?,
             Job::Begin { deliveries, reply } => {
                 for (tenant, id) in deliveries {
@@ -448,12 +449,19 @@ impl Committer {
         self.whole(group, record).map(Some)
     }
 
+    /// Keeps parts of fan-outs whose deliveries are found already.
+    pub(super) fn will_expand(&mut self, parts: Vec<Part>) {
+        self.unwritten += parts.iter().map(|part| part.records.len()).sum::<usize>();
+        self.expansions.extend(parts);
+    }
+
     /// Writes out one part of a fan-out, if its time has come: most of it has been settled by then.
     fn expand(&mut self, group: &mut Group) -> Result<(), Fault> {
         if !self.expansions.front().is_some_and(|part| self.is_due(part)) {
             return Ok(());
         }
         let Some(part) = self.expansions.pop_front() else { return Ok(()) };
+        self.unwritten -= part.records.len();
         if let Some(stored) = self.tables.stored(Table::Expansions, &part.key)? {
             remove_large(&mut group.ops, Table::Expansions, &part.key, &stored);
         }
@@ -580,8 +588,8 @@ impl Committer {
             match done {
                 Done::Receipts(reply, receipts, guard, parts) => {
                     if let Err(Ok((_, _, parts))) = reply.send(Ok((receipts, guard, parts))) {
-                        parts.iter().for_each(|part| hands.add_waiting(&part.records, false));
-                        self.expansions.extend(parts);
+                        parts.iter().for_each(|part| self.shared.hands.add_waiting(&part.records, false));
+                        self.will_expand(parts);
                     }
                 }
                 Done::Unit(reply) => drop(reply.send(Ok(()))),

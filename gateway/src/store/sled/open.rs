@@ -119,6 +119,7 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         mark: Mark::open(dir)?,
         tally,
         expansions: VecDeque::new(),
+        unwritten: 0,
         late: VecDeque::new(),
         linger: options.linger,
         scratch: Vec::new(),
@@ -318,9 +319,16 @@ fn read_expansions(committer: &mut Committer) -> Result<(), Fault> {
             continue;
         }
         let Some(value) = tables.whole(Table::Expansions, &key, stored)? else { continue };
-        let records = codec::part(tenant_id, &value)?;
+        let mut records = codec::part(tenant_id, &value)?;
+        for at in (0..records.len()).rev() {
+            // One that was settled has a row already.
+            let row = keys::pair(tenant_id, records[at].delivery.id.to_bytes());
+            if tables.stored(Table::Deliveries, &row)?.is_some() {
+                records.swap_remove(at);
+            }
+        }
         committer.shared.hands.add_waiting(&records, false);
-        committer.expansions.push_back(Part { at: Instant::now(), tenant_id, key, records });
+        committer.will_expand(vec![Part { at: Instant::now(), tenant_id, key, records }]);
     }
     if !remains.is_empty() {
         committer.write(&mut remains)?;

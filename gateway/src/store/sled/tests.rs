@@ -338,6 +338,10 @@ fn what_is_lost_is_named_and_the_rest_is_salvaged() {
     let many: Vec<_> = (0..70).map(|_| lane()).collect();
     runtime.block_on(store.accept(sent.clone())).unwrap();
     runtime.block_on(store.accept(vec![accepted(tenant, at(4), &many)])).unwrap();
+    for _ in 0..many.len() {
+        // With each commit a part of them is written out.
+        runtime.block_on(store.begin(Vec::new())).unwrap();
+    }
     let due = runtime.block_on(store.take(&[(to, 1)], at(9))).unwrap().remove(0).due.remove(0);
     let end = failed_once(due.delivery, at(50), Some(frozen(9_000)));
     let attempt = crate::store::fixtures::attempt(1, at(9), Outcome::Delivered, Verdict::Deliver);
@@ -454,7 +458,7 @@ async fn a_full_disk_refuses_events_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_half_forgotten_is_no_damage() {
     let dir = TempDir::new().unwrap();
-    let store = open(dir.path()).0;
+    let store = SledStore::open(dir.path(), SledOptions { linger: Duration::ZERO, ..options() }).unwrap().0;
     let tenant = TenantId::new(at(0));
     let lanes: Vec<_> = (0..600).map(|_| (lane(), 1)).collect();
     let to: Vec<_> = lanes.iter().map(|(lane, _)| *lane).collect();
