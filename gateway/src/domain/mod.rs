@@ -13,6 +13,7 @@ mod delivery;
 mod event;
 mod id;
 mod plugin;
+mod replay;
 mod secret;
 mod subscription;
 mod tenant;
@@ -22,12 +23,15 @@ pub use delivery::{
     Verdict,
 };
 pub use event::{Event, EventType, EventTypeError, RESERVED_PREFIX};
-pub use id::{AttemptId, DeliveryId, EventId, IdError, InboxId, KeyId, PluginId, SourceId, SubscriptionId, TenantId};
+pub use id::{
+    AttemptId, DeliveryId, EventId, IdError, InboxId, KeyId, PluginId, ReplayId, SourceId, SubscriptionId, TenantId,
+};
 pub use plugin::{
     AuthNeed, Batching, Decision, Digest, Fault, FaultKind, Idempotency, Interprets, Kind, LogLine, Manifest,
     OnUnknown, PluginEvent, PluginPayload, PluginRate, PluginRequest, PluginResponse, PluginVerdict, Rendered,
     RetryScope, Verdicts,
 };
+pub use replay::{Only, Replay, ReplaySpec, ReplayState};
 pub use secret::{Sealed, Secret};
 pub use subscription::{
     Algorithm, Auth, Backoff, BodyFormat, ConnectorSpec, Encoding, Envelope, NextSecret, RateLimit, RetryPolicy,

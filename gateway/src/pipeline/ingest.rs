@@ -275,6 +275,7 @@ pub(super) fn delivery(plan: &Plan, event: &Event, trigger: Trigger, now: Timest
         last_status_code: None,
         frozen: None,
         begun: false,
+        fresh_id: false,
     }
 }
 

@@ -708,6 +708,7 @@ mod tests {
             last_status_code: None,
             frozen: None,
             begun: false,
+            fresh_id: false,
         };
         Work { delivery, event: Arc::new(event), host: None }
     }

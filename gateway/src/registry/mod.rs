@@ -342,7 +342,7 @@ impl Registry {
                 Record::Tenant(tenant) => Compiled::Tenant(tenant),
                 Record::Key(key) => Compiled::Key(key),
                 Record::Inbox(inbox) => Compiled::Inbox(inbox),
-                Record::Setting(..) => continue,
+                Record::Replay(_) | Record::Setting(..) => continue,
                 Record::Source(source) => match self.compile_source(source.clone()) {
                     Ok(inlet) => Compiled::Source(Box::new(inlet)),
                     Err(errors) if lenient => {
@@ -475,7 +475,7 @@ impl State {
                 }
             }
             RecordKey::Inbox(_, id) => self.inboxes.retain(|_, inbox| inbox.id != *id),
-            RecordKey::Setting(_) => {}
+            RecordKey::Replay(..) | RecordKey::Setting(_) => {}
         }
     }
 }

@@ -106,6 +106,7 @@ impl Inspection {
                 // With its earlier revisions, which are in a table of their own.
                 Record::Subscription(_) => Ok(()),
                 Record::Inbox(inbox) => lines.add("inbox", &inbox),
+                Record::Replay(replay) => lines.add("replay", &replay),
                 Record::Setting(name, value) => lines.add("setting", &json!({"name": name, "value": text(&value)})),
             };
         }

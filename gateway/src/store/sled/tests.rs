@@ -582,6 +582,8 @@ fn version_1_is_still_read() {
         lane: Lane { subscription_id: SubscriptionId::from_bytes([6; 16]), key: 9 },
         ..crate::store::fixtures::delivery()
     };
+    codec::put_delivery(&mut out, &Delivery { fresh_id: true, ..delivery.clone() }, true, 300).unwrap();
+    assert!(codec::delivery(tenant, delivery.id, &out).unwrap().delivery.fresh_id);
     codec::put_delivery(&mut out, &delivery, true, 300).unwrap();
     let time = [0x80, 0xe4, 0xad, 0x95, 0x0d, 0];
     let expected = [
