@@ -102,12 +102,12 @@ impl Control {
         let more = plans.len() > limit;
         plans.truncate(limit);
         let next = plans.last().filter(|_| more).map(|plan| plan.subscription.id);
-        let explain = |plan: Arc<Plan>| {
-            let (matched, why) = self.pipeline.explain(&plan, &stored.event);
+        let answers = self.pipeline.explain(&plans, &stored.event).await;
+        let explain = |(plan, (matched, why)): (Arc<Plan>, (bool, String))| {
             let deliveries = deliveries.remove(&plan.subscription.id).unwrap_or_default();
             Explanation { matched, why, deliveries, plan }
         };
-        Ok(Explained { items: plans.into_iter().map(explain).collect(), next })
+        Ok(Explained { items: plans.into_iter().zip(answers).map(explain).collect(), next })
     }
 
     /// Deliveries, newest first.
@@ -181,7 +181,7 @@ impl Control {
         // What a connector made can't be made again here; it is kept with the attempt.
         let spec = subscription.as_ref().map(|subscription| &subscription.spec).filter(|spec| spec.connector.is_none());
         let again = match (spec, &event) {
-            (Some(spec), Some(event)) => Some(body_of(spec, event, delivery.frozen.as_deref()).to_vec()),
+            (Some(spec), Some(event)) => Some(body_of(spec, event, delivery).to_vec()),
             _ => None,
         };
         let fill = |attempt: Attempt| {

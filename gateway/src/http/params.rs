@@ -112,7 +112,8 @@ cursors!(
     EventId = b'e',
     SubscriptionId = b'u',
     DeliveryId = b'd',
-    InboxId = b'i'
+    InboxId = b'i',
+    ReplayId = b'r'
 );
 
 /// A page of a list.

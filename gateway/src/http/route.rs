@@ -18,6 +18,7 @@ pub(super) enum Tag {
     Events,
     Subscriptions,
     Deliveries,
+    Replays,
     Sources,
     Plugins,
     Inboxes,
@@ -27,11 +28,12 @@ pub(super) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Ingest,
         Self::Events,
         Self::Subscriptions,
         Self::Deliveries,
+        Self::Replays,
         Self::Sources,
         Self::Plugins,
         Self::Inboxes,
@@ -51,6 +53,7 @@ impl Tag {
                  `/v1/webhooks` and `/v1/integrations/webhooks`.",
             ),
             Self::Deliveries => ("Deliveries", "What is owed, what was tried, and what came of it."),
+            Self::Replays => ("Replays", "Events that came in before, sent again."),
             Self::Sources => ("Sources", "Products that post requests of their own kind."),
             Self::Plugins => ("Plugins", "Transforms and connectors, and what they want to be told."),
             Self::Inboxes => ("Inboxes", "URLs on this gateway that take anything and show it, for trying things out."),

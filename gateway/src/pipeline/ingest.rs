@@ -98,10 +98,15 @@ impl Pipeline {
         answers
     }
 
-    /// Whether a subscription wants an event, and why.
-    #[must_use]
-    pub fn explain(&self, plan: &Plan, event: &Event) -> (bool, String) {
-        why(plan, event)
+    /// Whether each of these subscriptions wants an event, and why.
+    pub async fn explain(&self, plans: &[Arc<Plan>], event: &Event) -> Vec<(bool, String)> {
+        let mut pace = Pace::begin(&self.0.long_matches);
+        let mut answers = Vec::with_capacity(plans.len());
+        for plan in plans {
+            pace.keep().await;
+            answers.push(why(plan, event));
+        }
+        answers
     }
 }
 
@@ -158,19 +163,19 @@ const REST: Duration = Duration::from_millis(1);
 
 /// Keeps a match that takes long from being felt by others: ten thousand subscriptions, or filters that use up all
 /// they may. It rests after each slice, and only one such match goes on at a time.
-struct Pace<'a> {
+pub(super) struct Pace<'a> {
     long: &'a Semaphore,
     since: Instant,
     held: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> Pace<'a> {
-    fn begin(long: &'a Semaphore) -> Self {
+    pub(super) fn begin(long: &'a Semaphore) -> Self {
         Self { long, since: Instant::now(), held: None }
     }
 
     /// To be called between two subscriptions.
-    async fn keep(&mut self) {
+    pub(super) async fn keep(&mut self) {
         if self.since.elapsed() < SLICE {
             return;
         }
@@ -280,7 +285,7 @@ pub(super) fn delivery(plan: &Plan, event: &Event, trigger: Trigger, now: Timest
 }
 
 /// The type has matched already.
-fn wants(plan: &Plan, event: &Event, document: &Document<'_>) -> bool {
+pub(super) fn wants(plan: &Plan, event: &Event, document: &Document<'_>) -> bool {
     let sources = &plan.subscription.spec.source_ids;
     plan.takes_events()
         && (sources.is_empty() || event.source_id.is_some_and(|id| sources.contains(&id)))

@@ -347,6 +347,21 @@ impl Lanes {
         self.core.lock().stopped = true;
     }
 
+    /// Whether no turn is given any more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.core.lock().stopped
+    }
+
+    /// Whether something of a lane is due that is not in memory yet, and neither the endpoint nor its host wants to be
+    /// left alone.
+    pub(super) fn is_behind(&self, lane: Lane, host: Option<&Arc<str>>, now: Timestamp) -> bool {
+        let core = self.core.lock();
+        let Some(state) = core.lanes.get(&lane) else { return false };
+        let host = host.and_then(|host| core.hosts.get(&(state.tenant, host.clone())));
+        let alone = state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until));
+        state.in_store.is_some_and(|due| due <= now) && alone.is_none_or(|until| until <= now)
+    }
+
     /// Attempts under way.
     pub(super) fn under_way(&self) -> usize {
         self.core.lock().under_way

@@ -4,7 +4,7 @@
 //! that want it and asks the store to accept event and deliveries in one unit; only then is the client
 //! answered. `dispatch` keeps the lanes: what is due, what may leave, whose turn it is. `deliver` makes one
 //! attempt: transforms, envelope, signature, the request, the answer. `record` writes down what happened and
-//! what follows.
+//! what follows. `replay` does the same for events that came in before.
 //!
 //! ```text
 //! http ─ parse ─ ingest ─ Store::accept ─ dispatch ─ deliver ─ record ─ Store::settle
@@ -30,6 +30,7 @@ mod lanes;
 mod parse;
 mod preview;
 mod record;
+mod replay;
 mod retention;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use self::extract::ExtractError;
 pub use self::ingest::{IngestError, Ingested};
 pub use self::parse::{Incoming, IngestProblem, ItemError, NewEvent, ParseLimits};
 pub use self::preview::{Preview, PreviewStep};
+pub use self::replay::DryRun;
 use crate::clock::Clock;
 use crate::domain::{Delivery, DeliveryId, Lane, SubscriptionId, TenantId};
 use crate::egress::{Authenticator, Egress};
@@ -92,6 +94,7 @@ struct Parts {
     writing: ingest::Writing,
     /// Held by the one match that has taken long and goes on.
     long_matches: tokio::sync::Semaphore,
+    replays: replay::Replays,
 }
 
 /// What a pipeline is made of.
@@ -126,6 +129,7 @@ impl Pipeline {
             rates: ingest::Rates::default(),
             writing: ingest::Writing::default(),
             long_matches: tokio::sync::Semaphore::new(1),
+            replays: replay::Replays::default(),
             clock: setup.clock,
             store: setup.store,
             registry: setup.registry,
@@ -137,6 +141,7 @@ impl Pipeline {
         };
         let pipeline = Self(Arc::new(parts));
         dispatch::start(&pipeline.0);
+        replay::start(&pipeline.0).await?;
         retention::start(&pipeline.0);
         Ok(pipeline)
     }

@@ -5,6 +5,7 @@ mod events;
 mod inboxes;
 mod keys;
 mod plugins;
+mod replays;
 mod sources;
 mod subscriptions;
 mod tenants;
@@ -21,6 +22,7 @@ pub(super) fn routes() -> Vec<Route> {
         subscriptions::routes(),
         trial::routes(),
         deliveries::routes(),
+        replays::routes(),
         sources::routes(),
         plugins::routes(),
         inboxes::routes(),

@@ -2,6 +2,7 @@
 //! secret has just been made or was asked for.
 
 mod history;
+mod replay;
 mod shapes;
 mod subscription;
 mod tenant;
@@ -13,6 +14,7 @@ pub(in super::super) use self::history::{
     DeliveryDetailView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView, StatsView, TestView,
     headers_view, text_or_base64,
 };
+pub(in super::super) use self::replay::{NewReplayBody, ReplayView};
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};
 pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView};
 pub(in super::super) use self::tenant::{
