@@ -83,7 +83,9 @@ impl Default for Replays {
 /// Reads the replays there are, and lets those go on that had not come to their end.
 pub(super) async fn start(parts: &Arc<Parts>) -> store::Result<()> {
     for record in parts.store.configuration().await? {
-        if let Record::Replay(replay) = record {
+        if let Record::Replay(replay) = record
+            && parts.registry.tenant(replay.tenant_id).is_some()
+        {
             begin(parts, replay);
         }
     }

@@ -15,6 +15,7 @@ mod ingest;
 mod json;
 mod plugins;
 mod process;
+mod replays;
 mod retries;
 mod sources;
 mod states;

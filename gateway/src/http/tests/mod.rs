@@ -4,5 +4,6 @@ mod access;
 mod document;
 mod ingest;
 mod inputs;
+mod replays;
 mod resources;
 mod world;
