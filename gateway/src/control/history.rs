@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Control, Error, Result};
 use crate::domain::{Attempt, Delivery, DeliveryId, EventId, State, Status, SubscriptionId, TenantId};
 use crate::pipeline::body_of;
@@ -30,6 +32,20 @@ pub struct Explained {
     pub items: Vec<Explanation>,
     /// The last subscription of this page, if there are more.
     pub next: Option<SubscriptionId>,
+}
+
+/// How far back before the last event that a client has seen events are told again: they are written side by side,
+/// and one may come to be seen after another with a later id.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
+/// Most events that are told to a client that comes back.
+const SINCE: usize = 1_000;
+
+/// Events since a client last looked.
+pub struct Since {
+    /// They, oldest first.
+    pub events: Vec<StoredEvent>,
+    /// Whether these are all; otherwise they are the first of them.
+    pub complete: bool,
 }
 
 /// An attempt, and the body that was sent with it where that is not kept with the attempt.
@@ -61,6 +77,25 @@ impl Control {
         after: Option<EventId>,
     ) -> Result<Page<StoredEvent, EventId>> {
         Ok(self.store.events(tenant, filter, limit, after).await?)
+    }
+
+    /// What came in since an event, a little of what came before it among it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn events_since(&self, tenant: TenantId, last: EventId) -> Result<Since> {
+        let from = last.made_at().checked_sub(OVERLAP).unwrap_or(Timestamp::MIN);
+        let mut since = Since { events: Vec::new(), complete: true };
+        let mut after = None;
+        loop {
+            let page = self.store.events_between(tenant, (from, Timestamp::MAX), 200, after).await?;
+            since.events.extend(page.items.into_iter().filter(|stored| stored.event.id != last));
+            after = page.next;
+            if after.is_none() || since.events.len() >= SINCE {
+                since.complete = after.is_none();
+                return Ok(since);
+            }
+        }
     }
 
     /// One event.

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 pub use self::access::{Principal, Refusal, mint};
 pub use self::error::Error;
-pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation};
+pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation, Since};
 pub use self::idempotency::{Answers, Begun};
 pub use self::inboxes::InboxVerdict;
 pub use self::keys::NewKey;

@@ -38,6 +38,13 @@ macro_rules! ids {
                 Self(Uuid::from_u128(u128::from(ms) << 80))
             }
 
+            /// When it was made, in whole milliseconds.
+            #[must_use]
+            pub fn made_at(self) -> Timestamp {
+                let ms = i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX);
+                Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+            }
+
             /// The 16 bytes, big-endian: they sort as the ids do.
             #[must_use]
             pub fn to_bytes(self) -> [u8; 16] {
@@ -146,6 +153,7 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:00:00.5004Z".parse().unwrap();
         let earlier = EventId::new("2026-01-01T00:00:00.4999Z".parse().unwrap());
         assert!(earlier < EventId::before(now) && EventId::before(now) < EventId::new(now));
+        assert_eq!(EventId::new(now).made_at().as_millisecond(), now.as_millisecond());
         assert_eq!(EventId::before(Timestamp::MIN).to_bytes(), [0; 16]);
     }
 

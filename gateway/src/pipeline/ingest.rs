@@ -370,6 +370,7 @@ impl Kept {
                     parts.lanes.note_due(lane, event.tenant_id, due);
                 }
                 let id = event.id;
+                parts.live.event(&event, total);
                 parts.lanes.put(in_hand.into_iter().map(|delivery| Work {
                     delivery,
                     event: event.clone(),

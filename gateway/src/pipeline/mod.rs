@@ -4,7 +4,7 @@
 //! that want it and asks the store to accept event and deliveries in one unit; only then is the client
 //! answered. `dispatch` keeps the lanes: what is due, what may leave, whose turn it is. `deliver` makes one
 //! attempt: transforms, envelope, signature, the request, the answer. `record` writes down what happened and
-//! what follows. `replay` does the same for events that came in before.
+//! what follows. `live` tells those who watch. `replay` does the same for events that came in before.
 //!
 //! ```text
 //! http ─ parse ─ ingest ─ Store::accept ─ dispatch ─ deliver ─ record ─ Store::settle
@@ -27,6 +27,7 @@ mod extract;
 mod ingest;
 mod js;
 mod lanes;
+mod live;
 mod parse;
 mod preview;
 mod record;
@@ -39,11 +40,12 @@ use std::time::Duration;
 pub use self::body::body_of;
 pub use self::extract::ExtractError;
 pub use self::ingest::{IngestError, Ingested};
+pub use self::live::{AttemptNews, News, Next, Watched, Watcher};
 pub use self::parse::{Incoming, IngestProblem, ItemError, NewEvent, ParseLimits};
 pub use self::preview::{Preview, PreviewStep};
 pub use self::replay::DryRun;
 use crate::clock::Clock;
-use crate::domain::{Delivery, DeliveryId, Lane, SubscriptionId, TenantId};
+use crate::domain::{Delivery, DeliveryId, Lane, Status, SubscriptionId, TenantId};
 use crate::egress::{Authenticator, Egress};
 use crate::engine::Engine;
 use crate::registry::Registry;
@@ -95,6 +97,7 @@ struct Parts {
     /// Held by the one match that has taken long and goes on.
     long_matches: tokio::sync::Semaphore,
     replays: replay::Replays,
+    live: live::Live,
 }
 
 /// What a pipeline is made of.
@@ -130,6 +133,7 @@ impl Pipeline {
             writing: ingest::Writing::default(),
             long_matches: tokio::sync::Semaphore::new(1),
             replays: replay::Replays::default(),
+            live: live::Live::default(),
             clock: setup.clock,
             store: setup.store,
             registry: setup.registry,
@@ -154,6 +158,7 @@ impl Pipeline {
         let requeued = self.0.store.requeue(tenant, delivery, self.0.clock.now()).await?;
         if let Some(delivery) = &requeued {
             self.due(delivery);
+            self.0.live.delivery(delivery, None);
         }
         Ok(requeued)
     }
@@ -166,7 +171,11 @@ impl Pipeline {
         if let Some(found) = self.0.store.delivery(tenant, delivery).await? {
             self.give_back(found.lane, Some(delivery)).await?;
         }
-        self.0.store.cancel(tenant, delivery, self.0.clock.now()).await
+        let cancelled = self.0.store.cancel(tenant, delivery, self.0.clock.now()).await?;
+        if let Some(delivery) = cancelled.as_ref().filter(|delivery| delivery.status == Status::Cancelled) {
+            self.0.live.delivery(delivery, None);
+        }
+        Ok(cancelled)
     }
 
     /// Gives what waits in memory back to the store, where it can be changed.
@@ -222,6 +231,12 @@ impl Pipeline {
                 "ended with attempts under way; they will be made again"
             );
         }
+    }
+
+    /// To be called after a tenant was removed.
+    pub fn forget_tenant(&self, tenant: TenantId) {
+        self.0.replays.forget(tenant);
+        self.0.live.forget(tenant);
     }
 
     fn due(&self, delivery: &Delivery) {

@@ -80,6 +80,18 @@ impl Default for Replays {
     }
 }
 
+impl Replays {
+    /// The tenant is gone.
+    pub(super) fn forget(&self, tenant: TenantId) {
+        self.known.lock().retain(|(of, _), known| {
+            if *of == tenant {
+                known.cancelled.send_replace(true);
+            }
+            *of != tenant
+        });
+    }
+}
+
 /// Reads the replays there are, and lets those go on that had not come to their end.
 pub(super) async fn start(parts: &Arc<Parts>) -> store::Result<()> {
     for record in parts.store.configuration().await? {
@@ -184,16 +196,6 @@ impl Pipeline {
         self.0.store.configure(Vec::new(), vec![RecordKey::Replay(tenant, id)]).await?;
         self.0.replays.known.lock().remove(&(tenant, id));
         Ok(())
-    }
-
-    /// To be called after a tenant was removed.
-    pub fn forget_tenant(&self, tenant: TenantId) {
-        self.0.replays.known.lock().retain(|(of, _), known| {
-            if *of == tenant {
-                known.cancelled.send_replace(true);
-            }
-            *of != tenant
-        });
     }
 }
 

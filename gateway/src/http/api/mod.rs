@@ -7,6 +7,7 @@ mod keys;
 mod plugins;
 mod replays;
 mod sources;
+mod stream;
 mod subscriptions;
 mod tenants;
 mod trial;
@@ -19,6 +20,7 @@ use super::route::Route;
 pub(super) fn routes() -> Vec<Route> {
     [
         events::routes(),
+        stream::routes(),
         subscriptions::routes(),
         trial::routes(),
         deliveries::routes(),

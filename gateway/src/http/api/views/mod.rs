@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(in super::super) use self::history::{
-    DeliveryDetailView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView, StatsView, TestView,
+    DeliveryDetailView, DeliveryNewsView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView, StatsView, TestView,
     headers_view, text_or_base64,
 };
 pub(in super::super) use self::replay::{NewReplayBody, ReplayView};
