@@ -42,7 +42,7 @@ const SINCE: usize = 1_000;
 
 /// Events since a client last looked.
 pub struct Since {
-    /// They, oldest first.
+    /// They, oldest first, without their data.
     pub events: Vec<StoredEvent>,
     /// Whether these are all; otherwise they are the first of them.
     pub complete: bool,
@@ -89,7 +89,8 @@ impl Control {
         let mut after = None;
         loop {
             let page = self.store.events_between(tenant, (from, Timestamp::MAX), 200, after).await?;
-            since.events.extend(page.items.into_iter().filter(|stored| stored.event.id != last));
+            let others = page.items.iter().filter(|stored| stored.event.id != last);
+            since.events.extend(others.map(|stored| StoredEvent::without_data(&stored.event, stored.deliveries)));
             after = page.next;
             if after.is_none() || since.events.len() >= SINCE {
                 since.complete = after.is_none();

@@ -103,7 +103,7 @@ impl Live {
     /// Tells of an event.
     pub(super) fn event(&self, event: &Event, deliveries: usize) {
         if self.is_watched(event.tenant_id, Watched::Events) {
-            self.tell(event.tenant_id, Watched::Events, News::Event(without_data(event, deliveries)));
+            self.tell(event.tenant_id, Watched::Events, News::Event(StoredEvent::without_data(event, deliveries)));
         }
     }
 
@@ -147,22 +147,6 @@ impl Live {
     pub(super) fn forget(&self, tenant: TenantId) {
         self.rings.lock().retain(|(of, _), _| *of != tenant);
     }
-}
-
-fn without_data(event: &Event, deliveries: usize) -> StoredEvent {
-    let event = Event {
-        id: event.id,
-        tenant_id: event.tenant_id,
-        external_id: event.external_id.clone(),
-        event_type: event.event_type.clone(),
-        source_id: event.source_id,
-        source: event.source.clone(),
-        timestamp: event.timestamp,
-        received_at: event.received_at,
-        data: "null".into(),
-        attributes: Vec::new(),
-    };
-    StoredEvent { event: Arc::new(event), deliveries }
 }
 
 /// A watcher, until it is dropped.

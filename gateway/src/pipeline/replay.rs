@@ -136,7 +136,7 @@ impl Pipeline {
         to_the_end(async move {
             pipeline.0.store.configure(vec![Record::Replay(begun.clone())], Vec::new()).await?;
             begin(&pipeline.0, begun);
-            Ok(())
+            store::Result::Ok(())
         })
         .await?;
         Ok(replay)

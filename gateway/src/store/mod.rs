@@ -333,6 +333,26 @@ pub struct StoredEvent {
     pub deliveries: usize,
 }
 
+impl StoredEvent {
+    /// The same without data and attributes, for whoever keeps many.
+    #[must_use]
+    pub fn without_data(event: &Event, deliveries: usize) -> Self {
+        let event = Event {
+            id: event.id,
+            tenant_id: event.tenant_id,
+            external_id: event.external_id.clone(),
+            event_type: event.event_type.clone(),
+            source_id: event.source_id,
+            source: event.source.clone(),
+            timestamp: event.timestamp,
+            received_at: event.received_at,
+            data: "null".into(),
+            attributes: Vec::new(),
+        };
+        Self { event: Arc::new(event), deliveries }
+    }
+}
+
 /// A page of a list, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T, C> {
