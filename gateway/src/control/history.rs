@@ -84,11 +84,10 @@ impl Control {
     /// # Errors
     /// Those of the store.
     pub async fn events_since(&self, tenant: TenantId, last: EventId) -> Result<Since> {
-        let from = last.made_at().checked_sub(OVERLAP).unwrap_or(Timestamp::MIN);
         let mut since = Since { events: Vec::new(), complete: true };
-        let mut after = None;
+        let mut after = last.made_at().checked_sub(OVERLAP).ok().map(EventId::before);
         loop {
-            let page = self.store.events_between(tenant, (from, Timestamp::MAX), 200, after).await?;
+            let page = self.store.events_between(tenant, (Timestamp::MIN, Timestamp::MAX), 200, after).await?;
             let others = page.items.iter().filter(|stored| stored.event.id != last);
             since.events.extend(others.map(|stored| StoredEvent::without_data(&stored.event, stored.deliveries)));
             after = page.next;

@@ -11,6 +11,7 @@
 mod access;
 mod catalogue;
 mod error;
+mod event_types;
 mod history;
 mod idempotency;
 mod inboxes;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 pub use self::access::{Principal, Refusal, mint};
 pub use self::error::Error;
+pub use self::event_types::{EventTypePatch, KnownType, NewEventType, NewSample};
 pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation, Since};
 pub use self::idempotency::{Answers, Begun};
 pub use self::inboxes::InboxVerdict;

@@ -9,6 +9,7 @@
 //!
 //! Every other room may import this one, and it imports none.
 
+mod catalogue;
 mod delivery;
 mod event;
 mod id;
@@ -18,6 +19,7 @@ mod secret;
 mod subscription;
 mod tenant;
 
+pub use catalogue::{BREACH, CatalogueEntry, Enforce, Sample, SeenType, SeenTypes};
 pub use delivery::{
     Attempt, AttemptRequest, AttemptResponse, Blame, Delivery, Frozen, Lane, Outcome, PluginRun, Status, Trigger,
     Verdict,

@@ -116,6 +116,18 @@ cursors!(
     ReplayId = b'r'
 );
 
+/// A name, for lists that go by it.
+impl Cursor for crate::domain::EventType {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(format!("n{self}"))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        Self::parse(std::str::from_utf8(&bytes).ok()?.strip_prefix('n')?).ok()
+    }
+}
+
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct List<T> {

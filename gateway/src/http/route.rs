@@ -16,6 +16,7 @@ use super::{Shared, api, docs, inbox, ingest, system};
 pub(super) enum Tag {
     Ingest,
     Events,
+    EventTypes,
     Subscriptions,
     Deliveries,
     Replays,
@@ -28,9 +29,10 @@ pub(super) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Ingest,
         Self::Events,
+        Self::EventTypes,
         Self::Subscriptions,
         Self::Deliveries,
         Self::Replays,
@@ -47,6 +49,7 @@ impl Tag {
         match self {
             Self::Ingest => ("Ingest", "Posting events."),
             Self::Events => ("Events", "What came in, and why it went where it went."),
+            Self::EventTypes => ("Event types", "What events look like, and how many came in."),
             Self::Subscriptions => (
                 "Subscriptions",
                 "Which events are wanted, how they are changed, and where they go. The same operations answer at \

@@ -13,7 +13,9 @@ use super::lanes::Work;
 use super::parse::NewEvent;
 use super::{Parts, Pipeline, dispatch};
 use crate::clock::{later, since};
-use crate::domain::{Delivery, DeliveryId, Event, EventId, Lane, Status, TenantId, Trigger};
+use crate::domain::{
+    BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, Lane, Status, TenantId, Trigger,
+};
 use crate::filter::Document;
 use crate::registry::{Plan, to_the_end};
 use crate::store::{self, Accepted, Dedupe, Receipt};
@@ -46,6 +48,9 @@ pub enum IngestError {
         /// When to come back.
         retry_after: Duration,
     },
+    /// Its data breaks the schema of its type, and the tenant wants such events refused.
+    #[error("the data does not fit the schema of its type")]
+    Schema(Vec<FieldError>),
     /// There is no such tenant any more.
     #[error("there is no such tenant")]
     NoTenant,
@@ -75,10 +80,25 @@ impl Pipeline {
         }
         let mut accepted = Vec::with_capacity(items.len());
         let mut pace = Pace::begin(&parts.long_matches);
-        for item in items {
-            accepted.push(accept(parts, tenant, item, now, &mut pace).await);
+        let mut refused = Vec::new();
+        for (at, item) in items.into_iter().enumerate() {
+            match checked(parts, tenant, item, &mut pace).await {
+                Ok(item) => accepted.push(accept(parts, tenant, item, now, &mut pace).await),
+                Err(errors) => refused.push((at, errors)),
+            }
         }
         drop(pace);
+        let mut answers = if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted).await };
+        metrics::counter!("hookmill_events_total", "result" => "invalid").increment(refused.len() as u64);
+        for (at, errors) in refused {
+            answers.insert(at, Err(IngestError::Schema(errors)));
+        }
+        answers
+    }
+
+    /// Writes events down and puts them on their way.
+    async fn write(&self, tenant: TenantId, accepted: Vec<Accepted>) -> Vec<Result<Ingested, IngestError>> {
+        let parts = &self.0;
         // Only those in hand come back to be put into their lanes: most events have one or two.
         let kept: Vec<Kept> = accepted.iter().map(Kept::of).collect();
         let written = parts.writing.begin(tenant, accepted.iter().map(weight).sum()).await;
@@ -98,6 +118,17 @@ impl Pipeline {
         answers
     }
 
+    /// Whether an event may come in, as far as the schema of its type has a say.
+    ///
+    /// # Errors
+    /// How its data breaks it.
+    pub async fn check(&self, tenant: TenantId, item: &NewEvent) -> Result<(), Vec<FieldError>> {
+        match breach(&self.0, tenant, item, &mut Pace::begin(&self.0.long_matches)).await {
+            Some((Enforce::Reject, errors)) => Err(errors),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether each of these subscriptions wants an event, and why.
     pub async fn explain(&self, plans: &[Arc<Plan>], event: &Event) -> Vec<(bool, String)> {
         let mut pace = Pace::begin(&self.0.long_matches);
@@ -115,6 +146,58 @@ fn metric(error: &store::Error) -> &'static str {
         store::Error::Overloaded => "overloaded",
         store::Error::DiskFull(_) => "disk_full",
         _ => "failed",
+    }
+}
+
+/// What a check may cost, in parts of a schema times bytes of data, that is done at once; about a millisecond.
+const CHEAP: usize = 1 << 20;
+
+/// How an event breaks the schema of its type, if it does and somebody wants to know.
+async fn breach(
+    parts: &Parts,
+    tenant: TenantId,
+    item: &NewEvent,
+    pace: &mut Pace<'_>,
+) -> Option<(Enforce, Vec<FieldError>)> {
+    let kind = parts.registry.event_kind(tenant, &item.event_type)?;
+    let enforce = kind.entry.enforce;
+    if enforce == Enforce::Off {
+        return None;
+    }
+    pace.keep().await;
+    let found = if kind.cost(&item.data) <= CHEAP {
+        kind.check(&item.data)
+    } else {
+        // One at a time, and where it is in nobody's way. It is never closed, so there is always a permit.
+        let _one = parts.long_checks.acquire().await.ok();
+        let data = item.data.clone();
+        tokio::task::spawn_blocking(move || kind.check(&data)).await.unwrap_or_else(|_| {
+            Err(vec![FieldError::new("", "holding it against the schema of its type failed in the gateway")])
+        })
+    };
+    let below = |error: FieldError| FieldError::new(format!("/data{}", error.pointer), error.detail);
+    found.err().map(|errors| (enforce, errors.into_iter().map(below).collect()))
+}
+
+/// The event, with what is to be said of it.
+async fn checked(
+    parts: &Parts,
+    tenant: TenantId,
+    mut item: NewEvent,
+    pace: &mut Pace<'_>,
+) -> Result<NewEvent, Vec<FieldError>> {
+    const MOST: usize = 1_000;
+    match breach(parts, tenant, &item, pace).await {
+        None | Some((Enforce::Off, _)) => Ok(item),
+        Some((Enforce::Reject, errors)) => Err(errors),
+        Some((Enforce::Warn, errors)) => {
+            let all: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+            let mut said = all.join("; ");
+            said.truncate(said.floor_char_boundary(MOST));
+            item.attributes.retain(|(name, _)| **name != *BREACH);
+            item.attributes.push((BREACH.into(), said.into()));
+            Ok(item)
+        }
     }
 }
 
@@ -371,6 +454,7 @@ impl Kept {
                 }
                 let id = event.id;
                 parts.live.event(&event, total);
+                parts.seen.count(event.tenant_id, &event.event_type, event.received_at);
                 parts.lanes.put(in_hand.into_iter().map(|delivery| Work {
                     delivery,
                     event: event.clone(),

@@ -33,6 +33,7 @@ mod preview;
 mod record;
 mod replay;
 mod retention;
+mod seen;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +50,7 @@ use crate::domain::{Delivery, DeliveryId, Lane, Status, SubscriptionId, TenantId
 use crate::egress::{Authenticator, Egress};
 use crate::engine::Engine;
 use crate::registry::Registry;
-use crate::store::{self, Store};
+use crate::store::{self, Record, Store};
 
 /// Bounds of the pipeline; each is a configuration key.
 #[derive(Debug, Clone)]
@@ -98,6 +99,9 @@ struct Parts {
     long_matches: tokio::sync::Semaphore,
     replays: replay::Replays,
     live: live::Live,
+    seen: seen::Seen,
+    /// Held by the one event that is held against a schema at a great cost.
+    long_checks: tokio::sync::Semaphore,
 }
 
 /// What a pipeline is made of.
@@ -127,6 +131,7 @@ impl Pipeline {
     /// If the store can't be read.
     pub async fn start(setup: Setup) -> store::Result<Self> {
         let heads = setup.store.heads().await?;
+        let records = setup.store.configuration().await?;
         let parts = Parts {
             lanes: lanes::Lanes::new(&setup.limits, heads),
             rates: ingest::Rates::default(),
@@ -134,6 +139,8 @@ impl Pipeline {
             long_matches: tokio::sync::Semaphore::new(1),
             replays: replay::Replays::default(),
             live: live::Live::default(),
+            seen: seen::Seen::default(),
+            long_checks: tokio::sync::Semaphore::new(1),
             clock: setup.clock,
             store: setup.store,
             registry: setup.registry,
@@ -145,8 +152,15 @@ impl Pipeline {
         };
         let pipeline = Self(Arc::new(parts));
         dispatch::start(&pipeline.0);
-        replay::start(&pipeline.0).await?;
         retention::start(&pipeline.0);
+        for record in records {
+            match record {
+                Record::Seen(seen) => pipeline.0.seen.load(seen),
+                Record::Replay(replay) => replay::take_up(&pipeline.0, replay),
+                _ => {}
+            }
+        }
+        seen::start(&pipeline.0);
         Ok(pipeline)
     }
 
@@ -225,6 +239,9 @@ impl Pipeline {
     pub async fn drain(&self, at_most: Duration) {
         self.0.lanes.stop();
         let ended = tokio::time::timeout(at_most, self.0.lanes.idle()).await;
+        if let Err(error) = seen::write(&self.0).await {
+            tracing::warn!(%error, "the counts of event types could not be written down");
+        }
         if ended.is_err() {
             tracing::warn!(
                 under_way = self.0.lanes.under_way(),
@@ -237,6 +254,7 @@ impl Pipeline {
     pub fn forget_tenant(&self, tenant: TenantId) {
         self.0.replays.forget(tenant);
         self.0.live.forget(tenant);
+        self.0.seen.forget(tenant);
     }
 
     fn due(&self, delivery: &Delivery) {

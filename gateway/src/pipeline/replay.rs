@@ -92,16 +92,11 @@ impl Replays {
     }
 }
 
-/// Reads the replays there are, and lets those go on that had not come to their end.
-pub(super) async fn start(parts: &Arc<Parts>) -> store::Result<()> {
-    for record in parts.store.configuration().await? {
-        if let Record::Replay(replay) = record
-            && parts.registry.tenant(replay.tenant_id).is_some()
-        {
-            begin(parts, replay);
-        }
+/// Takes up a replay that there is: one that had not come to its end goes on.
+pub(super) fn take_up(parts: &Arc<Parts>, replay: Replay) {
+    if parts.registry.tenant(replay.tenant_id).is_some() {
+        begin(parts, replay);
     }
-    Ok(())
 }
 
 fn begin(parts: &Arc<Parts>, replay: Replay) {

@@ -12,8 +12,8 @@ use super::{
     Accepted, DeliveryFilter, EventFilter, LaneHead, Receipt, Record, RecordKey, ReplayStep, Settled, Store, Taken,
 };
 use crate::domain::{
-    ApiKey, Delivery, DeliveryId, EventId, KeyId, Lane, Outcome, Role, Status, SubscriptionId, Tenant, TenantId,
-    TenantLimits, Trigger, Verdict,
+    ApiKey, CatalogueEntry, Delivery, DeliveryId, Enforce, EventId, EventType, KeyId, Lane, Outcome, Role, Sample,
+    SeenType, SeenTypes, Status, SubscriptionId, Tenant, TenantId, TenantLimits, Trigger, Verdict,
 };
 
 /// A backend under test.
@@ -341,16 +341,37 @@ async fn configuration(mut subject: impl Subject) {
         let (id, role, hash) = (KeyId::new(at(0)), Role::Admin, [5; 32]);
         Record::Key(ApiKey { id, tenant_id: of, role, name: None, hash, created_at: at(0), expires_at: None })
     };
+    let entry = |of| {
+        Record::EventType(CatalogueEntry {
+            tenant_id: of,
+            name: EventType::parse("com.example/a:b").unwrap(),
+            title: "A".to_owned(),
+            description: None,
+            samples: vec![Sample { name: "one".to_owned(), data: "{\"n\": 1.0}".to_owned() }],
+            schema: Some(serde_json::json!({"type": "object"})),
+            enforce: Enforce::Warn,
+            created_at: at(0),
+            updated_at: at(1),
+        })
+    };
+    let seen = |of| {
+        let name = EventType::parse("a").unwrap();
+        Record::Seen(SeenTypes { tenant_id: of, types: vec![SeenType { name, count: 3, last_seen_at: at(4) }] })
+    };
     let setting = |bytes: usize| Record::Setting("plugin:redact".to_owned(), vec![3; bytes]);
     let (operators, mine, theirs) = (key(None), key(Some(tenant)), key(Some(other)));
     let store = subject.store();
     let puts = vec![record(tenant, "a"), record(other, "b"), operators.clone(), mine, theirs.clone(), setting(300_000)];
     store.configure(puts, Vec::new()).await.unwrap();
+    let types = [tenant, other].map(|of| [entry(of), seen(of), Record::Replay(replay(of))]).concat();
+    let replayed = types[5].clone();
+    store.configure(types, Vec::new()).await.unwrap();
     store.configure(vec![record(other, "c"), setting(70_000)], Vec::new()).await.unwrap();
     store.configure(Vec::new(), vec![RecordKey::Tenant(tenant)]).await.unwrap();
     drop(store);
     subject.crash().await;
-    let mut expected = [record(other, "c"), operators, theirs, setting(70_000)];
+    let mut expected =
+        [record(other, "c"), operators, theirs, setting(70_000), entry(other), seen(other), replayed];
     let mut found = subject.store().configuration().await.unwrap();
     expected.sort_by_key(Record::key);
     found.sort_by_key(Record::key);

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::{
     Accepted, DeliveryFilter, Due, Error, EventFilter, LOOK, LaneHead, Page, Pruned, Receipt, Record, RecordKey,
-    Replayed, ReplayStep, Result, Settled, Store, StoredEvent, Taken, Usage, due, ids_of_span, span_page, transitions,
+    Replayed, ReplayStep, Result, Settled, Store, StoredEvent, Taken, Usage, before_span, due, span_page, transitions,
 };
 use crate::domain::{
     Attempt, AttemptId, Delivery, DeliveryId, EventId, Lane, Status, Subscription, SubscriptionId, TenantId, Trigger,
@@ -220,7 +220,9 @@ impl State {
                 RecordKey::Source(of, _)
                 | RecordKey::Subscription(of, _)
                 | RecordKey::Inbox(of, _)
-                | RecordKey::Replay(of, _),
+                | RecordKey::Replay(of, _)
+                | RecordKey::EventType(of, _)
+                | RecordKey::Seen(of),
                 _,
             ) => *of != tenant,
             (_, Record::Key(key)) => key.tenant_id != Some(tenant),
@@ -416,8 +418,8 @@ impl Store for MemoryStore {
         after: Option<EventId>,
     ) -> Result<Page<StoredEvent, EventId>> {
         self.with(|state| {
-            let (first, last) = ids_of_span(span, after);
-            let all = state.events.iter().filter(|((of, id), _)| *of == tenant && *id > first && *id < last);
+            let first = before_span(span, after);
+            let all = state.events.iter().filter(|((of, id), _)| *of == tenant && *id > first);
             let all = all.map(|(_, (stored, _))| Ok::<_, std::convert::Infallible>(stored.clone()));
             let Ok(page) = span_page(all, span, limit);
             page

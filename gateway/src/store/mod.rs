@@ -29,8 +29,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ApiKey, Attempt, Delivery, DeliveryId, Event, EventId, EventType, Inbox, InboxId, KeyId, Lane, Replay, ReplayId,
-    Source, SourceId, Status, Subscription, SubscriptionId, Tenant, TenantId,
+    ApiKey, Attempt, CatalogueEntry, Delivery, DeliveryId, Event, EventId, EventType, Inbox, InboxId, KeyId, Lane, Replay,
+    ReplayId, SeenTypes, Source, SourceId, Status, Subscription, SubscriptionId, Tenant, TenantId,
 };
 
 /// Why a verb failed.
@@ -112,30 +112,33 @@ pub const LOOK: usize = 2_000;
 /// Bytes of events after which a page of [`Store::events_between`] ends.
 const SPAN_PAGE: usize = 1 << 20;
 
-/// How much later than an event was received its id may say: where the machine's clock was set back, ids went on.
-const CLOCK_SET_BACK: std::time::Duration = std::time::Duration::from_secs(3600);
+/// How far behind a span its events are looked for at least: where the machine's clock was set back, ids went on.
+const CLOCK_SET_BACK: std::time::Duration = std::time::Duration::from_secs(2 * 3600);
 
-/// Between which ids the events of a span are, at least.
-fn ids_of_span((since, until): (Timestamp, Timestamp), after: Option<EventId>) -> (EventId, EventId) {
-    let last = until.checked_add(CLOCK_SET_BACK).unwrap_or(Timestamp::MAX);
-    (EventId::before(since).max(after.unwrap_or(EventId::before(since))), EventId::before(last))
+/// Behind which id the events of a span are: an id is never older than its event.
+fn before_span((since, _): (Timestamp, Timestamp), after: Option<EventId>) -> EventId {
+    let first = EventId::before(since);
+    after.map_or(first, |after| after.max(first))
 }
 
-/// Makes a page of events in a span, of all from the first on that may be.
+/// Makes a page of the events of a span, of all that may be, in the order of their ids.
 fn span_page<E>(
     events: impl Iterator<Item = std::result::Result<StoredEvent, E>>,
     (since, until): (Timestamp, Timestamp),
     limit: usize,
 ) -> std::result::Result<Page<StoredEvent, EventId>, E> {
+    let behind = EventId::before(until.checked_add(CLOCK_SET_BACK).unwrap_or(Timestamp::MAX));
     let mut page = Page { items: Vec::new(), next: None };
-    let (mut bytes, mut last) = (0, None);
+    let (mut bytes, mut last, mut all_behind) = (0, None, true);
     for (looked, stored) in events.enumerate() {
         let stored = stored?;
         if page.items.len() >= limit.max(1) || bytes >= SPAN_PAGE || looked >= LOOK {
-            page.next = last;
+            // After a whole page of what came later there will be nothing else.
+            page.next = last.filter(|_| !all_behind);
             break;
         }
         last = Some(stored.event.id);
+        all_behind &= stored.event.id >= behind && stored.event.received_at >= until;
         if (since..until).contains(&stored.event.received_at) {
             bytes += stored.event.weight();
             page.items.push(stored);
@@ -222,6 +225,10 @@ pub enum Record {
     Inbox(Inbox),
     /// A replay, and how far it has come.
     Replay(Replay),
+    /// An event type.
+    EventType(CatalogueEntry),
+    /// How many events of each type a tenant has had.
+    Seen(SeenTypes),
     /// A named value of the gateway's own.
     Setting(String, Vec<u8>),
 }
@@ -237,6 +244,8 @@ impl Record {
             Self::Subscription(s) => RecordKey::Subscription(s.tenant_id, s.id),
             Self::Inbox(inbox) => RecordKey::Inbox(inbox.tenant_id, inbox.id),
             Self::Replay(replay) => RecordKey::Replay(replay.tenant_id, replay.id),
+            Self::EventType(entry) => RecordKey::EventType(entry.tenant_id, entry.name.clone()),
+            Self::Seen(seen) => RecordKey::Seen(seen.tenant_id),
             Self::Setting(name, _) => RecordKey::Setting(name.clone()),
         }
     }
@@ -257,6 +266,10 @@ pub enum RecordKey {
     Inbox(TenantId, InboxId),
     /// A replay. What it made stays.
     Replay(TenantId, ReplayId),
+    /// An event type. Its events stay.
+    EventType(TenantId, EventType),
+    /// The counts of a tenant's event types.
+    Seen(TenantId),
     /// A setting.
     Setting(String),
 }

@@ -1,6 +1,7 @@
 //! The API, one file per resource: what is asked is taken apart, given to `control`, and shown.
 
 mod deliveries;
+mod event_types;
 mod events;
 mod inboxes;
 mod keys;
@@ -20,6 +21,7 @@ use super::route::Route;
 pub(super) fn routes() -> Vec<Route> {
     [
         events::routes(),
+        event_types::routes(),
         stream::routes(),
         subscriptions::routes(),
         trial::routes(),

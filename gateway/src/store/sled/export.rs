@@ -107,6 +107,8 @@ impl Inspection {
                 Record::Subscription(_) => Ok(()),
                 Record::Inbox(inbox) => lines.add("inbox", &inbox),
                 Record::Replay(replay) => lines.add("replay", &replay),
+                Record::EventType(entry) => lines.add("event_type", &entry),
+                Record::Seen(seen) => lines.add("seen", &seen),
                 Record::Setting(name, value) => lines.add("setting", &json!({"name": name, "value": text(&value)})),
             };
         }

@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::tables::{Bytes, Table, Tables};
 use crate::domain::{Attempt, Delivery, DeliveryId, Event, EventId, Lane, Status, SubscriptionId, TenantId};
 use crate::store::{
-    DeliveryFilter, Due, EventFilter, LOOK, LaneHead, Page, StoredEvent, Taken, ids_of_span, span_page,
+    DeliveryFilter, Due, EventFilter, LOOK, LaneHead, Page, StoredEvent, Taken, before_span, span_page,
 };
 
 /// Events read in one call, so that a fan-out reads its event once.
@@ -307,13 +307,12 @@ pub(super) fn events_between(
     limit: usize,
     after: Option<EventId>,
 ) -> Result<Page<StoredEvent, EventId>, Fault> {
-    let (first, last) = ids_of_span(span, after);
-    // sled takes no range that ends before it begins.
-    if shared.is_gone(tenant) || last <= first {
+    if shared.is_gone(tenant) {
         return Ok(Page { items: Vec::new(), next: None });
     }
-    let ends = [first, last].map(|id| keys::pair(tenant, id.to_bytes()));
-    let rows = tables.tree(Table::Events).range((Bound::Excluded(ends[0]), Bound::Excluded(ends[1])));
+    let first = keys::pair(tenant, before_span(span, after).to_bytes());
+    let last = keys::pair(tenant, [u8::MAX; 16]);
+    let rows = tables.tree(Table::Events).range((Bound::Excluded(first), Bound::Included(last)));
     let read = |row: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
         let (key, stored) = row?;
         let id = keys::bytes_at(&key, 16).map(EventId::from_bytes).ok_or(Fault::corrupt("a key"))?;

@@ -404,10 +404,10 @@ fn who_else_may_not_be_in_the_directory() {
     drop(store);
     // A newer version's, and another program's.
     let db = ::sled::open(dir.path()).unwrap();
-    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 3, b's'][..]).unwrap();
+    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 4, b's'][..]).unwrap();
     drop(db);
     let sentence = refusal(dir.path(), options());
-    assert!(sentence.contains("newer version (schema 3"), "{sentence}");
+    assert!(sentence.contains("newer version (schema 4"), "{sentence}");
     let foreign = TempDir::new().unwrap();
     let db = ::sled::open(foreign.path()).unwrap();
     db.open_tree("somebody's").unwrap().insert(b"a", b"b").unwrap();

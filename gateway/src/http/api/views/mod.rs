@@ -1,6 +1,7 @@
 //! How objects look to clients. Field names are a contract; nothing secret is in any of these but where a
 //! secret has just been made or was asked for.
 
+mod event_type;
 mod history;
 mod replay;
 mod shapes;
@@ -10,6 +11,7 @@ mod tenant;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub(in super::super) use self::event_type::{EventTypeView, NewEventTypeBody, SampleView};
 pub(in super::super) use self::history::{
     DeliveryDetailView, DeliveryNewsView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView, StatsView, TestView,
     headers_view, text_or_base64,
