@@ -21,3 +21,4 @@ mod sources;
 mod states;
 mod systems;
 mod tenancy;
+mod watching;

@@ -73,6 +73,7 @@ async fn another_tenants_objects_are_not_there() {
     world.clock.advance(Duration::from_secs(1));
     let replay = json!({"since": "2026-01-01T00:00:00Z", "only": "missing"});
     let replay = text(&world.post("/v1/replays", &theirs.editor, replay).await.expect(202), "/id");
+    world.post("/v1/event-types", &theirs.editor, json!({"name": "theirs"})).await.expect(201);
     let ids = [
         ("subscription", subscription.as_str()),
         ("source", source.as_str()),
@@ -81,6 +82,7 @@ async fn another_tenants_objects_are_not_there() {
         ("delivery", delivery.as_str()),
         ("key", key.as_str()),
         ("replay", replay.as_str()),
+        ("event_type", "theirs"),
     ];
     let mut asked = 0;
     for route in route::all() {
@@ -109,7 +111,7 @@ async fn another_tenants_objects_are_not_there() {
     ] {
         world.get(&path, &theirs.viewer).await.expect(200);
     }
-    for list in ["subscriptions", "sources", "inboxes", "events", "deliveries", "replays"] {
+    for list in ["subscriptions", "sources", "inboxes", "events", "deliveries", "replays", "event-types"] {
         let page = world.get(&format!("/v1/{list}"), &ours.viewer).await.expect(200);
         assert_eq!(page["data"], json!([]), "{list}");
     }
