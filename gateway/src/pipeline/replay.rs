@@ -220,16 +220,27 @@ async fn run(parts: Arc<Parts>, known: Arc<Known>) {
 }
 
 async fn go_through(parts: &Arc<Parts>, known: &Known, looking: &Looking, replay: &mut Replay) -> Stop {
+    let mut has_waited = false;
     loop {
-        match step(parts, known, looking, replay).await {
-            Ok(None) => {}
-            Ok(Some(stop)) => return stop,
+        if let Some(stop) = why_stop(parts, known, replay) {
+            return stop;
+        }
+        match step(parts, known, looking, replay, has_waited).await {
+            Ok(Step::More) => has_waited = false,
+            Ok(Step::Last) => return Stop::End(ReplayState::Done, None),
+            Ok(Step::Behind(mut lanes)) => {
+                while !lanes.is_empty() {
+                    if let Some(stop) = why_stop(parts, known, replay) {
+                        return stop;
+                    }
+                    wait(known, LOOK_AGAIN).await;
+                    lanes.retain(|lane| is_behind(parts, replay.tenant_id, *lane));
+                }
+                has_waited = true;
+            }
             Err(error) if may_pass(&error) => wait(known, TRY_AGAIN).await,
             // The process ends, and the replay goes on at the next start.
             Err(_) => return Stop::Rest,
-        }
-        if let Some(stop) = why_stop(parts, known, replay) {
-            return stop;
         }
     }
 }
@@ -245,42 +256,56 @@ async fn wait(known: &Known, time: Duration) {
     let _ = tokio::time::timeout(time, cancelled.wait_for(|cancelled| *cancelled)).await;
 }
 
-/// Goes through a page of events.
+/// What came of a step.
+enum Step {
+    /// There may be more to do.
+    More,
+    /// There is no more.
+    Last,
+    /// Nothing was done: these lanes have to be waited for. What was found is looked for again then; who waits holds
+    /// nothing.
+    Behind(BTreeSet<Lane>),
+}
+
+/// Goes through a page of events, or as far as one step may make deliveries: an event with more is come back to, and
+/// what was made of it is then there.
 async fn step(
     parts: &Arc<Parts>,
     known: &Known,
     looking: &Looking,
     replay: &mut Replay,
-) -> store::Result<Option<Stop>> {
-    let tenant = replay.tenant_id;
-    if let Some(stop) = why_stop(parts, known, replay) {
-        return Ok(Some(stop));
-    }
-    let _one_of_few = parts.replays.steps.acquire().await;
+    has_waited: bool,
+) -> store::Result<Step> {
+    let one_of_few = parts.replays.steps.acquire().await;
     let span = (looking.spec.since, looking.spec.until);
-    let page = parts.store.events_between(tenant, span, EVENTS, replay.cursor).await?;
-    let (mut done, mut found) = (replay.clone(), Vec::new());
+    let page = parts.store.events_between(replay.tenant_id, span, EVENTS, replay.cursor).await?;
+    let (mut done, mut found, mut is_whole) = (replay.clone(), Vec::new(), true);
     for stored in &page.items {
         let of_event = looking.look(parts, stored).await?;
+        let room = STEP - found.len();
+        is_whole = of_event.len() <= room;
         let is_matched = !of_event.is_empty();
-        found.extend(of_event);
-        while found.len() > STEP {
-            let rest = found.split_off(STEP);
-            if let Some(stop) = write(parts, known, replay, &mut done, std::mem::replace(&mut found, rest)).await? {
-                return Ok(Some(stop));
-            }
+        found.extend(of_event.into_iter().take(room));
+        if !is_whole {
+            break;
         }
         done.cursor = Some(stored.event.id);
         done.events_seen += 1;
         done.events_matched += u64::from(is_matched);
     }
-    let is_last = page.next.is_none();
-    // Where a page held no event of the span, the next goes on behind what was looked at.
-    done.cursor = page.next.or(done.cursor);
-    if let Some(stop) = write(parts, known, replay, &mut done, found).await? {
-        return Ok(Some(stop));
+    if is_whole {
+        // Where a page ends with events that are not of the span, the next goes on behind them.
+        done.cursor = page.next.or(done.cursor);
     }
-    Ok(is_last.then_some(Stop::End(ReplayState::Done, None)))
+    let is_last = is_whole && page.next.is_none();
+    drop((page, one_of_few));
+    let mut lanes: BTreeSet<Lane> = found.iter().map(|found| found.delivery().lane).collect();
+    lanes.retain(|lane| is_behind(parts, replay.tenant_id, *lane));
+    if !lanes.is_empty() && !has_waited {
+        return Ok(Step::Behind(lanes));
+    }
+    write(parts, known, done, found, replay).await?;
+    Ok(if is_last { Step::Last } else { Step::More })
 }
 
 fn why_stop(parts: &Parts, known: &Known, replay: &Replay) -> Option<Stop> {
@@ -295,25 +320,14 @@ fn why_stop(parts: &Parts, known: &Known, replay: &Replay) -> Option<Stop> {
     (!is_there).then(|| Stop::End(ReplayState::Failed, Some("the subscription was deleted".to_owned())))
 }
 
-/// Writes what was found, once there is room, and the replay as it is `done`.
+/// Writes what was found, and the replay as it is `done`.
 async fn write(
     parts: &Arc<Parts>,
     known: &Known,
-    replay: &mut Replay,
-    done: &mut Replay,
+    done: Replay,
     found: Vec<Found>,
-) -> store::Result<Option<Stop>> {
-    let mut lanes: BTreeSet<Lane> = found.iter().map(|found| found.delivery().lane).collect();
-    loop {
-        lanes.retain(|lane| is_behind(parts, replay.tenant_id, *lane));
-        if let Some(stop) = why_stop(parts, known, replay) {
-            return Ok(Some(stop));
-        }
-        if lanes.is_empty() {
-            break;
-        }
-        wait(known, LOOK_AGAIN).await;
-    }
+    replay: &mut Replay,
+) -> store::Result<()> {
     let (mut add, mut again) = (Vec::new(), Vec::new());
     for found in found {
         match found {
@@ -321,16 +335,15 @@ async fn write(
             Found::Again(delivery) => again.push(delivery.id),
         }
     }
-    let step = ReplayStep { replay: done.clone(), add, again, now: parts.clock.now() };
+    let step = ReplayStep { replay: done, add, again, now: parts.clock.now() };
     let replayed = parts.store.replay(step).await?;
     for (lane, due) in replayed.due {
         parts.lanes.note_due(lane, replay.tenant_id, due);
     }
     dispatch::pump(parts);
-    done.deliveries_made = replayed.replay.deliveries_made;
     *replay = replayed.replay;
     known.shown.send_replace(replay.clone());
-    Ok(None)
+    Ok(())
 }
 
 /// Whether a lane has something left to send that is not in memory yet.

@@ -78,7 +78,7 @@ async fn events_are_told_as_they_come() {
     assert!(event.get("data").is_none(), "{event}");
 
     world.clock.advance(Duration::from_secs(15));
-    assert_eq!(stream.next().await.unwrap(), ":");
+    assert_eq!(stream.next().await.unwrap(), ": ");
     drop(stream);
     let second = post(&tenant, "b").await;
     let mut stream = world.watch(&tenant, "events", Some(&first)).await;
