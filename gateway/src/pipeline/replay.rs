@@ -60,11 +60,14 @@ pub struct DryRun {
 struct Known {
     shown: watch::Sender<Replay>,
     cancelled: watch::Sender<bool>,
+    /// Whether nobody works at it: it has come to its end, or the gateway to its own.
+    rests: watch::Sender<bool>,
 }
 
 impl Known {
     fn new(replay: Replay) -> Arc<Self> {
-        Arc::new(Self { shown: watch::Sender::new(replay), cancelled: watch::Sender::new(false) })
+        let rests = watch::Sender::new(replay.state != ReplayState::Running);
+        Arc::new(Self { shown: watch::Sender::new(replay), cancelled: watch::Sender::new(false), rests })
     }
 }
 
@@ -146,6 +149,7 @@ impl Pipeline {
         let Ok(looking) = Looking::new(spec, self.0.clock.now()) else { return Ok(dry) };
         let mut after = None;
         while dry.events_seen < DRY_EVENTS {
+            let _one_of_few = self.0.replays.steps.acquire().await;
             let page = self.0.store.events_between(tenant, (spec.since, spec.until), EVENTS, after).await?;
             for stored in &page.items {
                 let found = looking.look(&self.0, stored).await?;
@@ -174,13 +178,13 @@ impl Pipeline {
         of_tenant.map(|(_, known)| known.shown.borrow().clone()).collect()
     }
 
-    /// Ends a replay; gives it as it then is. What it made stays. `None`: there is none.
+    /// Ends a replay; gives it as it then is, `running` if the gateway stops. What it made stays. `None`: there is none.
     pub async fn cancel_replay(&self, tenant: TenantId, id: ReplayId) -> Option<Replay> {
         let known = self.0.replays.known.lock().get(&(tenant, id)).cloned()?;
         known.cancelled.send_replace(true);
-        let ended = |replay: &Replay| replay.state != ReplayState::Running;
-        // It is held here, so its sender is there.
-        known.shown.subscribe().wait_for(ended).await.ok().map(|replay| replay.clone())
+        // It is held here, so its senders are there.
+        let _ = known.rests.subscribe().wait_for(|rests| *rests).await;
+        Some(known.shown.borrow().clone())
     }
 
     /// Forgets a replay that has come to its end.
@@ -203,9 +207,14 @@ enum Stop {
 }
 
 async fn run(parts: Arc<Parts>, known: Arc<Known>) {
+    work(&parts, &known).await;
+    known.rests.send_replace(true);
+}
+
+async fn work(parts: &Arc<Parts>, known: &Known) {
     let mut replay = known.shown.borrow().clone();
     let stop = match Looking::new(&replay.spec, replay.started_at) {
-        Ok(looking) => go_through(&parts, &known, &looking, &mut replay).await,
+        Ok(looking) => go_through(parts, known, &looking, &mut replay).await,
         Err(why) => Stop::End(ReplayState::Failed, Some(why)),
     };
     let Stop::End(state, reason) = stop else { return };
