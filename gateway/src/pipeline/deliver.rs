@@ -64,7 +64,7 @@ pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Rep
 /// The work with the event as its receiver is to see it, where that is not the event as it came.
 fn as_sent(work: &Work) -> Option<Work> {
     let event = body::with_id_of(&work.delivery, &work.event)?;
-    Some(Work { delivery: work.delivery.clone(), event: Arc::new(event), host: work.host.clone() })
+    Some(Work { event: Arc::new(event), ..work.clone() })
 }
 
 /// Sends what was made and reads the answer into the report.

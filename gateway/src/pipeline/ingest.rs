@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use super::lanes::Work;
+use super::lanes::{UNBEGUN_OF_MANY, Work};
 use super::parse::NewEvent;
 use super::{Parts, Pipeline, dispatch};
 use crate::clock::{later, since};
@@ -87,8 +87,7 @@ impl Pipeline {
                 Err(errors) => refused.push((at, errors)),
             }
         }
-        drop(pace);
-        let mut answers = if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted).await };
+        let mut answers = if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted, pace).await };
         metrics::counter!("hookmill_events_total", "result" => "invalid").increment(refused.len() as u64);
         for (at, errors) in refused {
             answers.insert(at, Err(IngestError::Schema(errors)));
@@ -97,11 +96,22 @@ impl Pipeline {
     }
 
     /// Writes events down and puts them on their way.
-    async fn write(&self, tenant: TenantId, accepted: Vec<Accepted>) -> Vec<Result<Ingested, IngestError>> {
+    async fn write(
+        &self,
+        tenant: TenantId,
+        accepted: Vec<Accepted>,
+        mut pace: Pace<'_>,
+    ) -> Vec<Result<Ingested, IngestError>> {
         let parts = &self.0;
+        pace.rest();
         // Only those in hand come back to be put into their lanes: most events have one or two.
-        let kept: Vec<Kept> = accepted.iter().map(Kept::of).collect();
+        let mut kept = Vec::with_capacity(accepted.len());
+        for accepted in &accepted {
+            kept.push(Kept::of(accepted, &mut pace).await);
+        }
+        pace.rest();
         let written = parts.writing.begin(tenant, accepted.iter().map(weight).sum()).await;
+        let deliveries: usize = accepted.iter().map(|accepted| accepted.deliveries.len()).sum();
         let began = Instant::now();
         let receipts = match parts.store.accept(accepted).await {
             Ok(receipts) => receipts,
@@ -112,8 +122,13 @@ impl Pipeline {
                 return kept.iter().map(|_| Err(error.clone().into())).collect();
             }
         };
-        written.end(began.elapsed());
-        let answers = kept.into_iter().zip(receipts).map(|(kept, receipt)| kept.answer(parts, receipt)).collect();
+        let delivering = DELIVERING.max(parts.pressure.last() / UNBEGUN_OF_MANY);
+        written.end(began.elapsed(), delivering.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX)));
+        let mut pace = Pace::begin(&parts.long_matches);
+        let mut answers = Vec::with_capacity(kept.len());
+        for (kept, receipt) in kept.into_iter().zip(receipts) {
+            answers.push(kept.answer(parts, receipt, &mut pace).await);
+        }
         dispatch::pump(parts);
         answers
     }
@@ -244,6 +259,9 @@ const SLICE: Duration = Duration::from_micros(500);
 /// How long they then have it.
 const REST: Duration = Duration::from_millis(1);
 
+/// Deliveries that are copied, or put into their lanes, before others have their turn.
+const AT_ONCE: usize = 64;
+
 /// Keeps a match that takes long from being felt by others: ten thousand subscriptions, or filters that use up all
 /// they may. It rests after each slice, and only one such match goes on at a time.
 pub(super) struct Pace<'a> {
@@ -255,6 +273,12 @@ pub(super) struct Pace<'a> {
 impl<'a> Pace<'a> {
     pub(super) fn begin(long: &'a Semaphore) -> Self {
         Self { long, since: Instant::now(), held: None }
+    }
+
+    /// What comes next takes no time of its own.
+    fn rest(&mut self) {
+        self.held = None;
+        self.since = Instant::now();
     }
 
     /// To be called between two subscriptions.
@@ -276,6 +300,9 @@ const WRITING: usize = 1 << 20;
 /// What counts as much to write, and for how many times as long as it took the next then waits, if others write too.
 const MUCH: usize = 128 << 10;
 const RESTS: u32 = 4;
+/// About what it costs to deliver one of a large fan-out. What a tenant is owed faster than that, or than the gaps that
+/// it leaves between attempts, only piles up.
+const DELIVERING: Duration = Duration::from_micros(100);
 /// What a delivery counts beside its event.
 const DELIVERY_WEIGHT: usize = 128;
 
@@ -317,13 +344,14 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// It is there, and took so long. A tenant that writes much leaves others most of the store's time.
-    fn end(mut self, took: Duration) {
+    /// It is there; it took so long, and will take so long to deliver. A tenant that writes much leaves others most of
+    /// the store's time.
+    fn end(mut self, took: Duration, delivering: Duration) {
         let others_write = || self.all.0.lock().iter().any(|(tenant, room)| *tenant != self.tenant && room.writing > 0);
         if self.is_much && others_write() {
             let permit = self.permit.take();
             tokio::spawn(async move {
-                tokio::time::sleep(took.saturating_mul(RESTS)).await;
+                tokio::time::sleep(took.saturating_mul(RESTS).max(delivering)).await;
                 drop(permit);
             });
         }
@@ -428,11 +456,16 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(accepted: &Accepted) -> Self {
+    async fn of(accepted: &Accepted, pace: &mut Pace<'_>) -> Self {
         let (in_hand, waiting) = accepted.deliveries.split_at(accepted.in_hand.min(accepted.deliveries.len()));
+        let mut copied = Vec::with_capacity(in_hand.len());
+        for some in in_hand.chunks(AT_ONCE) {
+            pace.keep().await;
+            copied.extend_from_slice(some);
+        }
         Self {
             event: accepted.event.clone(),
-            in_hand: in_hand.to_vec(),
+            in_hand: copied,
             waiting: waiting.iter().filter_map(|one| Some((one.lane, one.next_attempt_at?))).collect(),
             total: accepted.deliveries.len(),
         }
@@ -444,22 +477,24 @@ impl Kept {
         }
     }
 
-    fn answer(self, parts: &Parts, receipt: Receipt) -> Result<Ingested, IngestError> {
+    async fn answer(self, parts: &Parts, receipt: Receipt, pace: &mut Pace<'_>) -> Result<Ingested, IngestError> {
         let external_id = self.event.external_id.as_deref().map(str::to_owned);
         let (result, answer) = match receipt {
             Receipt::Stored => {
                 let Self { event, in_hand, waiting, total } = self;
                 for (lane, due) in waiting {
+                    pace.keep().await;
                     parts.lanes.note_due(lane, event.tenant_id, due);
                 }
                 let id = event.id;
                 parts.live.event(&event, total);
                 parts.seen.count(event.tenant_id, &event.event_type, event.received_at);
-                parts.lanes.put(in_hand.into_iter().map(|delivery| Work {
-                    delivery,
-                    event: event.clone(),
-                    host: None,
-                }));
+                let mut in_hand = in_hand.into_iter().peekable();
+                while in_hand.peek().is_some() {
+                    pace.keep().await;
+                    let some = in_hand.by_ref().take(AT_ONCE);
+                    parts.lanes.put(some.map(|delivery| Work::new(delivery, event.clone())));
+                }
                 ("accepted", Ok(Ingested { id, external_id, deliveries: total, duplicate: false }))
             }
             Receipt::Duplicate { event_id, deliveries } => {
@@ -513,14 +548,14 @@ mod tests {
         let (one, other) = (TenantId::new(now), TenantId::new(now));
         let large = writing.begin(one, WRITING * 2).await;
         assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_pending());
-        large.end(Duration::from_secs(60));
+        large.end(Duration::from_secs(60), Duration::ZERO);
         let small = writing.begin(one, 1).await;
         // Beside another it would rest: the room is not given back at once.
         let large = writing.begin(other, WRITING * 2).await;
-        large.end(Duration::from_secs(60));
+        large.end(Duration::from_secs(60), Duration::ZERO);
         assert!(futures_util::poll!(Box::pin(writing.begin(other, 1))).is_pending());
         assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_ready());
-        small.end(Duration::ZERO);
+        small.end(Duration::ZERO, Duration::ZERO);
     }
 
     #[tokio::test]

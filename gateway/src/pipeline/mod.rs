@@ -29,6 +29,7 @@ mod js;
 mod lanes;
 mod live;
 mod parse;
+mod pressure;
 mod preview;
 mod record;
 mod replay;
@@ -95,6 +96,7 @@ struct Parts {
     lanes: lanes::Lanes,
     rates: ingest::Rates,
     writing: ingest::Writing,
+    pressure: pressure::Pressure,
     /// Held by the one match that has taken long and goes on.
     long_matches: tokio::sync::Semaphore,
     replays: replay::Replays,
@@ -136,6 +138,7 @@ impl Pipeline {
             lanes: lanes::Lanes::new(&setup.limits, heads),
             rates: ingest::Rates::default(),
             writing: ingest::Writing::default(),
+            pressure: pressure::Pressure::new(),
             long_matches: tokio::sync::Semaphore::new(1),
             replays: replay::Replays::default(),
             live: live::Live::default(),

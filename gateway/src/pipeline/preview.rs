@@ -108,7 +108,7 @@ impl Pipeline {
 
     async fn try_once(&self, plan: &Plan, event: Arc<Event>, delivery: Delivery) -> Attempt {
         let parts = &self.0;
-        let work = Work { delivery, event, host: None };
+        let work = Work::new(delivery, event);
         let report: Report = deliver::attempt(parts, plan, &work).await;
         let verdict = match report.outcome {
             Outcome::Delivered => Verdict::Deliver,

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -28,8 +28,8 @@ use crate::store::{self, DeliveryFilter, Record, RecordKey, ReplayStep, StoredEv
 
 /// Events read at once.
 const EVENTS: usize = 100;
-/// Deliveries made in one step.
-const STEP: usize = 256;
+/// Deliveries made in one step: a commit that nobody waits long for.
+const STEP: usize = 64;
 /// Replays that make a step at the same time.
 const AT_ONCE: usize = 4;
 /// How long it waits before it looks again whether there is room.
@@ -234,8 +234,13 @@ async fn go_through(parts: &Arc<Parts>, known: &Known, looking: &Looking, replay
         if let Some(stop) = why_stop(parts, known, replay) {
             return stop;
         }
+        let begun = Instant::now();
         match step(parts, known, looking, replay, has_waited).await {
-            Ok(Step::More) => has_waited = false,
+            Ok(Step::More) => {
+                // Others have the store as long as this had it.
+                wait(known, begun.elapsed()).await;
+                has_waited = false;
+            }
             Ok(Step::Last) => return Stop::End(ReplayState::Done, None),
             Ok(Step::Behind(mut lanes)) => {
                 while !lanes.is_empty() {
@@ -410,6 +415,10 @@ impl Looking {
         }
         if self.spec.only == Only::Failed {
             return Ok(there.into_iter().filter(|one| self.is_failed(parts, one)).map(Found::Again).collect());
+        }
+        // It is being written out, or being removed: whoever was to have it has it, or never will.
+        if there.len() < stored.deliveries {
+            return Ok(Vec::new());
         }
         let has: HashSet<SubscriptionId> =
             there.iter().filter(|one| self.counts(one)).map(|one| one.subscription_id).collect();

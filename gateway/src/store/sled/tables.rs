@@ -89,6 +89,11 @@ impl Op {
         Self { table, key: key.into(), value: None }
     }
 
+    /// What removes what this one puts.
+    pub(super) fn undone(&self) -> Self {
+        Self { table: self.table, key: self.key.clone(), value: None }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, |value| value.len())
     }
@@ -149,6 +154,16 @@ pub(super) fn remove_large(ops: &mut Vec<Op>, table: Table, key: &[u8], stored: 
         ops.push(Op::remove(Table::Chunks, &chunk_key(table, key, number)));
     }
     ops.push(Op::remove(table, key));
+}
+
+/// Removes all that may be there of a value of any size, also if its pieces are not all there yet.
+pub(super) fn remove_remains(tables: &Tables, ops: &mut Vec<Op>, table: Table, key: &[u8]) -> Result<(), Fault> {
+    let first = chunk_key(table, key, 0);
+    for pair in tables.tree(Table::Chunks).scan_prefix(&first[..=key.len()]) {
+        ops.push(Op::remove(Table::Chunks, &pair?.0));
+    }
+    ops.push(Op::remove(table, key));
+    Ok(())
 }
 
 /// The bytes of a value, as sled has them or put together.

@@ -463,6 +463,8 @@ async fn an_event_that_is_half_forgotten_is_no_damage() {
     let attempt = || Some(crate::store::fixtures::attempt(1, at(1), Outcome::Delivered, Verdict::Deliver));
     let end = |delivery| Settled { delivery: delivered(delivery, at(1)), attempt: attempt() };
     store.settle(taken.into_iter().flat_map(|taken| taken.due).map(|due| end(due.delivery)).collect()).await.unwrap();
+    // Ends wait for a commit; until then their deliveries are open.
+    store.begin(Vec::new()).await.unwrap();
     loop {
         // At first parts of the fan-out are still to be written out, and nothing goes.
         let pruned = store.prune(at(9), at(9), 9).await.unwrap();
