@@ -248,7 +248,8 @@ impl Control {
     }
 
     fn own_event_type(&self, tenant: TenantId, name: &EventType) -> Result<CatalogueEntry> {
-        let kind = self.registry.event_kind(tenant, name).ok_or(Error::NotFound("event type that you have described"))?;
+        let kind =
+            self.registry.event_kind(tenant, name).ok_or(Error::NotFound("event type that you have described"))?;
         Ok(kind.entry.clone())
     }
 

@@ -129,7 +129,9 @@ impl Control {
         let replay = self.pipeline.cancel_replay(tenant, id).await.ok_or(Error::NotFound("replay"))?;
         match replay.state {
             ReplayState::Cancelled => Ok(replay),
-            ReplayState::Running => Err(Error::Conflict("the gateway is stopping; ask again a little later".to_owned())),
+            ReplayState::Running => {
+                Err(Error::Conflict("the gateway is stopping; ask again a little later".to_owned()))
+            }
             state => Err(Error::Conflict(format!("it has ended already: it is {}", state.as_str()))),
         }
     }

@@ -172,8 +172,7 @@ impl Control {
             source: None,
             timestamp: now,
             received_at: now,
-            data: sample
-                .unwrap_or_else(|| r#"{"message":"A made-up event: none of this type has come yet."}"#.into()),
+            data: sample.unwrap_or_else(|| r#"{"message":"A made-up event: none of this type has come yet."}"#.into()),
             attributes: Vec::new(),
         }))
     }

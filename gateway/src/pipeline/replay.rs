@@ -19,8 +19,8 @@ use tokio::sync::{Semaphore, watch};
 use super::ingest::{self, Pace};
 use super::{Parts, Pipeline, dispatch};
 use crate::domain::{
-    Delivery, Event, EventId, EventType, Lane, Only, Replay, ReplayId, ReplaySpec, ReplayState, Status,
-    SubscriptionId, TenantId, Trigger,
+    Delivery, Event, EventId, EventType, Lane, Only, Replay, ReplayId, ReplaySpec, ReplayState, Status, SubscriptionId,
+    TenantId, Trigger,
 };
 use crate::filter::{Document, Filter};
 use crate::registry::{Plan, to_the_end};
@@ -221,8 +221,7 @@ async fn work(parts: &Arc<Parts>, known: &Known) {
     replay.state = state;
     replay.reason = reason;
     replay.finished_at = Some(parts.clock.now());
-    if let Err(error) = parts.store.configure(vec![Record::Replay(replay.clone())], Vec::new()).await
-    {
+    if let Err(error) = parts.store.configure(vec![Record::Replay(replay.clone())], Vec::new()).await {
         tracing::error!(%error, replay_id = %replay.id, "the end of a replay could not be written down");
     }
     known.shown.send_replace(replay);

@@ -17,7 +17,7 @@ use crate::store::{self, Record};
 /// How often counts are written down.
 const EVERY: Duration = Duration::from_secs(30);
 /// Tenants whose counts are written in one unit.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 16;
 /// Types that are counted of one tenant; those that come after them are not.
 const MOST: usize = 1_000;
 

@@ -87,8 +87,9 @@ impl Schema {
         let patterns = PatternOptions::regex().size_limit(PATTERN).dfa_size_limit(PATTERN);
         let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns);
         let validator = options.build(schema);
-        let validator = validator
-            .map_err(|error| FieldError::new(error.instance_path().to_string(), format!("not a JSON Schema: {error}")))?;
+        let validator = validator.map_err(|error| {
+            FieldError::new(error.instance_path().to_string(), format!("not a JSON Schema: {error}"))
+        })?;
         Ok(Self { validator, parts })
     }
 }
@@ -123,10 +124,7 @@ impl<'a> Count<'a> {
                 }
                 // Read where they are referred to, or values and no schemas.
                 ("$defs" | "definitions" | "enum" | "const" | "default" | "examples", _) => {}
-                (
-                    "properties" | "patternProperties" | "dependentSchemas" | "dependencies",
-                    Value::Object(named),
-                ) => {
+                ("properties" | "patternProperties" | "dependentSchemas" | "dependencies", Value::Object(named)) => {
                     for (name, part) in named {
                         self.schema(part, &format!("{at}/{}", super::schema::escape(name)), depth + 1)?;
                     }
@@ -200,7 +198,11 @@ mod tests {
             ("1E400", vec![""]),
         ] {
             let found = kind.check(data).err().unwrap_or_default();
-            assert_eq!(found.iter().map(|error| error.pointer.as_str()).collect::<Vec<_>>(), places, "{data}: {found:?}");
+            assert_eq!(
+                found.iter().map(|error| error.pointer.as_str()).collect::<Vec<_>>(),
+                places,
+                "{data}: {found:?}"
+            );
         }
         let long = format!(r#"{{"id":"{}"}}"#, "x".repeat(100_000));
         assert!(kind.check(&long).unwrap_err()[0].detail.len() <= 800);

@@ -27,8 +27,8 @@ pub use self::plan::{PLACEHOLDER, Plan, Step, Success, url_for_reading};
 pub use self::shelf::Shelf;
 use crate::clock::Clock;
 use crate::domain::{
-    ApiKey, CatalogueEntry, EventType, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription, SubscriptionId, SubscriptionSpec, Tenant,
-    TenantId,
+    ApiKey, CatalogueEntry, EventType, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription,
+    SubscriptionId, SubscriptionSpec, Tenant, TenantId,
 };
 use crate::engine::Plugin;
 use crate::filter::TypeIndex;

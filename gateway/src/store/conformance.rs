@@ -370,8 +370,7 @@ async fn configuration(mut subject: impl Subject) {
     store.configure(Vec::new(), vec![RecordKey::Tenant(tenant)]).await.unwrap();
     drop(store);
     subject.crash().await;
-    let mut expected =
-        [record(other, "c"), operators, theirs, setting(70_000), entry(other), seen(other), replayed];
+    let mut expected = [record(other, "c"), operators, theirs, setting(70_000), entry(other), seen(other), replayed];
     let mut found = subject.store().configuration().await.unwrap();
     expected.sort_by_key(Record::key);
     found.sort_by_key(Record::key);

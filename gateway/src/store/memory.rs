@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::{
     Accepted, DeliveryFilter, Due, Error, EventFilter, LOOK, LaneHead, Page, Pruned, Receipt, Record, RecordKey,
-    Replayed, ReplayStep, Result, Settled, Store, StoredEvent, Taken, Usage, before_span, due, span_page, transitions,
+    ReplayStep, Replayed, Result, Settled, Store, StoredEvent, Taken, Usage, before_span, due, span_page, transitions,
 };
 use crate::domain::{
     Attempt, AttemptId, Delivery, DeliveryId, EventId, Lane, Status, Subscription, SubscriptionId, TenantId, Trigger,

@@ -29,8 +29,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ApiKey, Attempt, CatalogueEntry, Delivery, DeliveryId, Event, EventId, EventType, Inbox, InboxId, KeyId, Lane, Replay,
-    ReplayId, SeenTypes, Source, SourceId, Status, Subscription, SubscriptionId, Tenant, TenantId,
+    ApiKey, Attempt, CatalogueEntry, Delivery, DeliveryId, Event, EventId, EventType, Inbox, InboxId, KeyId, Lane,
+    Replay, ReplayId, SeenTypes, Source, SourceId, Status, Subscription, SubscriptionId, Tenant, TenantId,
 };
 
 /// Why a verb failed.

@@ -38,7 +38,10 @@ async fn for_those_who_came_late() {
     let wanted = json!({"since": SINCE, "only": "missing", "subscription_id": made["id"]});
     let begun = replay(&tenant, &clock, wanted.clone()).await;
     let ended = done(&tenant, &begun).await;
-    assert_eq!((&ended["state"], &ended["events_seen"], &ended["deliveries_made"]), (&json!("done"), &json!(3), &json!(2)));
+    assert_eq!(
+        (&ended["state"], &ended["events_seen"], &ended["deliveries_made"]),
+        (&json!("done"), &json!(3), &json!(2))
+    );
     endpoint.wait("/", 2).await;
     for (event, body_id) in [(&first, "o-1"), (&second, second["id"].as_str().unwrap())] {
         let delivered = tenant.status(event, "delivered").await;
@@ -117,7 +120,7 @@ async fn a_replay_survives_a_crash() {
     assert_eq!(tenant.api.get(&path).await.json(200)["state"], "running");
     tenant.api.patch(&slow, json!({"rate_limit": null})).await.is(200);
     let ended = done(&tenant, &begun).await;
-    assert_eq!((&ended["events_seen"], &ended["deliveries_made"]), (&json!(EVENTS + 1), &json!(EVENTS)), "{ended}");
+    assert_eq!((&ended["events_seen"], &ended["deliveries_made"]), (&json!(EVENTS), &json!(EVENTS)), "{ended}");
     let requests = endpoint.wait("/slow", EVENTS).await;
     let ids: HashSet<_> = requests.iter().map(|one| one.header("webhook-id").to_owned()).collect();
     assert_eq!(ids.len(), EVENTS, "none is missing");

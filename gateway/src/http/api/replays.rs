@@ -39,11 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn create(
-    State(app): State<Shared>,
-    caller: Caller,
-    Json(wanted): Json<NewReplay>,
-) -> Result<Response, Problem> {
+async fn create(State(app): State<Shared>, caller: Caller, Json(wanted): Json<NewReplay>) -> Result<Response, Problem> {
     Ok(match app.control.replay(caller.tenant()?, wanted).await? {
         ReplayAnswer::Begun(replay) => {
             let mut response = answer(StatusCode::ACCEPTED, &ReplayView::from(&replay));

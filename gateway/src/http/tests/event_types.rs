@@ -34,10 +34,7 @@ async fn the_life_of_an_event_type() {
     let list = world.get("/v1/event-types", &tenant.viewer).await.expect(200);
     let seen = |n: usize| ["name", "known", "count", "last_seen_at"].map(|name| list["data"][n][name].clone());
     assert_eq!(seen(0), [json!("b"), json!(false), json!(2), json!("2026-01-01T00:00:01.000Z")]);
-    assert_eq!(
-        seen(1),
-        [json!("com.example/order:paid"), json!(true), json!(1), json!("2026-01-01T00:00:00.000Z")]
-    );
+    assert_eq!(seen(1), [json!("com.example/order:paid"), json!(true), json!(1), json!("2026-01-01T00:00:00.000Z")]);
     let first = world.get("/v1/event-types?limit=1", &tenant.viewer).await.expect(200);
     let next = format!("/v1/event-types?limit=1&cursor={}", text(&first, "/next"));
     let second = world.get(&next, &tenant.viewer).await.expect(200);
@@ -115,9 +112,8 @@ async fn a_schema_is_held_at_the_door() {
         let wanted = json!({"name": name, "schema": schema, "enforce": enforce});
         world.post("/v1/event-types", &tenant.editor, wanted).await.expect(201);
     }
-    let attributes = async |id: &str| {
-        world.get(&format!("/v1/events/{id}"), &tenant.viewer).await.expect(200)["attributes"].clone()
-    };
+    let attributes =
+        async |id: &str| world.get(&format!("/v1/events/{id}"), &tenant.viewer).await.expect(200)["attributes"].clone();
     for (event_type, data, breach) in [
         ("off", json!({"id": 1}), None),
         ("other", json!({"id": 1}), None),

@@ -101,7 +101,8 @@ async fn events_are_told_as_they_come() {
 async fn deliveries_are_told_as_they_change() {
     let world = World::new().await;
     let tenant = world.tenant("a").await;
-    let wanted = json!({"url": "https://nowhere.test/hooks", "events": ["a"], "retry_policy": {"schedule": ["0s", "1m"]}});
+    let wanted =
+        json!({"url": "https://nowhere.test/hooks", "events": ["a"], "retry_policy": {"schedule": ["0s", "1m"]}});
     world.post("/v1/subscriptions", &tenant.editor, wanted).await.expect(201);
     let mut stream = world.watch(&tenant, "deliveries", None).await;
     world.post("/v1/events", &tenant.ingest, json!({"type": "a", "data": 1})).await.expect(202);

@@ -24,7 +24,7 @@ use super::shared::Shared;
 use super::tables::{Op, Table, Tables, put_large, remove_large};
 use super::{accept, config, keys};
 use crate::domain::{Delivery, DeliveryId, EventId, Lane, Status, TenantId, Trigger};
-use crate::store::{Receipt, Record, RecordKey, Replayed, ReplayStep, Result as Answer, due, transitions};
+use crate::store::{Receipt, Record, RecordKey, ReplayStep, Replayed, Result as Answer, due, transitions};
 
 /// Most tree operations of a commit that holds more than one job.
 const MOST_OPS: usize = 2_000;
@@ -94,19 +94,53 @@ pub(super) type Reply<T> = oneshot::Sender<Answer<T>>;
 /// What can be asked of the committer.
 pub(super) enum Job {
     /// Writes what comes before a large fan-out's event.
-    Ahead { ops: Vec<Op>, reply: Reply<()> },
-    Accept { items: Vec<Incoming>, guard: Guard, reply: Reply<(Vec<Receipt>, Guard, Vec<Part>)> },
+    Ahead {
+        ops: Vec<Op>,
+        reply: Reply<()>,
+    },
+    Accept {
+        items: Vec<Incoming>,
+        guard: Guard,
+        reply: Reply<(Vec<Receipt>, Guard, Vec<Part>)>,
+    },
     /// Takes back what was written ahead of an event that then was not accepted.
-    TakeBack { ops: Vec<Op> },
+    TakeBack {
+        ops: Vec<Op>,
+    },
     /// Has parts of fan-outs written out in their time; those who look for their deliveries find them already.
-    Expand { parts: Vec<Part> },
-    Begin { deliveries: Vec<(TenantId, DeliveryId)>, reply: Reply<()> },
+    Expand {
+        parts: Vec<Part>,
+    },
+    Begin {
+        deliveries: Vec<(TenantId, DeliveryId)>,
+        reply: Reply<()>,
+    },
     Settle(Ends),
-    Requeue { tenant: TenantId, id: DeliveryId, now: Timestamp, reply: Reply<Option<Delivery>> },
-    Cancel { tenant: TenantId, id: DeliveryId, now: Timestamp, reply: Reply<Option<Delivery>> },
-    Configure { puts: Vec<Record>, deletes: Vec<RecordKey>, reply: Reply<()> },
-    Replay { step: Box<ReplayStep>, reply: Reply<Replayed> },
-    Prune { plans: Vec<Plan>, reply: Reply<usize> },
+    Requeue {
+        tenant: TenantId,
+        id: DeliveryId,
+        now: Timestamp,
+        reply: Reply<Option<Delivery>>,
+    },
+    Cancel {
+        tenant: TenantId,
+        id: DeliveryId,
+        now: Timestamp,
+        reply: Reply<Option<Delivery>>,
+    },
+    Configure {
+        puts: Vec<Record>,
+        deletes: Vec<RecordKey>,
+        reply: Reply<()>,
+    },
+    Replay {
+        step: Box<ReplayStep>,
+        reply: Reply<Replayed>,
+    },
+    Prune {
+        plans: Vec<Plan>,
+        reply: Reply<usize>,
+    },
 }
 
 impl Job {
@@ -180,7 +214,10 @@ impl Group {
             return Ok(None);
         }
         let rows = tables.tree(Table::Added).scan_prefix(event);
-        rows.map(|row| row.map(drop)).collect::<::sled::Result<Vec<()>>>().map(|rows| Some(rows.len())).map_err(Into::into)
+        rows.map(|row| row.map(drop))
+            .collect::<::sled::Result<Vec<()>>>()
+            .map(|rows| Some(rows.len()))
+            .map_err(Into::into)
     }
 }
 

@@ -25,8 +25,7 @@ enum Kind {
 }
 
 /// The kinds that belong to one tenant by their key.
-const OWNED: [Kind; 6] =
-    [Kind::Source, Kind::Subscription, Kind::Inbox, Kind::Replay, Kind::EventType, Kind::Seen];
+const OWNED: [Kind; 6] = [Kind::Source, Kind::Subscription, Kind::Inbox, Kind::Replay, Kind::EventType, Kind::Seen];
 
 fn key(kind: Kind, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind as u8];

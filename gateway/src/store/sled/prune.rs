@@ -161,7 +161,9 @@ impl Step<'_> {
                 return Ok(());
             }
             let key = keys::pair(tenant, id.to_bytes());
-            let Some(mut plan) = self.deliveries(tenant, &event, owed.iter().map(|(id, _)| *id).chain(added.clone()))? else {
+            let Some(mut plan) =
+                self.deliveries(tenant, &event, owed.iter().map(|(id, _)| *id).chain(added.clone()))?
+            else {
                 return Ok(());
             };
             if plan.events > 0 {

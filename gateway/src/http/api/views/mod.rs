@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 pub(in super::super) use self::event_type::{EventTypeView, NewEventTypeBody, SampleView};
 pub(in super::super) use self::history::{
-    DeliveryDetailView, DeliveryNewsView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView, StatsView, TestView,
-    headers_view, text_or_base64,
+    DeliveryDetailView, DeliveryNewsView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView,
+    StatsView, TestView, headers_view, text_or_base64,
 };
 pub(in super::super) use self::replay::{NewReplayBody, ReplayView};
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};

@@ -107,11 +107,12 @@ impl ReplayView {
     }
 
     pub(in crate::http) fn of_dry_run(spec: &ReplaySpec, dry: &DryRun) -> Self {
-        let example = |(event_id, event_type, subscription_id): &(EventId, EventType, SubscriptionId)| ReplayExampleView {
-            event_id: event_id.to_string(),
-            event_type: event_type.to_string(),
-            subscription_id: subscription_id.to_string(),
-        };
+        let example =
+            |(event_id, event_type, subscription_id): &(EventId, EventType, SubscriptionId)| ReplayExampleView {
+                event_id: event_id.to_string(),
+                event_type: event_type.to_string(),
+                subscription_id: subscription_id.to_string(),
+            };
         Self {
             dry_run: true,
             events_seen: dry.events_seen,
