@@ -822,6 +822,21 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_is_behind_while_something_due_is_in_the_store() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        assert!(!lanes.is_behind(lane, None, at(0)), "nothing is known of it");
+        lanes.note_due(lane, tenant, at(10));
+        assert!(!lanes.is_behind(lane, None, at(9)) && lanes.is_behind(lane, None, at(10)));
+        put(&lanes, lane, tenant, 1);
+        let tried = lanes.next(at(5), open).start.remove(0);
+        lanes.ended(&tried, End::LeaveAlone { until: at(20), host: false }, at(6));
+        assert!(!lanes.is_behind(lane, None, at(19)), "what wants to be left alone is waited for by nobody");
+        assert!(lanes.is_behind(lane, None, at(20)));
+        lanes.loaded(lane, Some(Taken::default()), at(20));
+        assert!(!lanes.is_behind(lane, None, at(20)));
+    }
+
+    #[test]
     fn a_tenant_with_much_leaves_room_for_one_with_little() {
         let lanes = Lanes::new(&Limits { in_flight: 16, ..limits() }, vec![]);
         let (busy, quiet) = (TenantId::new(at(0)), TenantId::new(at(0)));

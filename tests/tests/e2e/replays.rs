@@ -53,6 +53,8 @@ async fn for_those_who_came_late() {
         assert_eq!(request.json()["id"], body_id);
         assert!(request.text().contains(".0}"), "the bytes that came in: {}", request.text());
     }
+    let stats = tenant.api.get(&format!("/v1/subscriptions/{}/stats", made["id"].as_str().unwrap())).await.json(200);
+    assert_eq!((&stats["delivered"], &stats["event_to_delivery_ms"]["avg"]), (&json!(2), &Value::Null), "{stats}");
     let again = replay(&tenant, &clock, wanted).await;
     assert_eq!(done(&tenant, &again).await["deliveries_made"], 0);
     assert_eq!(endpoint.count("/"), 2);
