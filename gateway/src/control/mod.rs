@@ -11,11 +11,13 @@
 mod access;
 mod catalogue;
 mod error;
+mod event_types;
 mod history;
 mod idempotency;
 mod inboxes;
 mod keys;
 mod reading;
+mod replays;
 mod sources;
 mod stats;
 mod subscriptions;
@@ -26,11 +28,13 @@ use std::sync::Arc;
 
 pub use self::access::{Principal, Refusal, mint};
 pub use self::error::Error;
-pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation};
+pub use self::event_types::{EventTypePatch, KnownType, NewEventType, NewSample};
+pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation, Since};
 pub use self::idempotency::{Answers, Begun};
 pub use self::inboxes::InboxVerdict;
 pub use self::keys::NewKey;
 pub use self::reading::{Expected, read_slice, read_value};
+pub use self::replays::{NewReplay, ReplayAnswer};
 pub use self::stats::{Bucket, Health, Spread, Stats};
 pub use self::subscriptions::{Change, Made, Pending};
 pub use self::tenants::{NewTenant, TenantUsage};

@@ -16,7 +16,8 @@ use crate::store::EventFilter;
 /// Which event to try with: at most one of the three.
 #[derive(Debug, Default)]
 pub struct EventChoice {
-    /// The newest event of this type; a made-up one if none has come yet.
+    /// The newest event of this type; if none has come yet, one with the data of the catalogue's first sample, or one
+    /// that is made up.
     pub event_type: Option<EventType>,
     /// A stored event.
     pub event_id: Option<EventId>,
@@ -116,7 +117,9 @@ impl Control {
                 self.newest_or_made_up(tenant, event_type).await
             }
             EventChoice { event_type: None, event_id: None, event: None } => {
-                let first = plan.subscription.spec.events.iter().find_map(|event| EventType::parse(event).ok());
+                let named = plan.subscription.spec.events.iter().find_map(|event| EventType::parse(event).ok());
+                let is_wanted = |name: &EventType| plan.patterns.iter().any(|one| one.matches(name.as_str()));
+                let first = named.or_else(|| self.catalogue(tenant).into_keys().find(is_wanted));
                 let plain = first.or_else(|| EventType::parse("test").ok());
                 self.newest_or_made_up(
                     tenant,
@@ -150,13 +153,15 @@ impl Control {
         }))
     }
 
-    /// Somebody who tries wants to see something: where no event of the type has come yet, one is made up
-    /// and says so.
+    /// Somebody who tries wants to see something: where no event of the type has come yet and the catalogue has no
+    /// sample of it, one is made up and says so.
     async fn newest_or_made_up(&self, tenant: TenantId, event_type: EventType) -> Result<Arc<Event>> {
         let filter = EventFilter { event_type: Some(event_type.clone()), ..Default::default() };
         if let Some(stored) = self.store.events(tenant, &filter, 1, None).await?.items.into_iter().next() {
             return Ok(stored.event);
         }
+        let sample = self.catalogue(tenant).remove(&event_type);
+        let sample = sample.and_then(|kind| kind.entry.samples.first().map(|sample| sample.data.as_str().into()));
         let now = self.clock.now();
         Ok(Arc::new(Event {
             id: EventId::new(now),
@@ -167,7 +172,7 @@ impl Control {
             source: None,
             timestamp: now,
             received_at: now,
-            data: r#"{"message":"A made-up event: none of this type has come yet."}"#.into(),
+            data: sample.unwrap_or_else(|| r#"{"message":"A made-up event: none of this type has come yet."}"#.into()),
             attributes: Vec::new(),
         }))
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{envelope, js};
-use crate::domain::{BodyFormat, Envelope, Event, Frozen, Secret, SubscriptionSpec};
+use crate::domain::{BodyFormat, Delivery, Envelope, Event, Frozen, Secret, SubscriptionSpec};
 use crate::registry::PLACEHOLDER;
 
 /// What is to be sent, before it is wrapped and signed.
@@ -86,10 +86,18 @@ pub(super) fn wrap(spec: &SubscriptionSpec, event: &Event, content: &Content) ->
     (Bytes::from(text), content_type)
 }
 
+/// The event with the id that receivers of a delivery see, where that is another.
+pub(super) fn with_id_of(delivery: &Delivery, event: &Event) -> Option<Event> {
+    delivery.fresh_id.then(|| Event { external_id: Some(delivery.message_id().into()), ..event.clone() })
+}
+
 /// The body of a recorded attempt that was kept by reference: made again from the event, what the transforms
 /// left, and the subscription as it was.
 #[must_use]
-pub fn body_of(spec: &SubscriptionSpec, event: &Event, frozen: Option<&Frozen>) -> Bytes {
+pub fn body_of(spec: &SubscriptionSpec, event: &Event, delivery: &Delivery) -> Bytes {
+    let as_sent = with_id_of(delivery, event);
+    let event = as_sent.as_ref().unwrap_or(event);
+    let frozen: Option<&Frozen> = delivery.frozen.as_deref();
     match frozen.map(Content::thaw) {
         Some(Content::Made { body, .. }) => Bytes::from(body),
         Some(content) => wrap(spec, event, &content).0,

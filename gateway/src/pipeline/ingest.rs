@@ -13,7 +13,9 @@ use super::lanes::{UNBEGUN_OF_MANY, Work};
 use super::parse::NewEvent;
 use super::{Parts, Pipeline, dispatch};
 use crate::clock::{later, since};
-use crate::domain::{Delivery, DeliveryId, Event, EventId, Lane, Status, TenantId, Trigger};
+use crate::domain::{
+    BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, Lane, Status, TenantId, Trigger,
+};
 use crate::filter::Document;
 use crate::registry::{Plan, to_the_end};
 use crate::store::{self, Accepted, Dedupe, Receipt};
@@ -46,6 +48,9 @@ pub enum IngestError {
         /// When to come back.
         retry_after: Duration,
     },
+    /// Its data breaks the schema of its type, and the tenant wants such events refused.
+    #[error("the data does not fit the schema of its type")]
+    Schema(Vec<FieldError>),
     /// There is no such tenant any more.
     #[error("there is no such tenant")]
     NoTenant,
@@ -75,9 +80,29 @@ impl Pipeline {
         }
         let mut accepted = Vec::with_capacity(items.len());
         let mut pace = Pace::begin(&parts.long_matches);
-        for item in items {
-            accepted.push(accept(parts, tenant, item, now, &mut pace).await);
+        let mut refused = Vec::new();
+        for (at, item) in items.into_iter().enumerate() {
+            match checked(parts, tenant, item, &mut pace).await {
+                Ok(item) => accepted.push(accept(parts, tenant, item, now, &mut pace).await),
+                Err(errors) => refused.push((at, errors)),
+            }
         }
+        let mut answers = if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted, pace).await };
+        metrics::counter!("hookmill_events_total", "result" => "invalid").increment(refused.len() as u64);
+        for (at, errors) in refused {
+            answers.insert(at, Err(IngestError::Schema(errors)));
+        }
+        answers
+    }
+
+    /// Writes events down and puts them on their way.
+    async fn write(
+        &self,
+        tenant: TenantId,
+        accepted: Vec<Accepted>,
+        mut pace: Pace<'_>,
+    ) -> Vec<Result<Ingested, IngestError>> {
+        let parts = &self.0;
         pace.rest();
         // Only those in hand come back to be put into their lanes: most events have one or two.
         let mut kept = Vec::with_capacity(accepted.len());
@@ -108,10 +133,26 @@ impl Pipeline {
         answers
     }
 
-    /// Whether a subscription wants an event, and why.
-    #[must_use]
-    pub fn explain(&self, plan: &Plan, event: &Event) -> (bool, String) {
-        why(plan, event)
+    /// Whether an event may come in, as far as the schema of its type has a say.
+    ///
+    /// # Errors
+    /// How its data breaks it.
+    pub async fn check(&self, tenant: TenantId, item: &NewEvent) -> Result<(), Vec<FieldError>> {
+        match breach(&self.0, tenant, item, &mut Pace::begin(&self.0.long_matches)).await {
+            Some((Enforce::Reject, errors)) => Err(errors),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether each of these subscriptions wants an event, and why.
+    pub async fn explain(&self, plans: &[Arc<Plan>], event: &Event) -> Vec<(bool, String)> {
+        let mut pace = Pace::begin(&self.0.long_matches);
+        let mut answers = Vec::with_capacity(plans.len());
+        for plan in plans {
+            pace.keep().await;
+            answers.push(why(plan, event));
+        }
+        answers
     }
 }
 
@@ -120,6 +161,58 @@ fn metric(error: &store::Error) -> &'static str {
         store::Error::Overloaded => "overloaded",
         store::Error::DiskFull(_) => "disk_full",
         _ => "failed",
+    }
+}
+
+/// What a check may cost, in parts of a schema times bytes of data, that is done at once; about a millisecond.
+const CHEAP: usize = 1 << 20;
+
+/// How an event breaks the schema of its type, if it does and somebody wants to know.
+async fn breach(
+    parts: &Parts,
+    tenant: TenantId,
+    item: &NewEvent,
+    pace: &mut Pace<'_>,
+) -> Option<(Enforce, Vec<FieldError>)> {
+    let kind = parts.registry.event_kind(tenant, &item.event_type)?;
+    let enforce = kind.entry.enforce;
+    if enforce == Enforce::Off {
+        return None;
+    }
+    pace.keep().await;
+    let found = if kind.cost(&item.data) <= CHEAP {
+        kind.check(&item.data)
+    } else {
+        // One at a time, and where it is in nobody's way. It is never closed, so there is always a permit.
+        let _one = parts.long_checks.acquire().await.ok();
+        let data = item.data.clone();
+        tokio::task::spawn_blocking(move || kind.check(&data)).await.unwrap_or_else(|_| {
+            Err(vec![FieldError::new("", "holding it against the schema of its type failed in the gateway")])
+        })
+    };
+    let below = |error: FieldError| FieldError::new(format!("/data{}", error.pointer), error.detail);
+    found.err().map(|errors| (enforce, errors.into_iter().map(below).collect()))
+}
+
+/// The event, with what is to be said of it.
+async fn checked(
+    parts: &Parts,
+    tenant: TenantId,
+    mut item: NewEvent,
+    pace: &mut Pace<'_>,
+) -> Result<NewEvent, Vec<FieldError>> {
+    const MOST: usize = 1_000;
+    match breach(parts, tenant, &item, pace).await {
+        None | Some((Enforce::Off, _)) => Ok(item),
+        Some((Enforce::Reject, errors)) => Err(errors),
+        Some((Enforce::Warn, errors)) => {
+            let all: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+            let mut said = all.join("; ");
+            said.truncate(said.floor_char_boundary(MOST));
+            item.attributes.retain(|(name, _)| **name != *BREACH);
+            item.attributes.push((BREACH.into(), said.into()));
+            Ok(item)
+        }
     }
 }
 
@@ -171,14 +264,14 @@ const AT_ONCE: usize = 64;
 
 /// Keeps a match that takes long from being felt by others: ten thousand subscriptions, or filters that use up all
 /// they may. It rests after each slice, and only one such match goes on at a time.
-struct Pace<'a> {
+pub(super) struct Pace<'a> {
     long: &'a Semaphore,
     since: Instant,
     held: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> Pace<'a> {
-    fn begin(long: &'a Semaphore) -> Self {
+    pub(super) fn begin(long: &'a Semaphore) -> Self {
         Self { long, since: Instant::now(), held: None }
     }
 
@@ -189,7 +282,7 @@ impl<'a> Pace<'a> {
     }
 
     /// To be called between two subscriptions.
-    async fn keep(&mut self) {
+    pub(super) async fn keep(&mut self) {
         if self.since.elapsed() < SLICE {
             return;
         }
@@ -298,11 +391,12 @@ pub(super) fn delivery(plan: &Plan, event: &Event, trigger: Trigger, now: Timest
         last_status_code: None,
         frozen: None,
         begun: false,
+        fresh_id: false,
     }
 }
 
 /// The type has matched already.
-fn wants(plan: &Plan, event: &Event, document: &Document<'_>) -> bool {
+pub(super) fn wants(plan: &Plan, event: &Event, document: &Document<'_>) -> bool {
     let sources = &plan.subscription.spec.source_ids;
     plan.takes_events()
         && (sources.is_empty() || event.source_id.is_some_and(|id| sources.contains(&id)))
@@ -393,6 +487,8 @@ impl Kept {
                     parts.lanes.note_due(lane, event.tenant_id, due);
                 }
                 let id = event.id;
+                parts.live.event(&event, total);
+                parts.seen.count(event.tenant_id, &event.event_type, event.received_at);
                 let mut in_hand = in_hand.into_iter().peekable();
                 while in_hand.peek().is_some() {
                     pace.keep().await;

@@ -369,6 +369,21 @@ impl Lanes {
         self.core.lock().stopped = true;
     }
 
+    /// Whether no turn is given any more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.core.lock().stopped
+    }
+
+    /// Whether something of a lane is due that is not in memory yet, and neither the endpoint nor its host wants to be
+    /// left alone.
+    pub(super) fn is_behind(&self, lane: Lane, host: Option<&Arc<str>>, now: Timestamp) -> bool {
+        let core = self.core.lock();
+        let Some(state) = core.lanes.get(&lane) else { return false };
+        let host = host.and_then(|host| core.hosts.get(&(state.tenant, host.clone())));
+        let alone = state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until));
+        state.in_store.is_some_and(|due| due <= now) && alone.is_none_or(|until| until <= now)
+    }
+
     /// Attempts under way.
     pub(super) fn under_way(&self) -> usize {
         self.core.lock().under_way
@@ -773,6 +788,7 @@ mod tests {
             last_status_code: None,
             frozen: None,
             begun: false,
+            fresh_id: false,
         };
         Work::new(delivery, Arc::new(event))
     }
@@ -803,6 +819,21 @@ mod tests {
         lanes.ended(&first[0], End::Answered, at(1));
         assert_eq!(lanes.next(at(1), open).start.len(), 1);
         assert_eq!(lanes.under_way(), 4);
+    }
+
+    #[test]
+    fn a_lane_is_behind_while_something_due_is_in_the_store() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        assert!(!lanes.is_behind(lane, None, at(0)), "nothing is known of it");
+        lanes.note_due(lane, tenant, at(10));
+        assert!(!lanes.is_behind(lane, None, at(9)) && lanes.is_behind(lane, None, at(10)));
+        put(&lanes, lane, tenant, 1);
+        let tried = lanes.next(at(5), open).start.remove(0);
+        lanes.ended(&tried, End::LeaveAlone { until: at(20), host: false }, at(6));
+        assert!(!lanes.is_behind(lane, None, at(19)), "what wants to be left alone is waited for by nobody");
+        assert!(lanes.is_behind(lane, None, at(20)));
+        lanes.loaded(lane, Some(Taken::default()), at(20));
+        assert!(!lanes.is_behind(lane, None, at(20)));
     }
 
     #[test]

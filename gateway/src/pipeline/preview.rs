@@ -126,7 +126,7 @@ async fn shown(
     event: &Event,
     content: &Content,
 ) -> (Option<AttemptRequest>, Option<String>) {
-    match deliver::prepare(parts, plan, event, content, parts.clock.now()).await {
+    match deliver::prepare(parts, plan, (event, &event.id.to_string()), content, parts.clock.now()).await {
         Ok(prepared) => (Some(prepared.shown(plan, true)), None),
         Err(outcome) => (None, Some(outcome.describe())),
     }

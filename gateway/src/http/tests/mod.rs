@@ -2,7 +2,10 @@
 
 mod access;
 mod document;
+mod event_types;
 mod ingest;
 mod inputs;
+mod replays;
 mod resources;
+mod stream;
 mod world;

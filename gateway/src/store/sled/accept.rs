@@ -116,7 +116,7 @@ pub(super) fn units(ahead: Vec<Op>) -> impl Iterator<Item = Vec<Op>> {
 }
 
 /// Gives a delivery its place in an ordered lane. It is pending and has nothing frozen: it is new.
-fn place(shared: &Shared, mut delivery: Delivery) -> DeliveryRecord {
+pub(super) fn place(shared: &Shared, mut delivery: Delivery) -> DeliveryRecord {
     delivery.frozen = None;
     delivery.begun = false;
     let position = if delivery.lane.key == 0 { 0 } else { shared.next_position() };

@@ -100,6 +100,14 @@ impl Inspection {
                 }
             }
             Table::Revisions => config::revised(&self.whole(table, key, stored)?).map(drop)?,
+            Table::Added => {
+                codec::added(&stored)?;
+                let id = keys::bytes_at(key, 32).map(DeliveryId::from_bytes).ok_or(Fault::corrupt("a key"))?;
+                let row = keys::pair(tenant, id.to_bytes());
+                self.named(Table::Deliveries, &row, "a delivery that a replay has added is missing", id, wrong);
+                let of = keys::pair(tenant, event.to_bytes());
+                self.named(Table::Events, &of, "an added delivery has no event", event, wrong);
+            }
             _ => {}
         }
         Ok(())

@@ -22,9 +22,9 @@ use super::open::RECENT;
 use super::prune::Plan;
 use super::shared::Shared;
 use super::tables::{Op, Table, Tables, put_large, remove_large};
-use super::{config, keys};
-use crate::domain::{Delivery, DeliveryId, EventId, Lane, Status, TenantId};
-use crate::store::{Receipt, Record, RecordKey, Result as Answer, transitions};
+use super::{accept, config, keys};
+use crate::domain::{Delivery, DeliveryId, EventId, Lane, Status, TenantId, Trigger};
+use crate::store::{Receipt, Record, RecordKey, ReplayStep, Replayed, Result as Answer, due, transitions};
 
 /// Most tree operations of a commit that holds more than one job.
 const MOST_OPS: usize = 2_000;
@@ -94,18 +94,53 @@ pub(super) type Reply<T> = oneshot::Sender<Answer<T>>;
 /// What can be asked of the committer.
 pub(super) enum Job {
     /// Writes what comes before a large fan-out's event.
-    Ahead { ops: Vec<Op>, reply: Reply<()> },
-    Accept { items: Vec<Incoming>, guard: Guard, reply: Reply<(Vec<Receipt>, Guard, Vec<Part>)> },
+    Ahead {
+        ops: Vec<Op>,
+        reply: Reply<()>,
+    },
+    Accept {
+        items: Vec<Incoming>,
+        guard: Guard,
+        reply: Reply<(Vec<Receipt>, Guard, Vec<Part>)>,
+    },
     /// Takes back what was written ahead of an event that then was not accepted.
-    TakeBack { ops: Vec<Op> },
+    TakeBack {
+        ops: Vec<Op>,
+    },
     /// Has parts of fan-outs written out in their time; those who look for their deliveries find them already.
-    Expand { parts: Vec<Part> },
-    Begin { deliveries: Vec<(TenantId, DeliveryId)>, reply: Reply<()> },
+    Expand {
+        parts: Vec<Part>,
+    },
+    Begin {
+        deliveries: Vec<(TenantId, DeliveryId)>,
+        reply: Reply<()>,
+    },
     Settle(Ends),
-    Requeue { tenant: TenantId, id: DeliveryId, now: Timestamp, reply: Reply<Option<Delivery>> },
-    Cancel { tenant: TenantId, id: DeliveryId, now: Timestamp, reply: Reply<Option<Delivery>> },
-    Configure { puts: Vec<Record>, deletes: Vec<RecordKey>, reply: Reply<()> },
-    Prune { plans: Vec<Plan>, reply: Reply<usize> },
+    Requeue {
+        tenant: TenantId,
+        id: DeliveryId,
+        now: Timestamp,
+        reply: Reply<Option<Delivery>>,
+    },
+    Cancel {
+        tenant: TenantId,
+        id: DeliveryId,
+        now: Timestamp,
+        reply: Reply<Option<Delivery>>,
+    },
+    Configure {
+        puts: Vec<Record>,
+        deletes: Vec<RecordKey>,
+        reply: Reply<()>,
+    },
+    Replay {
+        step: Box<ReplayStep>,
+        reply: Reply<Replayed>,
+    },
+    Prune {
+        plans: Vec<Plan>,
+        reply: Reply<usize>,
+    },
 }
 
 impl Job {
@@ -130,6 +165,7 @@ impl Job {
             Self::Expand { .. } => (0, 0),
             Self::Prune { plans, .. } => (plans.iter().map(|plan| plan.ops.len()).sum(), 0),
             Self::Requeue { .. } | Self::Cancel { .. } => (4, 1024),
+            Self::Replay { step, .. } => (3 * step.add.len() + 4 * step.again.len() + 1, 0),
             // Scans what is written, so nothing may be about to be.
             Self::Configure { .. } => (MOST_OPS, 0),
         }
@@ -141,6 +177,7 @@ enum Done {
     Receipts(Reply<(Vec<Receipt>, Guard, Vec<Part>)>, Vec<Receipt>, Guard, Vec<Part>),
     Unit(Reply<()>),
     Delivery(Reply<Option<Delivery>>, Option<Delivery>),
+    Replayed(Reply<Replayed>, Replayed),
     Pruned(Reply<usize>, usize),
 }
 
@@ -169,6 +206,18 @@ impl Group {
             Some(op) => Ok(op.value.clone()),
             None => tables.stored(table, key),
         }
+    }
+
+    /// How many deliveries replays have added to an event; `None`: this commit adds some.
+    fn added(&self, tables: &Tables, event: &keys::Pair) -> Result<Option<usize>, Fault> {
+        if self.ops.iter().any(|op| op.table == Table::Added && op.key.starts_with(event)) {
+            return Ok(None);
+        }
+        let rows = tables.tree(Table::Added).scan_prefix(event);
+        rows.map(|row| row.map(drop))
+            .collect::<::sled::Result<Vec<()>>>()
+            .map(|rows| Some(rows.len()))
+            .map_err(Into::into)
     }
 }
 
@@ -284,12 +333,19 @@ impl Committer {
                 }
                 group.done.push(Done::Unit(reply));
             }
+            Job::Replay { step, reply } => {
+                let replayed = self.replay(group, *step)?;
+                group.done.push(Done::Replayed(reply, replayed));
+            }
             Job::Prune { plans, reply } => {
                 let mut events = 0;
                 for plan in plans {
                     let mut applies = true;
                     for (table, key, seen) in &plan.seen {
                         applies &= group.stored(&self.tables, *table, key)?.as_ref() == Some(seen);
+                    }
+                    if let Some((event, added)) = plan.added {
+                        applies &= group.added(&self.tables, &event)? == Some(added);
                     }
                     if applies {
                         group.ops.extend(plan.ops);
@@ -420,12 +476,48 @@ impl Committer {
         if record.delivery.status == Status::Pending || self.shared.hands.is_in_hand(id) {
             return self.whole(group, record).map(Some);
         }
-        transitions::requeue(&mut record.delivery, now);
-        if std::mem::take(&mut record.frozen) {
-            self.replace_frozen(group, &keys::pair(tenant, id.to_bytes()), None)?;
-        }
-        self.put_record(group, &record)?;
+        transitions::requeue(&mut record.delivery, Trigger::Manual, now);
+        self.put_requeued(group, &mut record)?;
         Ok(Some(record.delivery))
+    }
+
+    /// Writes a delivery that is due again: what was frozen of it is given up.
+    fn put_requeued(&mut self, group: &mut Group, record: &mut DeliveryRecord) -> Result<(), Fault> {
+        if std::mem::take(&mut record.frozen) {
+            let key = keys::pair(record.delivery.tenant_id, record.delivery.id.to_bytes());
+            self.replace_frozen(group, &key, None)?;
+        }
+        self.put_record(group, record)
+    }
+
+    fn replay(&mut self, group: &mut Group, step: ReplayStep) -> Result<Replayed, Fault> {
+        let ReplayStep { mut replay, add, again, now } = step;
+        let (tenant, mut made) = (replay.tenant_id, Vec::new());
+        if self.shared.is_gone(tenant) {
+            return Ok(Replayed { replay, due: made });
+        }
+        for delivery in add {
+            let event = keys::pair(tenant, delivery.event_id.to_bytes());
+            if group.stored(&self.tables, Table::Events, &event)?.is_none() {
+                continue;
+            }
+            let record = accept::place(&self.shared, delivery);
+            codec::put_added(&mut self.scratch, &record.delivery);
+            group.ops.push(Op::put(Table::Added, &keys::added(&record.delivery), &self.scratch[..]));
+            self.put_record(group, &record)?;
+            made.push((record.delivery.lane, due(&record.delivery)));
+        }
+        for id in again {
+            let Some(mut record) = self.record(group, tenant, id)? else { continue };
+            let free = !self.shared.hands.is_in_hand(id);
+            if free && transitions::replay(&mut record.delivery, replay.spec.fresh_ids, now) {
+                self.put_requeued(group, &mut record)?;
+                made.push((record.delivery.lane, due(&record.delivery)));
+            }
+        }
+        replay.deliveries_made += made.len() as u64;
+        config::put(&self.tables, &mut group.ops, &Record::Replay(replay.clone()))?;
+        Ok(Replayed { replay, due: made })
     }
 
     fn cancel(
@@ -594,6 +686,7 @@ impl Committer {
                 }
                 Done::Unit(reply) => drop(reply.send(Ok(()))),
                 Done::Delivery(reply, delivery) => drop(reply.send(Ok(delivery))),
+                Done::Replayed(reply, replayed) => drop(reply.send(Ok(replayed))),
                 Done::Pruned(reply, applied) => drop(reply.send(Ok(applied))),
             }
         }

@@ -23,8 +23,8 @@ use super::tables::Op;
 use super::{Opened, SledOptions, config, open, queries};
 use crate::domain::{Attempt, Delivery, DeliveryId, EventId, Lane, Subscription, SubscriptionId, TenantId};
 use crate::store::{
-    Accepted, DeliveryFilter, Error, EventFilter, LaneHead, Page, Pruned, Receipt, Record, RecordKey, Result, Settled,
-    Store, StoredEvent, Taken, Usage,
+    Accepted, DeliveryFilter, Error, EventFilter, LaneHead, Page, Pruned, Receipt, Record, RecordKey, ReplayStep,
+    Replayed, Result, Settled, Store, StoredEvent, Taken, Usage,
 };
 
 /// More deliveries than this that wait to be written out, and ingest is refused for a moment.
@@ -274,6 +274,12 @@ impl Store for SledStore {
         self.ask(1024, |reply| Job::Cancel { tenant, id, now, reply }).await
     }
 
+    async fn replay(&self, step: ReplayStep) -> Result<Replayed> {
+        let bytes = 4096 + (step.add.len() + step.again.len()) * 512;
+        self.shared.disk.admit(bytes)?;
+        self.ask(bytes, |reply| Job::Replay { step: Box::new(step), reply }).await
+    }
+
     async fn prune(&self, before: Timestamp, now: Timestamp, limit: usize) -> Result<Pruned> {
         let cursor = Arc::clone(&self.pruned_to);
         let planned = self.read(move |tables, shared| prune::plan(tables, shared, &cursor, before, now, limit)).await?;
@@ -324,6 +330,16 @@ impl Store for SledStore {
     ) -> Result<Page<StoredEvent, EventId>> {
         let filter = filter.clone();
         self.read(move |tables, shared| queries::events(tables, shared, tenant, &filter, limit, after)).await
+    }
+
+    async fn events_between(
+        &self,
+        tenant: TenantId,
+        span: (Timestamp, Timestamp),
+        limit: usize,
+        after: Option<EventId>,
+    ) -> Result<Page<StoredEvent, EventId>> {
+        self.read(move |tables, shared| queries::events_between(tables, shared, tenant, span, limit, after)).await
     }
 
     async fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<Option<Delivery>> {

@@ -41,10 +41,12 @@ pub(super) enum Table {
     Recent,
     /// tenant → whether all of it has been removed.
     Gone,
+    /// tenant ‖ event ‖ delivery → subscription: what replays have added to an event's own list.
+    Added,
 }
 
 impl Table {
-    pub(super) const ALL: [(Self, &'static str); 15] = [
+    pub(super) const ALL: [(Self, &'static str); 16] = [
         (Self::Events, "events"),
         (Self::Owed, "owed"),
         (Self::Chunks, "chunks"),
@@ -60,6 +62,7 @@ impl Table {
         (Self::Begun, "begun"),
         (Self::Recent, "recent"),
         (Self::Gone, "gone"),
+        (Self::Added, "added"),
     ];
 
     /// What the tree is called.
