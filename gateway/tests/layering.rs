@@ -10,7 +10,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("clock", &[]),
     ("config", &["domain"]),
     ("filter", &["domain"]),
-    ("signing", &["domain"]),
+    ("signing", &["domain", "filter"]),
     ("retry", &["domain"]),
     ("vault", &["domain"]),
     ("store", &["domain"]),

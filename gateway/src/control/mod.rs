@@ -16,6 +16,7 @@ mod idempotency;
 mod inboxes;
 mod keys;
 mod reading;
+mod refusals;
 mod sources;
 mod stats;
 mod subscriptions;
@@ -31,6 +32,7 @@ pub use self::idempotency::{Answers, Begun};
 pub use self::inboxes::InboxVerdict;
 pub use self::keys::NewKey;
 pub use self::reading::{Expected, read_slice, read_value};
+pub use self::refusals::{Refusals, Refused};
 pub use self::stats::{Bucket, Health, Spread, Stats};
 pub use self::subscriptions::{Change, Made, Pending};
 pub use self::tenants::{NewTenant, TenantUsage};
@@ -54,13 +56,20 @@ pub struct Control {
     operator: Option<[u8; 32]>,
     /// A change reads, checks and writes; two that overlap would undo each other.
     changing: Arc<tokio::sync::Mutex<()>>,
+    refusals: Refusals,
 }
 
 impl Control {
     /// Joins the parts.
     #[must_use]
     pub fn new(registry: Registry, store: Arc<dyn Store>, pipeline: Pipeline, clock: Clock) -> Self {
-        Self { registry, store, pipeline, clock, operator: None, changing: Arc::default() }
+        Self { registry, store, pipeline, clock, operator: None, changing: Arc::default(), refusals: Refusals::default() }
+    }
+
+    /// What sources refused.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// The time by the gateway's clock.

@@ -9,7 +9,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::guard::{Access, Guard, guard};
-use super::{Shared, api, docs, inbox, ingest, system};
+use super::{Shared, api, docs, inbox, ingest, source, system};
 
 /// A chapter of the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -297,6 +297,7 @@ const ALIASES: [(&str, &str); 2] = [("/v1/webhooks", "webhooks"), ("/v1/integrat
 /// All routes, in the order of the reference.
 pub(super) fn all() -> Vec<Route> {
     let mut routes = ingest::routes();
+    routes.extend(source::routes());
     routes.extend(api::routes());
     routes.extend(inbox::routes());
     routes.extend(system::routes());

@@ -339,6 +339,7 @@ pub(super) async fn prepare(
             body: &body,
             url: url.as_str(),
             method: method.as_str(),
+            headers: &headers,
         };
         let signature = scheme.sign(keys, &signed).map_err(|error| unbuildable(error.to_string()))?;
         for (name, value) in signature {

@@ -24,6 +24,7 @@ mod deliver;
 mod dispatch;
 mod envelope;
 mod extract;
+mod handshake;
 mod ingest;
 mod js;
 mod lanes;
@@ -36,12 +37,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::body::body_of;
-pub use self::extract::ExtractError;
+pub use self::extract::{ExtractError, Posted};
+pub use self::handshake::Unanswered;
 pub use self::ingest::{IngestError, Ingested};
 pub use self::parse::{Incoming, IngestProblem, ItemError, NewEvent, ParseLimits};
 pub use self::preview::{Preview, PreviewStep};
 use crate::clock::Clock;
-use crate::domain::{Delivery, DeliveryId, Lane, SubscriptionId, TenantId};
+use crate::domain::{Delivery, DeliveryId, Lane, SourceId, SubscriptionId, TenantId};
 use crate::egress::{Authenticator, Egress};
 use crate::engine::Engine;
 use crate::registry::Registry;
@@ -88,7 +90,9 @@ struct Parts {
     authenticator: Authenticator,
     limits: Limits,
     lanes: lanes::Lanes,
-    rates: ingest::Rates,
+    rates: ingest::Rates<TenantId>,
+    /// How fast each source is posted to.
+    source_rates: ingest::Rates<SourceId>,
     writing: ingest::Writing,
     /// Held by the one match that has taken long and goes on.
     long_matches: tokio::sync::Semaphore,
@@ -124,6 +128,7 @@ impl Pipeline {
         let parts = Parts {
             lanes: lanes::Lanes::new(&setup.limits, heads),
             rates: ingest::Rates::default(),
+            source_rates: ingest::Rates::default(),
             writing: ingest::Writing::default(),
             long_matches: tokio::sync::Semaphore::new(1),
             clock: setup.clock,

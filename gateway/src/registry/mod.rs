@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 
 use parking_lot::RwLock;
 
-pub use self::inlet::{From, Inlet, Part, Piece};
+pub use self::inlet::{Answer, Filling, From, Inlet, Part, Piece, Proof, Question, Reply};
 pub use self::plan::{PLACEHOLDER, Plan, Step, Success, url_for_reading};
 pub use self::shelf::Shelf;
 use crate::clock::Clock;
@@ -255,16 +255,26 @@ impl Registry {
     /// # Errors
     /// Every mistake, with its place.
     pub fn compile_source(&self, source: Source) -> Result<Inlet, Vec<FieldError>> {
-        inlet::compile(source, &self.0.vault)
+        inlet::compile(source, &self.0.vault, self.0.surroundings.retention)
     }
 
     /// Seals what is secret in a source's spec; see [`Registry::seal`].
     #[must_use]
     pub fn seal_source(&self, mut source: Source) -> Source {
         if let Some(secret) = source.spec.secret.take() {
-            source.secret = Some(self.0.vault.seal(&inlet::context(source.id), &Secret::new(secret)));
+            source.secret = Some(self.seal_source_secret(source.id, &Secret::new(secret)));
+            source.next_secret = None;
+        }
+        if let Some(token) = source.spec.verify_token.take() {
+            source.verify_token = Some(self.0.vault.seal(&inlet::context(source.id, "verify_token"), &Secret::new(token)));
         }
         source
+    }
+
+    /// A secret of a source under the master key.
+    #[must_use]
+    pub fn seal_source_secret(&self, id: SourceId, secret: &Secret) -> crate::domain::Sealed {
+        self.0.vault.seal(&inlet::context(id, "secret"), secret)
     }
 
     /// Makes a subscription of what a client asked for: pins plugin names, makes a signing secret where none was

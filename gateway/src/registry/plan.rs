@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{Shelf, Surroundings, schema, seal};
 use crate::domain::{
-    Auth, AuthNeed, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, Secret, Signing, State, Subscription,
+    Auth, AuthNeed, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, SchemeKind, Secret, State, Subscription,
     SubscriptionSpec,
 };
 use crate::egress;
@@ -497,7 +497,7 @@ fn signer(
     vault: &Vault,
     errors: &mut Vec<FieldError>,
 ) -> Option<Signer> {
-    if matches!(spec.signing, Signing::None {}) {
+    if spec.signing.scheme == SchemeKind::None {
         return None;
     }
     let scheme = match Scheme::for_delivery(&spec.signing) {

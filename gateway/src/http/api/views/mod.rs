@@ -3,6 +3,7 @@
 
 mod history;
 mod shapes;
+mod source;
 mod subscription;
 mod tenant;
 
@@ -14,10 +15,11 @@ pub(in super::super) use self::history::{
     headers_view, text_or_base64,
 };
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};
+pub(in super::super) use self::source::{RefusalView, RotatedSource, SourceTrialView, SourceView};
 pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView};
 pub(in super::super) use self::tenant::{
-    CreatedKey, CreatedTenant, InboxView, KeyView, MeView, NewKeyBody, NewTenantBody, PluginView, SourceView,
-    TenantView, UsageView,
+    CreatedKey, CreatedTenant, InboxView, KeyView, MeView, NewKeyBody, NewTenantBody, PluginView, TenantView,
+    UsageView,
 };
 
 /// A time, RFC 3339 in UTC with milliseconds.
