@@ -12,6 +12,7 @@ files! {
     "bitbucket"
     "calendly"
     "discord"
+    "discord-events"
     "generic"
     "github"
     "gitlab"
