@@ -23,6 +23,7 @@ pub mod engine;
 
 pub mod egress;
 
+pub mod profiles;
 pub mod registry;
 
 pub mod pipeline;

@@ -19,6 +19,7 @@ pub(super) enum Tag {
     Subscriptions,
     Deliveries,
     Sources,
+    Profiles,
     Plugins,
     Inboxes,
     Keys,
@@ -27,12 +28,13 @@ pub(super) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Ingest,
         Self::Events,
         Self::Subscriptions,
         Self::Deliveries,
         Self::Sources,
+        Self::Profiles,
         Self::Plugins,
         Self::Inboxes,
         Self::Keys,
@@ -52,6 +54,11 @@ impl Tag {
             ),
             Self::Deliveries => ("Deliveries", "What is owed, what was tried, and what came of it."),
             Self::Sources => ("Sources", "Products that post requests of their own kind."),
+            Self::Profiles => (
+                "Profiles",
+                "Products that are known: how their requests are verified and read, how a delivery like theirs is made, \
+                 and which events they have, with samples.",
+            ),
             Self::Plugins => ("Plugins", "Transforms and connectors, and what they want to be told."),
             Self::Inboxes => ("Inboxes", "URLs on this gateway that take anything and show it, for trying things out."),
             Self::Keys => ("Keys", "Who may do what."),

@@ -30,6 +30,7 @@ mod js;
 mod lanes;
 mod parse;
 mod preview;
+mod prove;
 mod record;
 mod retention;
 

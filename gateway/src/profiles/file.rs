@@ -54,6 +54,9 @@ struct Raw {
     terms: BTreeMap<Term, String>,
     source: Option<Map<String, Value>>,
     delivery: Option<Map<String, Value>>,
+    /// JSON Schemas, as JSON texts, for entries to name.
+    #[serde(default)]
+    schemas: BTreeMap<String, String>,
     #[serde(default)]
     events: Vec<RawEvent>,
 }
@@ -64,6 +67,7 @@ struct RawEvent {
     name: String,
     title: String,
     description: Option<String>,
+    schema: Option<String>,
     #[serde(default)]
     samples: Vec<RawSample>,
 }
@@ -95,7 +99,8 @@ pub(super) fn read(text: &str, is_shipped: bool, check: Check<'_>) -> Result<Pro
 }
 
 fn profile(page: &Page, is_shipped: bool, check: Check<'_>) -> Result<Profile, Vec<FieldError>> {
-    let Raw { name, title, about, documentation, terms, source, delivery, events: entries } = typed(page.value().map_err(|error| vec![error])?, "")?;
+    let Raw { name, title, about, documentation, terms, source, delivery, schemas, events: entries } =
+        typed(page.value().map_err(|error| vec![error])?, "")?;
     let mut errors = Vec::new();
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
@@ -114,13 +119,22 @@ fn profile(page: &Page, is_shipped: bool, check: Check<'_>) -> Result<Profile, V
     if entries.len() > MOST_EVENTS {
         errors.push(FieldError::new("/events", format!("at most {MOST_EVENTS} event types")));
     }
+    let mut parsed = BTreeMap::new();
+    for (name, text) in schemas {
+        match serde_json::from_str::<Value>(&text) {
+            Ok(schema) => {
+                parsed.insert(name, schema);
+            }
+            Err(error) => errors.push(FieldError::new(format!("/schemas/{}", escape(&name)), format!("not JSON: {error}"))),
+        }
+    }
     let mut names = HashSet::new();
     let mut events = Vec::with_capacity(entries.len());
     for (at, event) in entries.into_iter().enumerate() {
         if !names.insert(event.name.clone()) {
             errors.push(FieldError::new(format!("/events/{at}/name"), format!("`{}` is there already", event.name)));
         }
-        events.push(entry(event, &format!("/events/{at}"), &mut errors));
+        events.push(entry(event, &parsed, &format!("/events/{at}"), &mut errors));
     }
     if !errors.is_empty() {
         return Err(errors);
@@ -146,17 +160,19 @@ fn half<T>(read: Option<Result<T, Vec<FieldError>>>, errors: &mut Vec<FieldError
 }
 
 fn source_half(mut fields: Map<String, Value>) -> Result<SourceHalf, Vec<FieldError>> {
+    let written = fields.clone();
     let secret_hint = taken(&mut fields, "secret_hint", "/source")?;
     only(&fields, &SOURCE_FIELDS, &["secret_hint"], "/source")?;
     let mut whole = fields.clone();
     whole.insert("name".to_owned(), Value::from("profile"));
     typed::<SourceSpec>(Value::Object(whole), "/source")?;
-    Ok(SourceHalf { fields, secret_hint })
+    Ok(SourceHalf { written, fields, secret_hint })
 }
 
 fn delivery_half(mut fields: Map<String, Value>) -> Result<DeliveryHalf, Vec<FieldError>> {
     const OWN: [&str; 4] = ["content_type", "secret", "unknown_prefix", "dedupe"];
     let at = "/delivery";
+    let written = fields.clone();
     let content_type: Option<String> = taken(&mut fields, "content_type", at)?;
     let secret: Option<SecretUse> = taken(&mut fields, "secret", at)?;
     let unknown_prefix = taken(&mut fields, "unknown_prefix", at)?;
@@ -177,10 +193,10 @@ fn delivery_half(mut fields: Map<String, Value>) -> Result<DeliveryHalf, Vec<Fie
     if let Some(place) = dedupe.iter().position(|path| !path.starts_with("$.")) {
         return Err(vec![FieldError::new(format!("{at}/dedupe/{place}"), "a path into the event's data, such as \"$.request_id\"")]);
     }
-    Ok(DeliveryHalf { fields, envelope, content_type, secret: secret.unwrap_or_default(), unknown_prefix, dedupe })
+    Ok(DeliveryHalf { written, fields, envelope, content_type, secret: secret.unwrap_or_default(), unknown_prefix, dedupe })
 }
 
-fn entry(raw: RawEvent, at: &str, errors: &mut Vec<FieldError>) -> EventEntry {
+fn entry(raw: RawEvent, schemas: &BTreeMap<String, Value>, at: &str, errors: &mut Vec<FieldError>) -> EventEntry {
     let mut fault = |place: &str, detail: String| errors.push(FieldError::new(format!("{at}{place}"), detail));
     let pattern = match EventPattern::parse(&raw.name) {
         Ok(pattern) => Some(pattern),
@@ -191,6 +207,9 @@ fn entry(raw: RawEvent, at: &str, errors: &mut Vec<FieldError>) -> EventEntry {
     };
     if raw.title.trim().is_empty() {
         fault("/title", "say something".to_owned());
+    }
+    if let Some(name) = raw.schema.as_ref().filter(|name| !schemas.contains_key(*name)) {
+        fault("/schema", format!("`{name}` is not among the `schemas`"));
     }
     if raw.samples.is_empty() {
         fault("", "give at least one sample of it ([[events.samples]])".to_owned());
@@ -212,7 +231,8 @@ fn entry(raw: RawEvent, at: &str, errors: &mut Vec<FieldError>) -> EventEntry {
         let data = body.trim().into();
         samples.push(Sample { name, event_type, headers, query, body, id, time, data });
     }
-    EventEntry { name: raw.name, title: raw.title, description: raw.description, samples }
+    let schema = raw.schema.and_then(|name| schemas.get(&name).cloned());
+    EventEntry { name: raw.name, title: raw.title, description: raw.description, schema, samples }
 }
 
 /// Takes a field of our own out of a half, so that the rest is only what the API knows.

@@ -53,6 +53,8 @@ pub enum Term {
 /// How a request from the product is verified and read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceHalf {
+    /// All of it as it is written, for showing.
+    pub written: Map<String, Value>,
     /// Fields of a source, over which a user's own are laid.
     pub fields: Map<String, Value>,
     /// Where a user finds the secret.
@@ -62,6 +64,8 @@ pub struct SourceHalf {
 /// How a subscription of that kind is signed, wrapped and retried.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeliveryHalf {
+    /// All of it as it is written, for showing.
+    pub written: Map<String, Value>,
     /// Fields of a subscription, over which a user's own are laid.
     pub fields: Map<String, Value>,
     /// The product's own envelope, where `fields` names none of the gateway's.
@@ -98,6 +102,8 @@ pub struct EventEntry {
     pub title: String,
     /// When it happens.
     pub description: Option<String>,
+    /// JSON Schema (draft 2020-12) of its data, where the product gives one.
+    pub schema: Option<Value>,
     /// At least one.
     pub samples: Vec<Sample>,
 }

@@ -18,10 +18,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
 pub use self::inlet::{Answer, Filling, From, Inlet, Part, Piece, Proof, Question, Reply};
-pub use self::plan::{PLACEHOLDER, Plan, Step, Success, url_for_reading};
+pub use self::plan::{PLACEHOLDER, Plan, Step, Success, check_defaults, url_for_reading};
+pub use self::schema::check as check_schema;
 pub use self::shelf::Shelf;
 use crate::clock::Clock;
 use crate::domain::{
@@ -30,6 +32,7 @@ use crate::domain::{
 };
 use crate::engine::Plugin;
 use crate::filter::TypeIndex;
+use crate::profiles::Profiles;
 use crate::store::{self, Record, RecordKey, Store};
 use crate::vault::Vault;
 
@@ -64,6 +67,8 @@ pub struct Surroundings {
     pub subscriptions_per_tenant: u32,
     /// How long deliveries are kept: every retry window must be shorter.
     pub retention: std::time::Duration,
+    /// The profiles there are at the start.
+    pub profiles: Arc<Profiles>,
 }
 
 /// The configuration in memory. Cheap to clone.
@@ -74,6 +79,7 @@ struct Inner {
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
     shelf: Shelf,
+    profiles: ArcSwap<Profiles>,
     surroundings: Surroundings,
     clock: Clock,
     state: RwLock<State>,
@@ -129,6 +135,7 @@ impl Registry {
             store,
             vault,
             shelf,
+            profiles: ArcSwap::new(surroundings.profiles.clone()),
             surroundings,
             clock,
             state: RwLock::default(),
@@ -240,6 +247,17 @@ impl Registry {
     #[must_use]
     pub fn plugins(&self) -> Vec<Arc<Plugin>> {
         self.0.shelf.all()
+    }
+
+    /// The profiles there are.
+    #[must_use]
+    pub fn profiles(&self) -> Arc<Profiles> {
+        self.0.profiles.load_full()
+    }
+
+    /// From now on these are the profiles.
+    pub fn set_profiles(&self, profiles: Arc<Profiles>) {
+        self.0.profiles.store(profiles);
     }
 
     /// Compiles a subscription without saving it.

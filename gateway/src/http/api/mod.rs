@@ -5,6 +5,7 @@ mod events;
 mod inboxes;
 mod keys;
 mod plugins;
+mod profiles;
 mod sources;
 mod subscriptions;
 mod tenants;
@@ -22,6 +23,7 @@ pub(super) fn routes() -> Vec<Route> {
         trial::routes(),
         deliveries::routes(),
         sources::routes(),
+        profiles::routes(),
         plugins::routes(),
         inboxes::routes(),
         keys::routes(),

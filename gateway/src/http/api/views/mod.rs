@@ -2,6 +2,7 @@
 //! secret has just been made or was asked for.
 
 mod history;
+mod profile;
 mod shapes;
 mod source;
 mod subscription;
@@ -14,6 +15,7 @@ pub(in super::super) use self::history::{
     DeliveryDetailView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView, StatsView, TestView,
     headers_view, text_or_base64,
 };
+pub(in super::super) use self::profile::{ProfileSummary, ProfileView, ReloadedView};
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};
 pub(in super::super) use self::source::{RefusalView, RotatedSource, SourceTrialView, SourceView};
 pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView};
