@@ -15,6 +15,8 @@ pub mod signing;
 
 pub mod retry;
 
+pub mod profiles;
+
 pub mod vault;
 
 pub mod store;
@@ -23,7 +25,6 @@ pub mod engine;
 
 pub mod egress;
 
-pub mod profiles;
 pub mod registry;
 
 pub mod pipeline;
