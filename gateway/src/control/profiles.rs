@@ -73,7 +73,7 @@ impl Control {
         log(&broken);
         let loaded: Vec<_> = all.iter().filter(|profile| !profile.is_shipped).cloned().collect();
         tracing::info!(loaded = loaded.len(), broken = broken.len(), "profiles were read again");
-        self.registry.set_profiles(Arc::new(all));
+        self.registry.set_profiles(Arc::new(all)).await;
         Ok(Reloaded { loaded, broken })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::reading::{NOT_YET, READ_ONLY, merge, refuse, settle};
+use super::reading::{READ_ONLY, merge, refuse, settle};
 use super::{Control, Error, Expected, Result, read_value};
 use crate::clock::later;
 use crate::domain::{NextSecret, Secret, Source, SourceId, SourceSpec, TenantId};
@@ -20,8 +20,7 @@ const MOST: usize = 1_000;
 const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Fields of a source that are refused with a reason.
-const REFUSED: [(&str, &str); 8] = [
-    ("profile", NOT_YET),
+const REFUSED: [(&str, &str); 7] = [
     ("next_secret_from", READ_ONLY),
     ("id", READ_ONLY),
     ("url", READ_ONLY),
@@ -104,7 +103,7 @@ impl Control {
         expected.check(&Self::source_version(&old.source))?;
         let kept = |field: &str| !patch.get(field).is_some_and(Value::is_null);
         let (secret_kept, token_kept) = (kept("secret"), kept("verify_token"));
-        let old = self.with_finished_source_rotation(&old.source);
+        let old = self.with_finished_source_rotation(&old.stored());
         let mut value = serde_json::to_value(&old.spec).map_err(|error| Error::Internal(error.to_string()))?;
         replace_schemes(&mut value, &patch);
         merge(&mut value, Value::Object(patch));
@@ -172,7 +171,7 @@ impl Control {
         let now = self.clock.now();
         let sealed = self.registry.seal_source_secret(id, &secret);
         let next = Some(NextSecret { secret: sealed, from: later(now, overlap) });
-        let source = Source { next_secret: next, updated_at: now, ..old };
+        let source = Source { spec: inlet.written.clone(), next_secret: next, updated_at: now, ..old };
         let source = if overlap.is_zero() { finished(&source).unwrap_or(source) } else { source };
         self.registry.save(vec![Record::Source(source)], vec![]).await?;
         Ok((self.source(tenant, id)?, secret))
@@ -191,7 +190,7 @@ impl Control {
         let _changing = self.changing.lock().await;
         let inlet = self.source(tenant, id)?;
         expected.check(&Self::source_version(&inlet.source))?;
-        let Some(source) = finished(&inlet.source) else {
+        let Some(source) = finished(&inlet.stored()) else {
             return Err(Error::Conflict(
                 "no rotation is under way; POST …/rotate-secret begins one".to_owned(),
             ));

@@ -15,6 +15,9 @@ use super::{NextSecret, RateLimit, Sealed, Signing, SourceId, TenantId, duration
 pub struct SourceSpec {
     /// A name; it is the `source` of its events.
     pub name: String,
+    /// The profile whose source half stands under these settings: what they do not say, it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// The shared secret or the product's public key, on its way in only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Envelope;
-use crate::domain::EventType;
+use crate::domain::{EventType, SourceSpec};
 
 /// A product.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +59,26 @@ pub struct SourceHalf {
     pub fields: Map<String, Value>,
     /// Where a user finds the secret.
     pub secret_hint: Option<String>,
+}
+
+impl SourceHalf {
+    /// A user's settings laid over this half: of `extract` each part, of the rest each field as a whole.
+    ///
+    /// # Errors
+    /// If they do not go together, in the reader's words.
+    pub fn under(&self, own: &SourceSpec) -> Result<SourceSpec, String> {
+        let own = serde_json::to_value(own).map_err(|error| error.to_string())?;
+        let mut whole = self.fields.clone();
+        for (name, value) in own.as_object().into_iter().flatten() {
+            match (whole.get_mut(name), value.as_object()) {
+                (Some(Value::Object(parts)), Some(own)) if name == "extract" => parts.extend(own.clone()),
+                _ => {
+                    whole.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        serde_json::from_value(Value::Object(whole)).map_err(|error| error.to_string())
+    }
 }
 
 /// How a subscription of that kind is signed, wrapped and retried.

@@ -13,6 +13,7 @@ use crate::domain::{
     FieldError, Handshake, HandshakeMethod, Secret, Source, SourceId, SourceResponse, SourceSpec, TenantId, duration,
 };
 use crate::filter::Path;
+use crate::profiles::{Profiles, SourceHalf};
 use crate::signing::{Keys, Rejection, Scheme, VerifyParts};
 use crate::vault::Vault;
 
@@ -26,8 +27,10 @@ const LONGEST_ANSWER: usize = 4_096;
 
 /// A source, compiled.
 pub struct Inlet {
-    /// The source.
+    /// The source; its spec is the user's over its profile's.
     pub source: Source,
+    /// The spec as the user wrote it, and as it is stored.
+    pub written: SourceSpec,
     /// How a request proves itself, any of these; `None`: any is taken.
     pub verification: Option<Vec<Proof>>,
     /// Where the events are, if a request carries a list of them.
@@ -182,6 +185,7 @@ impl Inlet {
     /// A source that does not compile any more: it takes nothing.
     pub(super) fn closed(source: Source) -> Self {
         Self {
+            written: source.spec.clone(),
             source,
             verification: Some(Vec::new()),
             each: None,
@@ -213,6 +217,12 @@ impl Inlet {
         schemes(spec, &mut errors);
         let inlet = readers(source, &mut errors);
         if errors.is_empty() { Ok(inlet) } else { Err(errors) }
+    }
+
+    /// The source as it is stored: without what its profile gives, so that a newer profile reaches it.
+    #[must_use]
+    pub fn stored(&self) -> Source {
+        Source { spec: self.written.clone(), ..self.source.clone() }
     }
 
     /// Whether a request was sent by the product that shares this source's secret: any of the ways of proof will do.
@@ -255,14 +265,28 @@ impl Inlet {
     }
 }
 
-pub(super) fn compile(source: Source, vault: &Vault, longest_window: Duration) -> Result<Inlet, Vec<FieldError>> {
+pub(super) fn compile(
+    mut source: Source,
+    vault: &Vault,
+    longest_window: Duration,
+    profiles: &Profiles,
+) -> Result<Inlet, Vec<FieldError>> {
     let mut errors = Vec::new();
+    let written = source.spec.clone();
+    let half = match &written.profile {
+        Some(name) => Some(half(name, profiles)?),
+        None => None,
+    };
+    if let Some(half) = half {
+        source.spec = half.under(&written).map_err(|detail| vec![FieldError::new("/profile", detail)])?;
+    }
     if source.spec.name.is_empty() || source.spec.name.len() > 200 {
         errors.push(FieldError::new("/name", "a name is 1 to 200 bytes"));
     }
     bounds(&source.spec, longest_window, &mut errors);
     let schemes = schemes(&source.spec, &mut errors);
     let mut inlet = readers(source, &mut errors);
+    inlet.written = written;
     match secrets(&inlet.source, vault) {
         Ok(secrets) => {
             if !schemes.is_empty() && errors.is_empty() {
@@ -280,7 +304,20 @@ pub(super) fn compile(source: Source, vault: &Vault, longest_window: Duration) -
             ));
         }
     }
+    if let Some(hint) = half.and_then(|half| half.secret_hint.as_ref()) {
+        errors.iter_mut().filter(|error| error.pointer == "/secret").for_each(|error| {
+            error.detail.push_str(": ");
+            error.detail.push_str(hint);
+        });
+    }
     if errors.is_empty() { Ok(inlet) } else { Err(errors) }
+}
+
+fn half<'p>(name: &str, profiles: &'p Profiles) -> Result<&'p SourceHalf, Vec<FieldError>> {
+    let wrong = |detail: String| vec![FieldError::new("/profile", detail)];
+    let profile =
+        profiles.get(name).ok_or_else(|| wrong(format!("there is no profile `{name}`; GET /v1/profiles lists them")))?;
+    profile.source.as_ref().ok_or_else(|| wrong(format!("the profile `{name}` says nothing of a source")))
 }
 
 fn bounds(spec: &SourceSpec, longest_window: Duration, errors: &mut Vec<FieldError>) {
@@ -448,6 +485,7 @@ fn readers(source: Source, errors: &mut Vec<FieldError>) -> Inlet {
     let response = spec.response.as_ref().and_then(|wanted| reply(wanted, errors));
     let open = spec.enabled;
     Inlet {
+        written: source.spec.clone(),
         source,
         verification: None,
         each,

@@ -255,9 +255,20 @@ impl Registry {
         self.0.profiles.load_full()
     }
 
-    /// From now on these are the profiles.
-    pub fn set_profiles(&self, profiles: Arc<Profiles>) {
+    /// From now on these are the profiles, for the sources that name one, too. A source that does not go together with
+    /// its profile any more stays as it was, and is reported.
+    pub async fn set_profiles(&self, profiles: Arc<Profiles>) {
+        let _writing = self.0.writing.lock().await;
         self.0.profiles.store(profiles);
+        let named: Vec<Arc<Inlet>> = self.0.state.read().sources.values().cloned().collect();
+        for inlet in named.into_iter().filter(|inlet| inlet.written.profile.is_some()) {
+            match self.compile_source(inlet.stored()) {
+                Ok(inlet) => self.0.state.write().put(vec![Compiled::Source(Box::new(inlet))]),
+                Err(errors) => {
+                    tracing::error!(source_id = %inlet.source.id, ?errors, "a source does not fit its profile any more; it stays as it was");
+                }
+            }
+        }
     }
 
     /// Compiles a subscription without saving it.
@@ -273,7 +284,7 @@ impl Registry {
     /// # Errors
     /// Every mistake, with its place.
     pub fn compile_source(&self, source: Source) -> Result<Inlet, Vec<FieldError>> {
-        inlet::compile(source, &self.0.vault, self.0.surroundings.retention)
+        inlet::compile(source, &self.0.vault, self.0.surroundings.retention, &self.profiles())
     }
 
     /// Seals what is secret in a source's spec; see [`Registry::seal`].

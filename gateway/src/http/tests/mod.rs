@@ -4,5 +4,6 @@ mod access;
 mod document;
 mod ingest;
 mod inputs;
+mod profiles;
 mod resources;
 mod world;

@@ -267,6 +267,9 @@ pub(in crate::http) struct RateLimit {
 pub(in crate::http) struct NewSource {
     /// A name; it is the `source` of its events.
     name: String,
+    /// A profile that says what these settings do not: `verification`, `extract` (part by part), `handshake` and so on.
+    #[schema(required = false)]
+    profile: Option<String>,
     /// The secret shared with the product.
     #[schema(required = false, write_only)]
     secret: Option<String>,

@@ -21,6 +21,8 @@ pub(in crate::http) struct SourceView {
     /// `src_…`
     id: String,
     name: String,
+    /// The profile that says what its own settings do not; what is shown here is both together.
+    profile: Option<String>,
     /// The absolute URL to paste into the product.
     url: String,
     /// How a request proves where it comes from: one way, or a list of ways of which any will do; `null`: any request is
@@ -64,6 +66,7 @@ impl SourceView {
         Self {
             id: source.id.to_string(),
             name: source.spec.name.clone(),
+            profile: source.spec.profile.clone(),
             url: config.url(&format!("/in/{}", source.id)),
             verification: field("verification"),
             extract: source.spec.extract.clone(),
