@@ -15,6 +15,8 @@ pub mod signing;
 
 pub mod retry;
 
+pub mod profiles;
+
 pub mod vault;
 
 pub mod store;

@@ -5,27 +5,37 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room and the rooms it may import.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("clock", &[]),
     ("config", &["domain"]),
     ("filter", &["domain"]),
-    ("signing", &["domain"]),
+    ("signing", &["domain", "filter"]),
     ("retry", &["domain"]),
+    ("profiles", &["domain", "filter"]),
     ("vault", &["domain"]),
     ("store", &["domain"]),
     ("engine", &["domain"]),
     ("egress", &["domain", "clock"]),
-    ("registry", &["domain", "clock", "filter", "signing", "retry", "vault", "store", "engine", "egress"]),
-    ("pipeline", &["domain", "clock", "filter", "signing", "retry", "store", "engine", "egress", "registry"]),
+    (
+        "registry",
+        &["domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress"],
+    ),
+    (
+        "pipeline",
+        &["domain", "clock", "filter", "signing", "retry", "profiles", "store", "engine", "egress", "registry"],
+    ),
     (
         "control",
         &[
-            "domain", "clock", "filter", "signing", "retry", "vault", "store", "engine", "egress", "registry",
+            "domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress", "registry",
             "pipeline",
         ],
     ),
-    ("http", &["domain", "clock", "filter", "signing", "engine", "store", "registry", "pipeline", "control"]),
+    (
+        "http",
+        &["domain", "clock", "filter", "signing", "profiles", "engine", "store", "registry", "pipeline", "control"],
+    ),
     (
         "app",
         &["domain", "clock", "config", "vault", "store", "engine", "egress", "registry", "pipeline", "control", "http"],

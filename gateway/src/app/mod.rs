@@ -26,7 +26,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::control::Control;
+use crate::control::{Control, load_profiles};
 use crate::domain::Secret;
 use crate::egress::{Authenticator, Egress, EgressConfig, Names};
 use crate::engine::{Engine, EngineConfig};
@@ -123,6 +123,7 @@ impl Gateway {
             inbox_prefix: format!("{public_url}/inbox/"),
             subscriptions_per_tenant: config.delivery.subscriptions_per_tenant,
             retention: config.store.retention,
+            profiles: Arc::new(load_profiles(config.profile_folder())),
         };
         let registry =
             Registry::load(dyn_store.clone(), vault.clone(), Shelf::new(plugins), surroundings, clock.clone()).await?;
@@ -138,6 +139,9 @@ impl Gateway {
         })
         .await?;
         let mut control = Control::new(registry.clone(), dyn_store.clone(), pipeline.clone(), clock.clone());
+        if let Some(folder) = config.profile_folder() {
+            control = control.with_profile_folder(folder.to_owned());
+        }
         if let Some(key) = &options.operator_key {
             control = control.with_operator_key(key).context("HOOKMILL_OPERATOR_KEY")?;
         }

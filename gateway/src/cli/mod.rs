@@ -61,6 +61,9 @@ struct Settings {
     /// The folder everything is kept in [store.data]
     #[arg(long, value_name = "FOLDER")]
     data: Option<String>,
+    /// A folder of profiles beside those that come with Hookmill [profiles.dir]
+    #[arg(long, value_name = "FOLDER")]
+    profiles: Option<String>,
     /// A file of settings; `hookmill config` prints one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -79,6 +82,7 @@ impl Settings {
             ("server.admin_listen", &self.admin_listen),
             ("server.public_url", &self.public_url),
             ("store.data", &self.data),
+            ("profiles.dir", &self.profiles),
         ];
         let many = [
             ("egress.dangerous_allow_targets", &self.dangerous_allow_targets),

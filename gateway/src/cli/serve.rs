@@ -37,16 +37,24 @@ impl Serve {
             }
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut hang_up = signal(SignalKind::hangup())?;
             let gateway = Gateway::start(options).await?;
             greet(&gateway);
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                reason = gateway.failed() => {
-                    anyhow::bail!(
-                        "the store has failed, so nothing more can be promised: {reason}; start hookmill again, and if \
-                         it says this again, see `hookmill store check`"
-                    )
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    _ = hang_up.recv() => {
+                        if let Err(error) = gateway.control().reload_profiles().await {
+                            tracing::warn!(%error, "SIGHUP: profiles were not read again");
+                        }
+                    }
+                    reason = gateway.failed() => {
+                        anyhow::bail!(
+                            "the store has failed, so nothing more can be promised: {reason}; start hookmill again, and \
+                             if it says this again, see `hookmill store check`"
+                        )
+                    }
                 }
             }
             tracing::info!("stopping: what is under way may end");

@@ -30,6 +30,7 @@ pub struct Config {
     pub store: Storage,
     pub delivery: Delivery,
     pub plugins: Plugins,
+    pub profiles: Profiles,
     pub egress: Egress,
 }
 
@@ -99,6 +100,14 @@ pub struct Plugins {
     pub instances: u32,
 }
 
+/// Products beside those that come with Hookmill.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "explained in defaults.toml, the one place")]
+pub struct Profiles {
+    pub dir: PathBuf,
+}
+
 /// How the gateway dials out.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,7 +171,7 @@ impl Config {
                 faults.push(fault);
             }
         };
-        let Self { server, store, delivery, plugins, egress } = self;
+        let Self { server, store, delivery, plugins, profiles, egress } = self;
         check(
             server.public_url.is_empty() || Url::parse(&server.public_url).is_ok_and(|url| url.has_host()),
             format!(
@@ -182,6 +191,10 @@ impl Config {
         check(plugins.time >= Duration::from_millis(1), "plugins.time: at least 1ms".to_owned());
         check(plugins.instances > 0, "plugins.instances: at least 1".to_owned());
         check(plugins.hostcall_fuel > plugins.output, "plugins.hostcall_fuel: more than plugins.output".to_owned());
+        check(
+            profiles.dir.as_os_str().is_empty() || profiles.dir.is_dir(),
+            format!("profiles.dir: there is no folder {}", profiles.dir.display()),
+        );
         for entry in &egress.dangerous_map_hosts {
             if let Err(fault) = mapped_host(entry) {
                 check(false, format!("egress.dangerous_map_hosts: {fault}"));
@@ -202,6 +215,12 @@ impl Config {
         } else {
             self.server.public_url.trim_end_matches('/').to_owned()
         }
+    }
+
+    /// The folder of the operator's own profiles, if there is one.
+    #[must_use]
+    pub fn profile_folder(&self) -> Option<&Path> {
+        Some(self.profiles.dir.as_path()).filter(|dir| !dir.as_os_str().is_empty())
     }
 
     /// The master key's file.
@@ -249,12 +268,13 @@ mod tests {
     fn faults_are_reported_all_at_once() {
         let flags = [
             ("store.retention", "1s".into()),
+            ("profiles.dir", "/there/is/no/such/folder".into()),
             ("server.public_url", "nowhere".into()),
             ("server.max_batch", 0.into()),
             ("egress.dns_servers", vec!["192.0.2.53:0"].into()),
         ];
         let Error(faults) = Config::load(None, &flags).unwrap_err();
-        assert_eq!(faults.len(), 4, "{faults:?}");
+        assert_eq!(faults.len(), 5, "{faults:?}");
     }
 
     #[test]

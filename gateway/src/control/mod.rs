@@ -16,7 +16,9 @@ mod history;
 mod idempotency;
 mod inboxes;
 mod keys;
+mod profiles;
 mod reading;
+mod refusals;
 mod replays;
 mod sources;
 mod stats;
@@ -33,7 +35,9 @@ pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation, Sin
 pub use self::idempotency::{Answers, Begun};
 pub use self::inboxes::InboxVerdict;
 pub use self::keys::NewKey;
+pub use self::profiles::{Reloaded, load_profiles};
 pub use self::reading::{Expected, read_slice, read_value};
+pub use self::refusals::{Refusals, Refused};
 pub use self::replays::{NewReplay, ReplayAnswer};
 pub use self::stats::{Bucket, Health, Spread, Stats};
 pub use self::subscriptions::{Change, Made, Pending};
@@ -58,13 +62,31 @@ pub struct Control {
     operator: Option<[u8; 32]>,
     /// A change reads, checks and writes; two that overlap would undo each other.
     changing: Arc<tokio::sync::Mutex<()>>,
+    refusals: Refusals,
+    /// Where the operator's own profiles lie, if they lie anywhere.
+    profile_folder: Option<std::path::PathBuf>,
 }
 
 impl Control {
     /// Joins the parts.
     #[must_use]
     pub fn new(registry: Registry, store: Arc<dyn Store>, pipeline: Pipeline, clock: Clock) -> Self {
-        Self { registry, store, pipeline, clock, operator: None, changing: Arc::default() }
+        Self {
+            registry,
+            store,
+            pipeline,
+            clock,
+            operator: None,
+            changing: Arc::default(),
+            refusals: Refusals::default(),
+            profile_folder: None,
+        }
+    }
+
+    /// What sources refused.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// The time by the gateway's clock.

@@ -10,7 +10,7 @@ use super::sources::without_nulls;
 use super::{Control, Error, Expected, Result, read_value};
 use crate::clock::later;
 use crate::domain::{
-    FieldError, NextSecret, Secret, Signing, State, StateReason, Status, Subscription, SubscriptionId,
+    Algorithm, FieldError, NextSecret, SchemeKind, Secret, State, StateReason, Status, Subscription, SubscriptionId,
     SubscriptionSpec, TenantId,
 };
 use crate::registry::Plan;
@@ -208,7 +208,7 @@ impl Control {
     }
 
     fn rotated(&self, old: &Subscription, secret: Option<String>, overlap: Duration) -> Result<Subscription> {
-        if matches!(old.spec.signing, Signing::None {}) {
+        if old.spec.signing.scheme == SchemeKind::None {
             return Err(Error::Conflict("this subscription does not sign, so it has no secret to rotate".to_owned()));
         }
         if old.next_secret.is_some() {
@@ -265,11 +265,9 @@ impl Control {
     /// The public key of a subscription that signs with one.
     #[must_use]
     pub fn public_key(&self, plan: &Plan) -> Option<String> {
-        let Signing::Standard { algorithm: Some(crate::domain::Algorithm::Ed25519), .. } =
-            plan.subscription.spec.signing
-        else {
+        if plan.subscription.spec.signing.algorithm != Some(Algorithm::Ed25519) {
             return None;
-        };
+        }
         let scheme = Scheme::for_delivery(&plan.subscription.spec.signing).ok()?;
         scheme.public_key(&self.registry.open_secret(&plan.subscription, "/secret")?)
     }

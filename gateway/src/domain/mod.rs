@@ -16,6 +16,8 @@ mod id;
 mod plugin;
 mod replay;
 mod secret;
+mod signing;
+mod source;
 mod subscription;
 mod tenant;
 
@@ -35,14 +37,22 @@ pub use plugin::{
 };
 pub use replay::{Only, Replay, ReplaySpec, ReplayState};
 pub use secret::{Sealed, Secret};
-pub use subscription::{
-    Algorithm, Auth, Backoff, BodyFormat, ConnectorSpec, Encoding, Envelope, NextSecret, RateLimit, RetryPolicy,
-    Signing, State, StateReason, Subscription, SubscriptionSpec, TransformSpec,
+pub use signing::{
+    Algorithm, BodyHash, Encoding, SchemeKind, SecretDecoding, SecretForm, SharedPlace, Signing, TimeFormat, TimeUnit,
+    TimestampForm,
 };
-pub use tenant::{ApiKey, Inbox, Role, Source, SourceSpec, Tenant, TenantLimits, Verification};
+pub use source::{Answer, Handshake, HandshakeMethod, Source, SourceResponse, SourceSpec};
+pub use subscription::{
+    Auth, Backoff, BodyFormat, ConnectorSpec, Envelope, NextSecret, RateLimit, RetryPolicy, State, StateReason,
+    Subscription, SubscriptionSpec, TransformSpec,
+};
+pub use tenant::{ApiKey, Inbox, Role, Tenant, TenantLimits};
 
 /// A duration in a configuration: `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"7d"`, or sums such as `"1h30m"`.
 pub mod duration;
+
+/// A list that may be written as its only item.
+pub mod one_or_many;
 
 /// RFC 3339 in UTC with milliseconds, the one form in which the product writes times.
 pub fn rfc3339(at: jiff::Timestamp) -> String {

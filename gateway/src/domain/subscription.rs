@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Sealed, SourceId, SubscriptionId, TenantId, duration};
+use super::{Sealed, Signing, SourceId, SubscriptionId, TenantId, duration};
 
 /// What a client asks for, field by field as in the API. Nothing secret is in it once it is stored: secrets
 /// are taken out into [`Subscription::secrets`].
@@ -132,84 +132,6 @@ pub struct ConnectorSpec {
 
 fn empty_object() -> Value {
     Value::Object(Map::new())
-}
-
-/// How a request is signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "scheme", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Signing {
-    /// Standard Webhooks 1.0.
-    Standard {
-        /// `webhook` unless another family is wanted: `<prefix>-id`, `<prefix>-timestamp`,
-        /// `<prefix>-signature`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        header_prefix: Option<String>,
-        /// `sha256` (`v1`) or `ed25519` (`v1a`).
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        algorithm: Option<Algorithm>,
-    },
-    /// One header with an HMAC over a text made from a template.
-    Hmac {
-        /// The header's name.
-        header: String,
-        /// The hash; `sha256` unless given.
-        #[serde(default)]
-        algorithm: Algorithm,
-        /// How the digest is written; `hex` unless given.
-        #[serde(default)]
-        encoding: Encoding,
-        /// What is signed: `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}` and literal text.
-        #[serde(default = "whole_body")]
-        content: String,
-        /// The header's value: `{signature}`, `{timestamp}`, `{id}` and literal text.
-        #[serde(default = "bare_signature")]
-        value: String,
-        /// A header that carries the attempt's time in Unix seconds, if one is wanted beside.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        timestamp_header: Option<String>,
-    },
-    /// Not at all.
-    None {},
-}
-
-pub(super) fn whole_body() -> String {
-    "{body}".to_owned()
-}
-
-pub(super) fn bare_signature() -> String {
-    "{signature}".to_owned()
-}
-
-impl Default for Signing {
-    fn default() -> Self {
-        Self::Standard { header_prefix: None, algorithm: None }
-    }
-}
-
-/// A signature's algorithm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Algorithm {
-    /// HMAC-SHA-1; only for receivers that know nothing better.
-    Sha1,
-    /// HMAC-SHA-256.
-    #[default]
-    Sha256,
-    /// HMAC-SHA-512.
-    Sha512,
-    /// Ed25519.
-    Ed25519,
-}
-
-/// How a signature is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// Lower-case hexadecimal.
-    #[default]
-    Hex,
-    /// Base64 with padding.
-    Base64,
 }
 
 /// How the event is wrapped.

@@ -29,7 +29,18 @@ pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Bytes, Problem> {
-    let (max, limit) = (app.config.max_body, app.config.body_timeout);
+    read_at_most(app, whose, headers, body, app.config.max_body).await
+}
+
+/// The same within another size, which is no more than the configured one.
+pub(super) async fn read_at_most(
+    app: &App,
+    whose: Option<TenantId>,
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<Bytes, Problem> {
+    let limit = app.config.body_timeout;
     // One that does not say how large it is may be as large as any.
     let size = announced(headers).and_then(|length| usize::try_from(length).ok()).unwrap_or(max).min(max);
     if size <= room::SMALL {
@@ -37,14 +48,18 @@ pub(super) async fn read(
     }
     let Some(place) = app.bodies.take(whose, size) else {
         discard(body, max).await;
-        let problem = Problem::new(Kind::Overloaded, "too many large bodies are arriving");
-        return Err(problem.retry_after(Duration::from_secs(1)));
+        return Err(crowded());
     };
     Ok(place.hold(read_within(headers, body, max, limit).await?))
 }
 
+/// There is no room for another large body.
+pub(super) fn crowded() -> Problem {
+    Problem::new(Kind::Overloaded, "too many large bodies are arriving").retry_after(Duration::from_secs(1))
+}
+
 /// What the client says of the body's size.
-fn announced(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

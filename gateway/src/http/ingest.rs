@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::guard::{Access, Caller};
-use super::params::{Params, Segments, id};
+use super::params::{Params, Segments};
 use super::problem::{Kind, Problem, ProblemView};
 use super::route::{Payload, Route, Tag};
 use super::{App, Shared, body};
-use crate::domain::{EventId, FieldError, Role, SourceId, TenantId};
+use crate::domain::{EventId, FieldError, Role, TenantId};
 use crate::pipeline::{Incoming, IngestError, Ingested, ItemError, NewEvent, Pipeline};
 
 /// The routes of this file.
@@ -44,17 +44,6 @@ pub(super) fn routes() -> Vec<Route> {
         .takes(Payload::Events)
         .gives::<Receipt>(StatusCode::ACCEPTED, "Accepted, and on disk.")
         .hot(),
-        Route::post("/in/{source}", "post_to_source", "Take a product's own webhook", post_to_source)
-            .tag(Tag::Ingest)
-            .needs(Access::Public)
-            .about(
-                "Whatever the product posts, verified over the raw bytes as the source says. A wrong or missing \
-                 signature, or a timestamp too old or in the future, is a 401. What is not JSON becomes \
-                 `{\"raw\"|\"raw_base64\", \"content_type\"}`, a form becomes an object.",
-            )
-            .takes(Payload::Anything)
-            .gives::<Receipt>(StatusCode::ACCEPTED, "Accepted, and on disk.")
-            .hot(),
     ]
 }
 
@@ -156,7 +145,7 @@ async fn accept(app: &App, tenant: TenantId, atomic: bool, request: Request) -> 
     }
 }
 
-async fn one(app: &App, tenant: TenantId, event: NewEvent) -> Result<Response, Problem> {
+pub(super) async fn one(app: &App, tenant: TenantId, event: NewEvent) -> Result<Response, Problem> {
     let ingested = app.pipeline.ingest(tenant, vec![event]).await.pop();
     let ingested = ingested.ok_or_else(|| Problem::internal("ingest answered nothing to one event"))?;
     let receipt = Receipt::from(ingested?);
@@ -239,24 +228,9 @@ async fn held_against_schemas(
     held
 }
 
-async fn post_to_source(
-    State(app): State<Shared>,
-    Segments(source): Segments<String>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let source: SourceId = id(&source, "source")?;
-    let inlet = app.control.open_source(source)?;
-    let (headers, bytes) = read(&app, inlet.source.tenant_id, request).await?;
-    let url = app.config.url(&format!("/in/{source}"));
-    app.control
-        .verify(&inlet, "POST", &url, &headers, &bytes)
-        .map_err(|rejection| Problem::new(Kind::BadSignature, rejection.to_string()))?;
-    let event = Pipeline::from_source(&inlet, &headers, &bytes).map_err(|error| {
-        // A product's webhook can only be read or not: there is no client who could mend a field.
-        let errors = error.errors;
-        Problem::new(Kind::Unparsable, error.detail).with_errors(errors)
-    })?;
-    one(&app, inlet.source.tenant_id, event).await
+/// The events of one request of a product, in one commit.
+pub(super) async fn all(app: &App, tenant: TenantId, events: Vec<NewEvent>) -> Result<Response, Problem> {
+    batch(app, tenant, events.into_iter().map(Ok).collect(), false).await
 }
 
 async fn read(app: &App, tenant: TenantId, request: Request) -> Result<(HeaderMap, Bytes), Problem> {

@@ -24,6 +24,7 @@ mod problem;
 mod room;
 mod route;
 mod serving;
+mod source;
 mod system;
 #[cfg(test)]
 mod tests;

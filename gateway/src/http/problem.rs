@@ -122,15 +122,17 @@ impl Kind {
             Self::UnsupportedContentEncoding => row(
                 "unsupported-content-encoding",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Compressed bodies are not taken",
-                "Send the body as it is, without `Content-Encoding`. This version does not decompress what it is sent.",
+                "The body is compressed in a way that is not taken here",
+                "Events are taken as they are: send them without `Content-Encoding`. Sources (`POST /in/…`) also take \
+                 what is packed once, by `gzip` or `deflate`.",
             ),
             Self::BodyTooLarge => row(
                 "body-too-large",
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The body is too large",
-                "The body is larger than this gateway takes (1 MiB unless its operator says otherwise). Send fewer \
-                 events at once, or put a link to the large part into the event instead of the part itself.",
+                "The body is larger than this gateway takes (1 MiB unless its operator says otherwise), or than the \
+                 source's own `max_body`; what is compressed counts as it is when unpacked. Send fewer events at once, \
+                 or put a link to the large part into the event instead of the part itself.",
             ),
             Self::BodyTimeout => row(
                 "body-timeout",
@@ -159,7 +161,8 @@ impl Kind {
                 "The signature is not right",
                 "The source verifies its requests, and this one did not pass: the signature is missing, was made with \
                  another secret or over other bytes, or its timestamp is too old or in the future. Compare the \
-                 secret here with the one in the product, and the clocks.",
+                 secret here with the one in the product, and the clocks. `GET /v1/sources/{id}/refusals` lists what \
+                 was refused, and `POST /v1/sources/{id}/try` says what a given request would yield.",
             ),
             Self::Forbidden => row(
                 "forbidden",
@@ -230,7 +233,8 @@ impl Kind {
                 "rate-limited",
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many requests",
-                "The tenant posts events faster than it may. Wait as long as `Retry-After` says, or ask the operator \
+                "The tenant posts events faster than it may, or a source is posted to faster than its own `rate_limit` \
+                 says. Wait as long as `Retry-After` says, or ask the operator \
                  for a higher limit. Nothing was accepted.",
             ),
             Self::Overloaded => row(
@@ -343,6 +347,11 @@ impl Problem {
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What the client is told of what happened.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The text for the log, if there is one that the client does not see.

@@ -9,7 +9,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::guard::{Access, Guard, guard};
-use super::{Shared, api, docs, inbox, ingest, system};
+use super::{Shared, api, docs, inbox, ingest, source, system};
 
 /// A chapter of the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +21,7 @@ pub(super) enum Tag {
     Deliveries,
     Replays,
     Sources,
+    Profiles,
     Plugins,
     Inboxes,
     Keys,
@@ -29,7 +30,7 @@ pub(super) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Ingest,
         Self::Events,
         Self::EventTypes,
@@ -37,6 +38,7 @@ impl Tag {
         Self::Deliveries,
         Self::Replays,
         Self::Sources,
+        Self::Profiles,
         Self::Plugins,
         Self::Inboxes,
         Self::Keys,
@@ -58,6 +60,11 @@ impl Tag {
             Self::Deliveries => ("Deliveries", "What is owed, what was tried, and what came of it."),
             Self::Replays => ("Replays", "Events that came in before, sent again."),
             Self::Sources => ("Sources", "Products that post requests of their own kind."),
+            Self::Profiles => (
+                "Profiles",
+                "Products that are known: how their requests are verified and read, how a delivery like theirs is made, \
+                 and which events they have, with samples.",
+            ),
             Self::Plugins => ("Plugins", "Transforms and connectors, and what they want to be told."),
             Self::Inboxes => ("Inboxes", "URLs on this gateway that take anything and show it, for trying things out."),
             Self::Keys => ("Keys", "Who may do what."),
@@ -303,6 +310,7 @@ const ALIASES: [(&str, &str); 2] = [("/v1/webhooks", "webhooks"), ("/v1/integrat
 /// All routes, in the order of the reference.
 pub(super) fn all() -> Vec<Route> {
     let mut routes = ingest::routes();
+    routes.extend(source::routes());
     routes.extend(api::routes());
     routes.extend(inbox::routes());
     routes.extend(system::routes());

@@ -341,8 +341,14 @@ pub(super) async fn prepare(
     }
     if let Some(signer) = &plan.signer {
         let (scheme, keys) = signer.at(now);
-        let signed =
-            SignParts { id, timestamp_s: now.as_second(), body: &body, url: url.as_str(), method: method.as_str() };
+        let signed = SignParts {
+            id,
+            timestamp_s: now.as_second(),
+            body: &body,
+            url: url.as_str(),
+            method: method.as_str(),
+            headers: &headers,
+        };
         let signature = scheme.sign(keys, &signed).map_err(|error| unbuildable(error.to_string()))?;
         for (name, value) in signature {
             headers.insert(name, value);

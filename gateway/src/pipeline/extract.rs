@@ -1,4 +1,4 @@
-//! A request to a source, read as an event: where its id, type, time and data are is the source's to say.
+//! A request to a source, read as events: where their ids, types, times and data are is the source's to say.
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -16,13 +16,23 @@ pub type ExtractError = ItemError;
 
 /// The type of events of a source that says nothing of types.
 const UNTYPED: &str = "request";
+/// Most events in one request, as in a batch.
+const MOST: usize = 1_000;
 
-impl Pipeline {
-    /// Reads a verified request to a source. What is not JSON is kept as it is, inside JSON.
+/// A request to a source, its body made JSON: what is not JSON is kept as it is, inside JSON.
+pub struct Posted<'a> {
+    pub(super) headers: &'a HeaderMap,
+    /// The URL's raw query.
+    pub(super) query: &'a str,
+    pub(super) whole: Box<str>,
+}
+
+impl<'a> Posted<'a> {
+    /// Reads a body that came in, unpacked.
     ///
     /// # Errors
-    /// If the body claims to be JSON and is not, or a part that the source must find is not there.
-    pub fn from_source(inlet: &Inlet, headers: &HeaderMap, body: &Bytes) -> Result<NewEvent, ItemError> {
+    /// If it claims to be JSON and is not, or is nested too deep.
+    pub fn read(headers: &'a HeaderMap, query: &'a str, body: &Bytes) -> Result<Self, ItemError> {
         let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let whole: Box<str> = if media == "application/x-www-form-urlencoded" {
@@ -38,73 +48,102 @@ impl Pipeline {
         } else {
             parse::wrap(Some(&media), body)
         };
-        let node = Node::parse(&whole)
-            .map_err(|error| ItemError::new(IngestProblem::Unparsable, format!("the body is not JSON: {error}")))?;
-        let reader = Reader { inlet, headers, body: &node };
-        let event_type = match reader.text(Part::Type)? {
-            Some(text) => EventType::parse(&text)
-                .map_err(|error| ItemError::invalid(vec![FieldError::new("/type", format!("`{text}`: {error}"))]))?,
-            None => {
-                EventType::parse(UNTYPED).map_err(|error| ItemError::new(IngestProblem::Invalid, error.to_string()))?
-            }
-        };
-        if event_type.is_reserved() {
-            return Err(ItemError::invalid(vec![FieldError::new(
-                "/type",
-                "types that begin with `hookmill.` are reserved",
-            )]));
-        }
-        let timestamp = reader.text(Part::Time)?.and_then(|text| time(&text));
-        let external_id = reader.text(Part::Id)?.filter(|id| parse::is_id(id));
-        let data = match inlet.extract.get(&Part::Data).and_then(|pieces| pieces.first()) {
-            // Byte for byte where the path names one place.
-            Some(Piece { from: From::Path(path), optional }) => match raw(path, &whole)? {
-                Some(found) => found.into(),
-                None if *optional => whole.clone(),
-                None => return Err(missing(Part::Data)),
-            },
-            _ => whole.clone(),
-        };
-        let kept = inlet.keep_headers.iter().filter_map(|name| {
-            let value = headers.get(name)?.to_str().ok()?;
-            Some((name.as_str().into(), value.into()))
-        });
-        Ok(NewEvent {
-            dedupe: reader.text(Part::Dedupe)?.filter(|text| !text.is_empty()),
-            external_id,
-            event_type,
-            timestamp,
-            source: Some(inlet.source.spec.name.clone()),
-            source_id: Some(inlet.source.id),
-            data,
-            attributes: kept.collect(),
-        })
+        Ok(Self { headers, query, whole })
     }
 }
 
-struct Reader<'a> {
-    inlet: &'a Inlet,
-    headers: &'a HeaderMap,
-    body: &'a Node<'a>,
+impl Pipeline {
+    /// Reads a verified request to a source as one event or, where the source says where a list is, as one each. All
+    /// are good, or none is taken: a product sends the whole request again, or never.
+    ///
+    /// # Errors
+    /// If a part that the source must find is not there, or is not what it should be; with several events, the place
+    /// begins with the number of the one it is about.
+    pub fn from_source(inlet: &Inlet, posted: &Posted<'_>) -> Result<Vec<NewEvent>, ItemError> {
+        let Some(each) = &inlet.each else { return Ok(vec![event(inlet, posted, &posted.whole)?]) };
+        let no_list = || {
+            let detail = format!("the source's `extract.each` finds no list at `{}`", each.as_str());
+            ItemError::invalid(vec![FieldError::new("/each", detail)])
+        };
+        let list = raw(each, &posted.whole, "each")?.ok_or_else(no_list)?;
+        let items: Vec<&RawValue> = serde_json::from_str(list).map_err(|_| no_list())?;
+        if items.len() > MOST {
+            let detail = format!("the request carries {} events, at most {MOST} are taken at once", items.len());
+            return Err(ItemError::new(IngestProblem::TooMany, detail));
+        }
+        let numbered = |at: usize, mut error: ItemError| {
+            error.errors.iter_mut().for_each(|error| error.pointer = format!("/{at}{}", error.pointer));
+            error
+        };
+        let read = |(at, item): (usize, &&RawValue)| {
+            event(inlet, posted, item.get()).map_err(|error| numbered(at, error))
+        };
+        items.iter().enumerate().map(read).collect()
+    }
+}
+
+/// One event, out of this JSON text.
+fn event(inlet: &Inlet, posted: &Posted<'_>, text: &str) -> Result<NewEvent, ItemError> {
+    let node = Node::parse(text)
+        .map_err(|error| ItemError::new(IngestProblem::Unparsable, format!("the body is not JSON: {error}")))?;
+    let reader = Reader { posted, body: &node };
+    let event_type = match reader.part(inlet, Part::Type)? {
+        Some(text) => EventType::parse(&text)
+            .map_err(|error| ItemError::invalid(vec![FieldError::new("/type", format!("`{text}`: {error}"))]))?,
+        None => EventType::parse(UNTYPED).map_err(|error| ItemError::new(IngestProblem::Invalid, error.to_string()))?,
+    };
+    if event_type.is_reserved() {
+        return Err(ItemError::invalid(vec![FieldError::new(
+            "/type",
+            "types that begin with `hookmill.` are reserved",
+        )]));
+    }
+    let timestamp = reader.part(inlet, Part::Time)?.and_then(|text| time(&text));
+    let external_id = reader.part(inlet, Part::Id)?.filter(|id| parse::is_id(id));
+    let data = match inlet.extract.get(&Part::Data).and_then(|pieces| pieces.first()) {
+        // Byte for byte where the path names one place.
+        Some(Piece { from: From::Path(path), optional }) => match raw(path, text, "data")? {
+            Some(found) => found.into(),
+            None if *optional => text.into(),
+            None => return Err(missing(Part::Data)),
+        },
+        _ => text.into(),
+    };
+    let kept = inlet.keep_headers.iter().filter_map(|name| {
+        let value = posted.headers.get(name)?.to_str().ok()?;
+        Some((name.as_str().into(), value.into()))
+    });
+    // What names its sameness by parts that are not there is the same as nothing.
+    let dedupe = match inlet.extract.contains_key(&Part::Dedupe) {
+        true => reader.part(inlet, Part::Dedupe).ok().flatten().filter(|text| !text.is_empty()),
+        false => None,
+    };
+    Ok(NewEvent {
+        dedupe,
+        dedupe_window: inlet.source.spec.dedupe_window,
+        external_id,
+        event_type,
+        timestamp,
+        source: Some(inlet.source.spec.name.clone()),
+        source_id: Some(inlet.source.id),
+        data,
+        attributes: kept.collect(),
+    })
+}
+
+/// Finds texts in a request.
+pub(super) struct Reader<'a> {
+    pub(super) posted: &'a Posted<'a>,
+    pub(super) body: &'a Node<'a>,
 }
 
 impl Reader<'_> {
     /// A part as text, its pieces joined by `.`; `None` if the source does not say where it is.
-    fn text(&self, part: Part) -> Result<Option<String>, ItemError> {
-        let Some(pieces) = self.inlet.extract.get(&part) else { return Ok(None) };
+    fn part(&self, inlet: &Inlet, part: Part) -> Result<Option<String>, ItemError> {
+        let Some(pieces) = inlet.extract.get(&part) else { return Ok(None) };
         let mut found = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            let text = match &piece.from {
-                From::Text(text) => Some(text.clone()),
-                From::Header(name) => self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned),
-                From::Path(path) => find(path, self.body)?.and_then(|node| match node {
-                    Node::String(text) => Some(text.to_string()),
-                    Node::Number(number) => Some((*number).to_string()),
-                    Node::Bool(value) => Some(value.to_string()),
-                    _ => None,
-                }),
-            };
-            match text {
+            match self.text(&piece.from)? {
                 Some(text) => found.push(text),
                 None if piece.optional => {}
                 None => return Err(missing(part)),
@@ -112,15 +151,34 @@ impl Reader<'_> {
         }
         Ok((!found.is_empty()).then(|| found.join(".")))
     }
+
+    /// What is at a place, as text.
+    pub(super) fn text(&self, from: &From) -> Result<Option<String>, ItemError> {
+        Ok(match from {
+            From::Text(text) => Some(text.clone()),
+            From::Header(name) => {
+                self.posted.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+            }
+            From::Query(name) => url::form_urlencoded::parse(self.posted.query.as_bytes())
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.into_owned()),
+            From::Path(path) => find(path, self.body)?.and_then(|node| match node {
+                Node::String(text) => Some(text.to_string()),
+                Node::Number(number) => Some((*number).to_string()),
+                Node::Bool(value) => Some(value.to_string()),
+                _ => None,
+            }),
+        })
+    }
 }
 
 fn find<'n>(path: &'n Path, body: &'n Node<'n>) -> Result<Option<&'n Node<'n>>, ItemError> {
     path.first(body).map_err(|error| ItemError::new(IngestProblem::Invalid, format!("the source's `extract`: {error}")))
 }
 
-fn raw<'t>(path: &Path, text: &'t str) -> Result<Option<&'t str>, ItemError> {
+fn raw<'t>(path: &Path, text: &'t str, word: &str) -> Result<Option<&'t str>, ItemError> {
     path.raw(text)
-        .map_err(|error| ItemError::new(IngestProblem::Invalid, format!("the source's `extract.data`: {error}")))
+        .map_err(|error| ItemError::new(IngestProblem::Invalid, format!("the source's `extract.{word}`: {error}")))
 }
 
 fn missing(part: Part) -> ItemError {

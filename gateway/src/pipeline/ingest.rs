@@ -1,6 +1,7 @@
 //! From a parsed event to a durable one: who wants it, and the store's word for it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use crate::domain::{
     BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, Lane, Status, TenantId, Trigger,
 };
 use crate::filter::Document;
-use crate::registry::{Plan, to_the_end};
+use crate::registry::{Inlet, Plan, to_the_end};
 use crate::store::{self, Accepted, Dedupe, Receipt};
 
 /// An event that is on disk.
@@ -75,7 +76,8 @@ impl Pipeline {
             return items.iter().map(|_| Err(IngestError::NoTenant)).collect();
         };
         let rate = limits.events_per_second.unwrap_or(parts.limits.events_per_second);
-        if let Err(retry_after) = parts.rates.take(tenant, items.len(), rate, now) {
+        let second = Duration::from_secs(1);
+        if let Err(retry_after) = parts.rates.take(tenant, items.len(), rate, second, now) {
             return items.iter().map(|_| Err(IngestError::RateLimited { retry_after })).collect();
         }
         let mut accepted = Vec::with_capacity(items.len());
@@ -131,6 +133,24 @@ impl Pipeline {
         }
         dispatch::pump(parts);
         answers
+    }
+
+    /// Counts a request to a source that has a rate of its own.
+    ///
+    /// # Errors
+    /// When to come back.
+    pub fn admit(&self, inlet: &Inlet) -> Result<(), Duration> {
+        let Some(limit) = inlet.source.spec.rate_limit else { return Ok(()) };
+        self.0.source_rates.take(inlet.source.id, 1, limit.max, limit.per, self.0.clock.now())
+    }
+
+    /// To how many subscriptions an event would be owed, were it taken in now.
+    #[must_use]
+    pub fn wanted_by(&self, tenant: TenantId, item: &NewEvent) -> usize {
+        let Some(matcher) = self.0.registry.matcher(tenant) else { return 0 };
+        let event = event(tenant, item.clone(), self.0.clock.now());
+        let document = Document::of(&event);
+        matcher.candidates(event.event_type.as_str()).filter(|plan| wants(plan, &event, &document)).count()
     }
 
     /// Whether an event may come in, as far as the schema of its type has a say.
@@ -218,19 +238,9 @@ async fn checked(
 
 /// Makes the event and what is owed for it.
 async fn accept(parts: &Parts, tenant: TenantId, item: NewEvent, now: Timestamp, pace: &mut Pace<'_>) -> Accepted {
-    let dedupe = dedupe(&item, later(now, parts.limits.dedupe_window));
-    let event = Arc::new(Event {
-        id: EventId::new(now),
-        tenant_id: tenant,
-        external_id: item.external_id.map(Into::into),
-        event_type: item.event_type,
-        source_id: item.source_id,
-        source: item.source.map(Into::into),
-        timestamp: item.timestamp.unwrap_or(now),
-        received_at: now,
-        data: item.data,
-        attributes: item.attributes,
-    });
+    let window = item.dedupe_window.unwrap_or(parts.limits.dedupe_window);
+    let dedupe = dedupe(&item, later(now, window));
+    let event = Arc::new(event(tenant, item, now));
     let mut deliveries = Vec::new();
     let mut waiting = Vec::new();
     if let Some(matcher) = parts.registry.matcher(tenant) {
@@ -252,6 +262,21 @@ async fn accept(parts: &Parts, tenant: TenantId, item: NewEvent, now: Timestamp,
     let in_hand = deliveries.len();
     deliveries.append(&mut waiting);
     Accepted { event, deliveries, in_hand, dedupe }
+}
+
+fn event(tenant: TenantId, item: NewEvent, now: Timestamp) -> Event {
+    Event {
+        id: EventId::new(now),
+        tenant_id: tenant,
+        external_id: item.external_id.map(Into::into),
+        event_type: item.event_type,
+        source_id: item.source_id,
+        source: item.source.map(Into::into),
+        timestamp: item.timestamp.unwrap_or(now),
+        received_at: now,
+        data: item.data,
+        attributes: item.attributes,
+    }
 }
 
 /// How long events are matched before others have their turn.
@@ -436,6 +461,10 @@ fn dedupe(item: &NewEvent, until: Timestamp) -> Option<Dedupe> {
         (None, None) => String::new(),
     };
     let mut content = Sha256::new();
+    if item.source_id.is_some() && item.dedupe.is_some() {
+        // The source says what makes requests the same; what else is in them makes no difference.
+        return Some(Dedupe { scope, key, content: content.finalize().into(), until });
+    }
     content.update(item.event_type.as_str());
     content.update([0]);
     if let Some(timestamp) = item.timestamp {
@@ -511,26 +540,30 @@ impl Kept {
     }
 }
 
-/// How fast each tenant posts: events in the current second.
-#[derive(Default)]
-pub(super) struct Rates(Mutex<HashMap<TenantId, (Timestamp, u32)>>);
+/// How fast each tenant or source posts: what came in the current period.
+pub(super) struct Rates<K>(Mutex<HashMap<K, (Timestamp, u32)>>);
 
-impl Rates {
-    /// Counts `events`; `Err` says when to come back.
-    fn take(&self, tenant: TenantId, events: usize, per_second: u32, now: Timestamp) -> Result<(), Duration> {
-        if per_second == 0 {
+impl<K> Default for Rates<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> Rates<K> {
+    /// Counts `events`; `Err` says when to come back. `max` 0 is any number.
+    fn take(&self, who: K, events: usize, max: u32, per: Duration, now: Timestamp) -> Result<(), Duration> {
+        if max == 0 {
             return Ok(());
         }
-        let second = Duration::from_secs(1);
         let mut rates = self.0.lock();
-        let window = rates.entry(tenant).or_insert((now, 0));
-        if since(window.0, now) >= second {
+        let window = rates.entry(who).or_insert((now, 0));
+        if since(window.0, now) >= per {
             *window = (now, 0);
         }
         let events = u32::try_from(events).unwrap_or(u32::MAX);
-        // A batch larger than the whole rate goes through at the start of a second, or it never would.
-        if window.1 > 0 && window.1.saturating_add(events) > per_second {
-            return Err(second.saturating_sub(since(window.0, now)).max(Duration::from_millis(1)));
+        // A batch larger than the whole rate goes through at the start of a period, or it never would.
+        if window.1 > 0 && window.1.saturating_add(events) > max {
+            return Err(per.saturating_sub(since(window.0, now)).max(Duration::from_millis(1)));
         }
         window.1 = window.1.saturating_add(events);
         Ok(())
@@ -585,13 +618,14 @@ mod tests {
     #[test]
     fn rates_are_per_tenant_and_second() {
         let rates = Rates::default();
+        let second = Duration::from_secs(1);
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let (one, other) = (TenantId::new(now), TenantId::new(now));
-        assert_eq!(rates.take(one, 2, 3, now), Ok(()));
-        assert_eq!(rates.take(one, 2, 3, now), Err(Duration::from_secs(1)));
-        assert_eq!(rates.take(one, 1, 3, now), Ok(()));
-        assert_eq!(rates.take(other, 3, 3, now), Ok(()));
-        assert_eq!(rates.take(one, 100, 3, later(now, Duration::from_secs(1))), Ok(()));
-        assert_eq!(rates.take(one, 1, 0, now), Ok(()));
+        assert_eq!(rates.take(one, 2, 3, second, now), Ok(()));
+        assert_eq!(rates.take(one, 2, 3, second, now), Err(Duration::from_secs(1)));
+        assert_eq!(rates.take(one, 1, 3, second, now), Ok(()));
+        assert_eq!(rates.take(other, 3, 3, second, now), Ok(()));
+        assert_eq!(rates.take(one, 100, 3, second, later(now, Duration::from_secs(1))), Ok(()));
+        assert_eq!(rates.take(one, 1, 0, second, now), Ok(()));
     }
 }

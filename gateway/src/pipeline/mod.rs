@@ -24,6 +24,7 @@ mod deliver;
 mod dispatch;
 mod envelope;
 mod extract;
+mod handshake;
 mod ingest;
 mod js;
 mod lanes;
@@ -31,6 +32,7 @@ mod live;
 mod parse;
 mod pressure;
 mod preview;
+mod prove;
 mod record;
 mod replay;
 mod retention;
@@ -40,14 +42,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::body::body_of;
-pub use self::extract::ExtractError;
+pub use self::extract::{ExtractError, Posted};
+pub use self::handshake::Unanswered;
 pub use self::ingest::{IngestError, Ingested};
 pub use self::live::{AttemptNews, News, Next, Watched, Watcher};
 pub use self::parse::{Incoming, IngestProblem, ItemError, NewEvent, ParseLimits};
 pub use self::preview::{Preview, PreviewStep};
 pub use self::replay::DryRun;
 use crate::clock::Clock;
-use crate::domain::{Delivery, DeliveryId, Lane, Status, SubscriptionId, TenantId};
+use crate::domain::{Delivery, DeliveryId, Lane, SourceId, Status, SubscriptionId, TenantId};
 use crate::egress::{Authenticator, Egress};
 use crate::engine::Engine;
 use crate::registry::Registry;
@@ -94,7 +97,9 @@ struct Parts {
     authenticator: Authenticator,
     limits: Limits,
     lanes: lanes::Lanes,
-    rates: ingest::Rates,
+    rates: ingest::Rates<TenantId>,
+    /// How fast each source is posted to.
+    source_rates: ingest::Rates<SourceId>,
     writing: ingest::Writing,
     pressure: pressure::Pressure,
     /// Held by the one match that has taken long and goes on.
@@ -137,6 +142,7 @@ impl Pipeline {
         let parts = Parts {
             lanes: lanes::Lanes::new(&setup.limits, heads),
             rates: ingest::Rates::default(),
+            source_rates: ingest::Rates::default(),
             writing: ingest::Writing::default(),
             pressure: pressure::Pressure::new(),
             long_matches: tokio::sync::Semaphore::new(1),

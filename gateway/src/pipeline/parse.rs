@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -43,6 +44,8 @@ pub struct NewEvent {
     pub attributes: Vec<(Box<str>, Box<str>)>,
     /// What makes it the same as an earlier one, unless that is `external_id`.
     pub dedupe: Option<String>,
+    /// How long it stays so; the configured window unless given.
+    pub dedupe_window: Option<Duration>,
 }
 
 /// What was posted.
@@ -487,6 +490,7 @@ impl Reading {
                 data,
                 attributes: self.attributes,
                 dedupe: None,
+                dedupe_window: None,
             }),
             _ => Err(ItemError::invalid(self.errors)),
         }

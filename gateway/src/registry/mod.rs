@@ -19,11 +19,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
-pub use self::inlet::{From, Inlet, Part, Piece};
+pub use self::inlet::{Answer, Filling, From, Inlet, Part, Piece, Proof, Question, Reply};
 pub use self::kind::EventKind;
-pub use self::plan::{PLACEHOLDER, Plan, Step, Success, url_for_reading};
+pub use self::plan::{PLACEHOLDER, Plan, Step, Success, check_defaults, url_for_reading};
+pub use self::schema::check as check_schema;
 pub use self::shelf::Shelf;
 use crate::clock::Clock;
 use crate::domain::{
@@ -32,6 +34,7 @@ use crate::domain::{
 };
 use crate::engine::Plugin;
 use crate::filter::TypeIndex;
+use crate::profiles::Profiles;
 use crate::store::{self, Record, RecordKey, Store};
 use crate::vault::Vault;
 
@@ -66,6 +69,8 @@ pub struct Surroundings {
     pub subscriptions_per_tenant: u32,
     /// How long deliveries are kept: every retry window must be shorter.
     pub retention: std::time::Duration,
+    /// The profiles there are at the start.
+    pub profiles: Arc<Profiles>,
 }
 
 /// The configuration in memory. Cheap to clone.
@@ -76,6 +81,7 @@ struct Inner {
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
     shelf: Shelf,
+    profiles: ArcSwap<Profiles>,
     surroundings: Surroundings,
     clock: Clock,
     state: RwLock<State>,
@@ -132,6 +138,7 @@ impl Registry {
             store,
             vault,
             shelf,
+            profiles: ArcSwap::new(surroundings.profiles.clone()),
             surroundings,
             clock,
             state: RwLock::default(),
@@ -265,6 +272,28 @@ impl Registry {
         self.0.shelf.all()
     }
 
+    /// The profiles there are.
+    #[must_use]
+    pub fn profiles(&self) -> Arc<Profiles> {
+        self.0.profiles.load_full()
+    }
+
+    /// From now on these are the profiles, for the sources that name one, too. A source that does not go together with
+    /// its profile any more stays as it was, and is reported.
+    pub async fn set_profiles(&self, profiles: Arc<Profiles>) {
+        let _writing = self.0.writing.lock().await;
+        self.0.profiles.store(profiles);
+        let named: Vec<Arc<Inlet>> = self.0.state.read().sources.values().cloned().collect();
+        for inlet in named.into_iter().filter(|inlet| inlet.written.profile.is_some()) {
+            match self.compile_source(inlet.stored()) {
+                Ok(inlet) => self.0.state.write().put(vec![Compiled::Source(Box::new(inlet))]),
+                Err(errors) => {
+                    tracing::error!(source_id = %inlet.source.id, ?errors, "a source does not fit its profile any more; it stays as it was");
+                }
+            }
+        }
+    }
+
     /// Compiles a subscription without saving it.
     ///
     /// # Errors
@@ -278,16 +307,26 @@ impl Registry {
     /// # Errors
     /// Every mistake, with its place.
     pub fn compile_source(&self, source: Source) -> Result<Inlet, Vec<FieldError>> {
-        inlet::compile(source, &self.0.vault)
+        inlet::compile(source, &self.0.vault, self.0.surroundings.retention, &self.profiles())
     }
 
     /// Seals what is secret in a source's spec; see [`Registry::seal`].
     #[must_use]
     pub fn seal_source(&self, mut source: Source) -> Source {
         if let Some(secret) = source.spec.secret.take() {
-            source.secret = Some(self.0.vault.seal(&inlet::context(source.id), &Secret::new(secret)));
+            source.secret = Some(self.seal_source_secret(source.id, &Secret::new(secret)));
+            source.next_secret = None;
+        }
+        if let Some(token) = source.spec.verify_token.take() {
+            source.verify_token = Some(self.0.vault.seal(&inlet::context(source.id, "verify_token"), &Secret::new(token)));
         }
         source
+    }
+
+    /// A secret of a source under the master key.
+    #[must_use]
+    pub fn seal_source_secret(&self, id: SourceId, secret: &Secret) -> crate::domain::Sealed {
+        self.0.vault.seal(&inlet::context(id, "secret"), secret)
     }
 
     /// Makes a subscription of what a client asked for: pins plugin names, makes a signing secret where none was

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{Shelf, Surroundings, schema, seal};
 use crate::domain::{
-    Auth, AuthNeed, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, Secret, Signing, State, Subscription,
+    Auth, AuthNeed, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, SchemeKind, Secret, State, Subscription,
     SubscriptionSpec,
 };
 use crate::egress;
@@ -234,6 +234,26 @@ fn is_credential(url: &Url) -> bool {
         [".webhook.office.com", ".logic.azure.com", ".api.powerplatform.com", ".make.com", ".hooks.slack.com"];
     let host = url.host_str().unwrap_or_default();
     HOSTS.contains(&host) || BELOW.iter().any(|below| host.ends_with(below))
+}
+
+/// What is wrong with settings that subscriptions are to have in common, such as a profile's: as far as that can be
+/// said without a URL, a secret and a plugin.
+#[must_use]
+pub fn check_defaults(spec: &SubscriptionSpec) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    check_plain_fields(spec, &mut errors);
+    if let Err(found) = Scheme::for_delivery(&spec.signing) {
+        errors
+            .extend(found.into_iter().map(|error| FieldError::new(format!("/signing{}", error.pointer), error.detail)));
+    }
+    headers(spec, &mut HashSet::new(), &mut errors);
+    errors.extend(Success::parse(&spec.success).err().into_iter().flatten());
+    if let Err(found) = Schedule::compile(&spec.retry_policy) {
+        errors.extend(
+            found.into_iter().map(|error| FieldError::new(format!("/retry_policy{}", error.pointer), error.detail)),
+        );
+    }
+    errors
 }
 
 pub(super) fn compile(
@@ -497,7 +517,7 @@ fn signer(
     vault: &Vault,
     errors: &mut Vec<FieldError>,
 ) -> Option<Signer> {
-    if matches!(spec.signing, Signing::None {}) {
+    if spec.signing.scheme == SchemeKind::None {
         return None;
     }
     let scheme = match Scheme::for_delivery(&spec.signing) {

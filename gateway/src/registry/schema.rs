@@ -1,14 +1,15 @@
-//! A plugin's config against the plugin's schema.
+//! JSON against a schema: a plugin's config, and a profile's samples.
 
 use serde_json::Value;
 
 use crate::domain::FieldError;
 
-/// Every mistake in `config`, with its place below `at`.
-pub(super) fn check(schema: &Value, config: &Value, at: &str) -> Vec<FieldError> {
+/// Every mistake in `config`, with its place below `at`; at most sixteen.
+#[must_use]
+pub fn check(schema: &Value, config: &Value, at: &str) -> Vec<FieldError> {
     let validator = match jsonschema::draft202012::new(schema) {
         Ok(validator) => validator,
-        Err(error) => return vec![FieldError::new(at, format!("the plugin's own schema is not valid: {error}"))],
+        Err(error) => return vec![FieldError::new(at, format!("the schema itself is not valid: {error}"))],
     };
     validator
         .iter_errors(config)

@@ -12,7 +12,7 @@ use url::Url;
 use super::Shelf;
 use super::schema;
 use crate::domain::{
-    Auth, FieldError, Sealed, Secret, Signing, State, StateReason, Subscription, SubscriptionId, SubscriptionSpec,
+    Auth, FieldError, SchemeKind, Sealed, Secret, State, StateReason, Subscription, SubscriptionId, SubscriptionSpec,
     TenantId,
 };
 use crate::signing::Scheme;
@@ -176,7 +176,7 @@ pub(super) fn open_spec(vault: &Vault, subscription: &Subscription) -> Result<Su
 
 /// A subscription that signs and was given no secret gets one.
 fn give_signing_secret(spec: &mut SubscriptionSpec, errors: &mut Vec<FieldError>) {
-    if matches!(spec.signing, Signing::None {}) || spec.secret.is_some() {
+    if spec.signing.scheme == SchemeKind::None || spec.secret.is_some() {
         return;
     }
     match Scheme::for_delivery(&spec.signing) {

@@ -191,6 +191,9 @@ fn may_contain(placeholder: Placeholder, encoding: Encoding, byte: u8) -> bool {
         (Placeholder::Signature, Encoding::Base64) => {
             byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
         }
+        (Placeholder::Signature, Encoding::Base64url) => {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=')
+        }
         _ => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
     }
 }
@@ -206,6 +209,8 @@ fn sequence<'a>(template: &Template, line: &'a [u8], claim: &mut Claim<'a>) -> R
                 continue;
             }
             Piece::Of(placeholder) => *placeholder,
+            // A value has none of these.
+            Piece::Header(_) => continue,
         };
         // `unambiguous` made sure that the first byte of the literal that follows ends the value.
         let end = match pieces.peek() {
@@ -221,7 +226,7 @@ fn sequence<'a>(template: &Template, line: &'a [u8], claim: &mut Claim<'a>) -> R
             Placeholder::Signature => claim.signatures.push(Candidate { asymmetric: false, text: value }),
             Placeholder::Timestamp => set_once(&mut claim.timestamp, value)?,
             Placeholder::Id => set_once(&mut claim.id, value)?,
-            Placeholder::Body | Placeholder::Url | Placeholder::Method => {}
+            Placeholder::Body | Placeholder::Form | Placeholder::Url | Placeholder::Method => {}
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(Unreadable::Form) }

@@ -6,14 +6,16 @@
 //! once and with its place, and makes and checks secrets.
 //!
 //! **How it works.** A [`Scheme`] is data: which headers there are, what is signed (a template over
-//! `{body} {timestamp} {id} {url} {method}`), how the signature's header is written (a template again),
-//! which hash and which encoding. Standard Webhooks is one such description and not a special case of the
-//! code. Signing writes a template, verifying reads the same template backwards; what one side can say the
-//! other understands, and a test holds that for any scheme.
+//! `{body} {timestamp} {id} {url} {method} {form} {header:NAME}`), how the signature's header is written (a template
+//! again), where the time is and how it is written, which algorithm and which encoding. Standard Webhooks is one such
+//! description and not a special case of the code. Signing writes a template, verifying reads the same template
+//! backwards; what one side can say the other understands, and a test holds that for any scheme. Only to verify are
+//! several headers or families of them, a time in the body, a hash of the body in the query, ECDSA, and secrets that
+//! are sent along as they are (`shared`).
 //!
 //! **What is promised.**
-//! - The bytes that are signed are the bytes that are sent or that came in: nothing is parsed, decoded or
-//!   copied together first, and nothing has to be UTF-8.
+//! - The bytes that are signed are the bytes that are sent or that came in: nothing is parsed or decoded first
+//!   (but a form that is signed by its parameters), and nothing has to be UTF-8.
 //! - A request passes only if a signature made with a configured secret is on it. No secret, an empty
 //!   secret, a scheme that signs nothing: all of these are refusals, never "valid".
 //! - Every candidate is compared with every secret, over decoded bytes and in constant time; how long that
@@ -23,17 +25,21 @@
 //!
 //! **What is deliberately not here.** No request bodies are limited (whoever buffers them does that), no
 //! ids are remembered (deduplication is the store's), and no clock is read. Schemes whose signed text is
-//! not a template (sorted form parameters, certificates to be fetched, signatures inside the body) and
-//! timestamps in other units than Unix seconds are not covered. `{url}` is the URL as configured, never
-//! one put together from a `Host` header, which whoever sends the request can choose.
+//! not a template (certificates to be fetched, signatures inside the body, plain hashes with a secret in front) are
+//! not covered. `{url}` is the URL as configured with the query as it came, never one put together from a `Host`
+//! header, which whoever sends the request can choose. Templates without separators are taken as products have them:
+//! where `{header:NAME}{timestamp}` could be cut elsewhere, it is the form of the time that holds the two apart.
 
 mod claim;
 mod compile;
 mod key;
+mod public;
 mod scheme;
 mod secret;
+mod shared;
 mod sign;
 mod template;
+mod time;
 mod verify;
 
 #[cfg(test)]
@@ -43,4 +49,4 @@ pub use compile::SchemeError;
 pub use key::{KeyError, Keys, MAX_KEYS};
 pub use scheme::Scheme;
 pub use sign::{SignError, SignParts};
-pub use verify::{MAX_HEADER_LEN, MAX_SIGNATURES, Rejection, Verified, VerifyParts};
+pub use verify::{MAX_HEADER_LEN, MAX_SIGNATURES, Place, Rejection, Verified, VerifyParts};

@@ -1,4 +1,4 @@
-//! The description of a scheme.
+//! The description of a scheme, compiled.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,29 +8,37 @@ use http::HeaderName;
 
 use super::claim::Grammar;
 use super::key::Hash;
+use super::shared::Shared;
 use super::template::{Placeholder, Template};
-use crate::domain::Encoding;
+use super::time::Written;
+use crate::domain::{Encoding, SecretForm};
+use crate::filter::Path;
 
 /// How requests prove where they come from: compiled once, then used for every request. Cheap to clone.
 ///
 /// Made by [`Scheme::for_delivery`] from a subscription's `signing` or by [`Scheme::for_source`] from a
 /// source's `verification`. Holds no secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Scheme {
-    pub(super) layout: Option<Arc<Layout>>,
+#[derive(Clone)]
+pub struct Scheme(pub(super) Form);
+
+/// The three kinds of proof.
+#[derive(Clone)]
+pub(super) enum Form {
+    /// None: nothing is signed, and nothing is believed.
+    None,
+    /// A signature.
+    Signed(Arc<Layout>),
+    /// The secret itself.
+    Shared(Arc<Shared>),
 }
 
 /// What there is to know about a scheme that signs.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Layout {
-    /// The header that carries the signature.
-    pub(super) header: HeaderName,
-    /// Where a single-value scheme puts the signature of the secret being rotated in.
-    pub(super) next_header: Option<HeaderName>,
-    /// The header that carries the id.
-    pub(super) id_header: Option<HeaderName>,
-    /// The header that carries the timestamp.
-    pub(super) timestamp_header: Option<HeaderName>,
+    /// The headers that may carry a signature; signing writes into the first.
+    pub(super) carriers: Vec<Carrier>,
+    /// Whether the second carrier is where a single-value scheme puts the signature of the secret being rotated in.
+    pub(super) rotates_beside: bool,
     /// What is signed.
     pub(super) content: Template,
     /// How the signature's header is written, and read.
@@ -41,12 +49,37 @@ pub(super) struct Layout {
     pub(super) encoding: Encoding,
     /// Which secrets it takes.
     pub(super) family: Family,
+    /// How the timestamp is written.
+    pub(super) written: Written,
+    /// Where it is, if that is in the body.
+    pub(super) body_time: Option<Path>,
     /// How far the timestamp may be off, either way.
     pub(super) tolerance: Duration,
+    /// A hash of the body in the query of the URL.
+    pub(super) body_hash: Option<QueryHash>,
+}
+
+/// A header that carries a signature, and those that go with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Carrier {
+    /// The signature's.
+    pub(super) header: HeaderName,
+    /// The id's.
+    pub(super) id_header: Option<HeaderName>,
+    /// The timestamp's: the first of these that is there. Signing writes the first.
+    pub(super) timestamp_headers: Vec<HeaderName>,
+}
+
+/// A hash of the body in a parameter of the query.
+#[derive(Debug)]
+pub(super) struct QueryHash {
+    pub(super) parameter: String,
+    pub(super) hash: Hash,
+    pub(super) encoding: Encoding,
 }
 
 /// Which form a secret has and what is made of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Family {
     /// `whsec_…`: base64 of 24 to 64 bytes; made or given here.
     Symmetric,
@@ -54,35 +87,64 @@ pub(super) enum Family {
     Asymmetric,
     /// `whsec_…`, `whpk_…` or `whsk_…`, as another product handed it out: its prefix says which it is.
     ByPrefix,
-    /// Any text; its UTF-8 bytes are the HMAC key, whatever prefix they have.
-    Verbatim(Hash),
+    /// Any text; its bytes, or what it encodes, are the HMAC key, whatever prefix they have.
+    Hmac(Hash, SecretForm),
+    /// An Ed25519 public key in any of its usual forms.
+    Ed25519,
+    /// A P-256 public key in any of its usual forms.
+    P256,
+    /// Any text, which is sent along as it is.
+    Token,
 }
 
 impl Scheme {
-    /// Whether it signs at all. One that does not needs no secret and accepts nothing.
+    /// Whether it signs at all. One that does not needs no key to sign with.
     #[must_use]
     pub fn signs(&self) -> bool {
-        self.layout.is_some()
+        self.layout().is_some()
     }
 
-    /// The header that carries the signature, for showing; absent if the scheme signs nothing.
+    /// The header that carries the signature or the secret, for showing; absent if none does.
     #[must_use]
     pub fn signature_header(&self) -> Option<&HeaderName> {
-        self.layout.as_deref().map(|layout| &layout.header)
+        match &self.0 {
+            Form::None => None,
+            Form::Signed(layout) => layout.carriers.first().map(|carrier| &carrier.header),
+            Form::Shared(shared) => shared.header(),
+        }
+    }
+
+    /// Whether its secrets are public keys that the sender makes, so that none can be made here.
+    #[must_use]
+    pub fn takes_public_key(&self) -> bool {
+        matches!(self.family(), Some(Family::Ed25519 | Family::P256))
     }
 
     /// Every header that [`Scheme::sign`] may set. Nobody else's header of these names may go out beside it.
     pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
-        self.layout.iter().flat_map(|layout| {
-            [
-                Some(&layout.header),
-                layout.next_header.as_ref(),
-                layout.id_header.as_ref(),
-                layout.timestamp_header.as_ref(),
-            ]
-            .into_iter()
-            .flatten()
+        self.layout().into_iter().flat_map(|layout| {
+            let carriers = layout.carriers.iter();
+            let signatures = carriers.clone().take(1 + usize::from(layout.rotates_beside)).map(|it| &it.header);
+            let first = carriers.take(1);
+            let beside = first.flat_map(|it| it.id_header.iter().chain(it.timestamp_headers.first()));
+            signatures.chain(beside)
         })
+    }
+
+    pub(super) fn layout(&self) -> Option<&Layout> {
+        match &self.0 {
+            Form::Signed(layout) => Some(layout),
+            Form::None | Form::Shared(_) => None,
+        }
+    }
+
+    /// Which secrets it takes; none if it has no use for one.
+    pub(super) fn family(&self) -> Option<&Family> {
+        match &self.0 {
+            Form::None => None,
+            Form::Signed(layout) => Some(&layout.family),
+            Form::Shared(_) => Some(&Family::Token),
+        }
     }
 }
 
@@ -101,9 +163,12 @@ impl Layout {
 
 impl fmt::Debug for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.layout {
-            None => f.write_str("Scheme(none)"),
-            Some(layout) => write!(f, "Scheme({}: {} over {})", layout.header, layout.value, layout.content),
+        match (&self.0, self.signature_header()) {
+            (Form::Signed(layout), Some(header)) => {
+                write!(f, "Scheme({header}: {} over {})", layout.value, layout.content)
+            }
+            (Form::Shared(shared), _) => write!(f, "Scheme({})", shared.form()),
+            _ => f.write_str("Scheme(none)"),
         }
     }
 }

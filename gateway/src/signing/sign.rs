@@ -1,14 +1,12 @@
 //! Signing: from a scheme, keys and a request's parts to headers.
 
-use std::io::Write;
-
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::claim::Grammar;
 use super::key::{Keys, Signature};
 use super::scheme::{Layout, Scheme};
-use super::template::{Parts, Placeholder};
+use super::template::{Parts, Placeholder, form};
 use crate::domain::Encoding;
 
 /// What is signed of a request.
@@ -25,10 +23,12 @@ pub struct SignParts<'a> {
     pub url: &'a str,
     /// The HTTP method, upper case.
     pub method: &'a str,
+    /// The request's other headers, of which `content` may name some.
+    pub headers: &'a HeaderMap,
 }
 
 /// A request that cannot be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
     /// The id cannot stand in a header, or cannot be told from what is signed after it.
     #[error("the id must be visible ASCII without what follows it in the signed text (`.` in the standard scheme)")]
@@ -36,6 +36,9 @@ pub enum SignError {
     /// There is no key to sign with.
     #[error("the scheme signs requests and no secret is there to sign with: set one, or set `signing` to `none`")]
     NoKey,
+    /// A header that is signed is not there.
+    #[error("the scheme signs the header `{0}`, which the request does not have: add it to `headers`")]
+    MissingHeader(HeaderName),
 }
 
 impl Scheme {
@@ -44,46 +47,52 @@ impl Scheme {
     /// With two keys (a rotation), schemes that hold several values carry both, the current one first for
     /// receivers that read only one; single-value schemes put the next one's into `<header>-next`.
     ///
-    /// The body is hashed where it lies. On the heap go only the values themselves and the list: four
-    /// allocations in the standard scheme (five with Ed25519), two in others (three with a timestamp header).
+    /// The body is hashed where it lies. On the heap go only the list, the time and the values themselves.
     ///
     /// # Errors
-    /// See [`SignError`]. Neither happens with an [`EventId`](crate::domain::EventId) and keys from
+    /// See [`SignError`]. The first two do not happen with an [`EventId`](crate::domain::EventId) and keys from
     /// [`Scheme::keys`] of this scheme.
     pub fn sign(&self, keys: &Keys, parts: &SignParts<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, SignError> {
-        let Some(layout) = self.layout.as_deref() else { return Ok(Vec::new()) };
+        let Some(layout) = self.layout() else { return Ok(Vec::new()) };
+        let Some(carrier) = layout.carriers.first() else { return Err(SignError::NoKey) };
         let id = parts.id.as_bytes();
         let names_id =
-            layout.id_header.is_some() || layout.content.has(Placeholder::Id) || layout.value.has(Placeholder::Id);
+            carrier.id_header.is_some() || layout.content.has(Placeholder::Id) || layout.value.has(Placeholder::Id);
         if names_id && !layout.fits_id(id) {
             return Err(SignError::UnfitId);
         }
-        let digits = Digits::of(parts.timestamp_s);
+        if let Some(name) = layout.content.headers().find(|name| !parts.headers.contains_key(*name)) {
+            return Err(SignError::MissingHeader(name.clone()));
+        }
+        let time = layout.written.write(parts.timestamp_s);
+        let form = if layout.content.has(Placeholder::Form) { form(parts.body) } else { Vec::new() };
         let parts = Parts {
             body: parts.body,
-            timestamp: digits.text(),
+            timestamp: time.as_bytes(),
             id,
+            form: &form,
+            headers: Some(parts.headers),
             url: parts.url.as_bytes(),
             method: parts.method.as_bytes(),
             signature: b"",
         };
 
         let mut headers = Vec::with_capacity(3);
-        if let Some(name) = &layout.id_header {
+        if let Some(name) = &carrier.id_header {
             headers.push((name.clone(), HeaderValue::from_bytes(id).map_err(|_| SignError::UnfitId)?));
         }
-        if let Some(name) = &layout.timestamp_header {
+        if let Some(name) = carrier.timestamp_headers.first() {
             headers.push((name.clone(), value_of(parts.timestamp.to_vec())?));
         }
         if layout.grammar == Grammar::Versions {
-            headers.push((layout.header.clone(), entries(layout, keys, &parts)?));
+            headers.push((carrier.header.clone(), entries(layout, keys, &parts)?));
             return Ok(headers);
         }
-        let names = std::iter::once(&layout.header).chain(&layout.next_header);
+        let carriers = layout.carriers.iter().take(1 + usize::from(layout.rotates_beside));
         let before = headers.len();
-        for (name, key) in names.zip(&keys.0) {
+        for (carrier, key) in carriers.zip(&keys.0) {
             let signature = key.sign(&layout.content, &parts).ok_or(SignError::NoKey)?;
-            headers.push((name.clone(), single(layout, &signature, &parts)?));
+            headers.push((carrier.header.clone(), single(layout, &signature, &parts)?));
         }
         if headers.len() == before { Err(SignError::NoKey) } else { Ok(headers) }
     }
@@ -119,25 +128,4 @@ fn single(layout: &Layout, signature: &Signature, parts: &Parts<'_>) -> Result<H
 /// have all been checked, so a value that is none can only come from the id.
 fn value_of(bytes: Vec<u8>) -> Result<HeaderValue, SignError> {
     HeaderValue::from_maybe_shared(Bytes::from(bytes)).map_err(|_| SignError::UnfitId)
-}
-
-/// A timestamp's decimal digits, on the stack.
-struct Digits {
-    buffer: [u8; 20],
-    len: usize,
-}
-
-impl Digits {
-    fn of(timestamp_s: i64) -> Self {
-        let mut buffer = [0; 20];
-        let mut rest = buffer.as_mut_slice();
-        // 19 digits are the most an i64 has.
-        let _ = write!(rest, "{}", timestamp_s.max(0));
-        let len = 20 - rest.len();
-        Self { buffer, len }
-    }
-
-    fn text(&self) -> &[u8] {
-        self.buffer.get(..self.len).unwrap_or_default()
-    }
 }

@@ -1,6 +1,10 @@
 //! Templates: literal text and placeholders, parsed once.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use http::{HeaderMap, HeaderName};
 
 /// The longest template; the longest known in use has 30 characters.
 const MAX_LEN: usize = 512;
@@ -10,10 +14,12 @@ const MAX_LEN: usize = 512;
 pub(super) enum Placeholder {
     /// The body, byte for byte.
     Body,
-    /// The attempt's time in Unix seconds, as decimal digits.
+    /// The time of signing, as it is written on the request.
     Timestamp,
     /// The event's id.
     Id,
+    /// The parameters of a form, sorted; see [`form`].
+    Form,
     /// The configured URL.
     Url,
     /// The HTTP method.
@@ -23,7 +29,8 @@ pub(super) enum Placeholder {
 }
 
 impl Placeholder {
-    const ALL: [Self; 6] = [Self::Body, Self::Timestamp, Self::Id, Self::Url, Self::Method, Self::Signature];
+    const ALL: [Self; 7] =
+        [Self::Body, Self::Timestamp, Self::Id, Self::Form, Self::Url, Self::Method, Self::Signature];
 
     /// Its name between the braces.
     pub(super) fn name(self) -> &'static str {
@@ -31,6 +38,7 @@ impl Placeholder {
             Self::Body => "body",
             Self::Timestamp => "timestamp",
             Self::Id => "id",
+            Self::Form => "form",
             Self::Url => "url",
             Self::Method => "method",
             Self::Signature => "signature",
@@ -45,6 +53,26 @@ pub(super) enum Piece {
     Literal(Box<str>),
     /// A part of the request.
     Of(Placeholder),
+    /// The value of one of its headers.
+    Header(HeaderName),
+}
+
+/// Which placeholders a template may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowed {
+    pub(super) placeholders: &'static [Placeholder],
+    /// Whether `{header:NAME}` is one of them.
+    pub(super) headers: bool,
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, placeholder) in self.placeholders.iter().enumerate() {
+            let gap = if at == 0 { "" } else { " " };
+            write!(f, "{gap}{{{}}}", placeholder.name())?;
+        }
+        if self.headers { f.write_str(" {header:NAME}") } else { Ok(()) }
+    }
 }
 
 /// A parsed template.
@@ -59,12 +87,10 @@ impl Template {
     ///
     /// A brace that belongs to no placeholder is refused: `{{ body }}`, as other template languages write
     /// it, would otherwise be signed as literal text and match nothing.
-    pub(super) fn parse(text: &str, allowed: &[Placeholder]) -> Result<Self, String> {
+    pub(super) fn parse(text: &str, allowed: Allowed) -> Result<Self, String> {
         if text.len() > MAX_LEN {
             return Err(format!("must be at most {MAX_LEN} bytes long"));
         }
-        let names =
-            || allowed.iter().map(|placeholder| format!("{{{}}}", placeholder.name())).collect::<Vec<_>>().join(" ");
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(brace) = rest.find(['{', '}']) {
@@ -74,14 +100,20 @@ impl Template {
             }
             let inner = tail.strip_prefix('{').and_then(|tail| tail.split_once('}'));
             let Some((name, tail)) = inner else {
-                return Err(format!("has a brace without its partner; placeholders are {}", names()));
+                return Err(format!("has a brace without its partner; placeholders are {allowed}"));
             };
             let known = Placeholder::ALL.into_iter().find(|placeholder| placeholder.name() == name);
-            match known {
-                Some(placeholder) if allowed.contains(&placeholder) => pieces.push(Piece::Of(placeholder)),
-                Some(_) => return Err(format!("cannot have {{{name}}} here; placeholders are {}", names())),
-                None => return Err(format!("has the unknown placeholder {{{name}}}; placeholders are {}", names())),
-            }
+            pieces.push(match (known, name.strip_prefix("header:")) {
+                (Some(placeholder), _) if allowed.placeholders.contains(&placeholder) => Piece::Of(placeholder),
+                (None, Some(header)) if allowed.headers => Piece::Header(
+                    HeaderName::from_bytes(header.as_bytes())
+                        .map_err(|_| format!("has {{{name}}}, and `{header}` is no header name"))?,
+                ),
+                (None, None) => {
+                    return Err(format!("has the unknown placeholder {{{name}}}; placeholders are {allowed}"));
+                }
+                _ => return Err(format!("cannot have {{{name}}} here; placeholders are {allowed}")),
+            });
             rest = tail;
         }
         if !rest.is_empty() {
@@ -110,8 +142,16 @@ impl Template {
         let after = self.pieces.iter().skip_while(|piece| **piece != Piece::Of(placeholder)).nth(1)?;
         match after {
             Piece::Literal(text) => Some(text),
-            Piece::Of(_) => None,
+            Piece::Of(_) | Piece::Header(_) => None,
         }
+    }
+
+    /// The headers that stand in it.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Header(name) => Some(name),
+            _ => None,
+        })
     }
 
     /// What the template stands for, slice by slice, with nothing copied.
@@ -119,6 +159,7 @@ impl Template {
         self.pieces.iter().map(|piece| match piece {
             Piece::Literal(text) => text.as_bytes(),
             Piece::Of(placeholder) => parts.get(*placeholder),
+            Piece::Header(name) => parts.header(name),
         })
     }
 }
@@ -129,12 +170,31 @@ impl fmt::Display for Template {
     }
 }
 
+/// What stands for `{form}`, as Twilio has it: the parameters sorted by name, and each value, sorted and without
+/// repetitions, behind its name (twilio-node, `toFormUrlEncodedParam`; twilio-python, `compute_signature`).
+pub(super) fn form(body: &[u8]) -> Vec<u8> {
+    let mut parameters: BTreeMap<Cow<'_, str>, BTreeSet<Cow<'_, str>>> = BTreeMap::new();
+    for (name, value) in url::form_urlencoded::parse(body) {
+        parameters.entry(name).or_default().insert(value);
+    }
+    let mut text = Vec::with_capacity(body.len());
+    for (name, values) in &parameters {
+        for value in values {
+            text.extend_from_slice(name.as_bytes());
+            text.extend_from_slice(value.as_bytes());
+        }
+    }
+    text
+}
+
 /// What stands for the placeholders.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Parts<'a> {
     pub(super) body: &'a [u8],
     pub(super) timestamp: &'a [u8],
     pub(super) id: &'a [u8],
+    pub(super) form: &'a [u8],
+    pub(super) headers: Option<&'a HeaderMap>,
     pub(super) url: &'a [u8],
     pub(super) method: &'a [u8],
     pub(super) signature: &'a [u8],
@@ -146,10 +206,16 @@ impl<'a> Parts<'a> {
             Placeholder::Body => self.body,
             Placeholder::Timestamp => self.timestamp,
             Placeholder::Id => self.id,
+            Placeholder::Form => self.form,
             Placeholder::Url => self.url,
             Placeholder::Method => self.method,
             Placeholder::Signature => self.signature,
         }
+    }
+
+    /// A header's value without the spaces around it; whoever fills a template has seen to it that there is one.
+    fn header(&self, name: &HeaderName) -> &'a [u8] {
+        self.headers.and_then(|headers| headers.get(name)).map(|value| value.as_bytes().trim_ascii()).unwrap_or_default()
     }
 }
 
@@ -157,17 +223,30 @@ impl<'a> Parts<'a> {
 mod tests {
     use super::*;
 
-    const CONTENT: [Placeholder; 3] = [Placeholder::Body, Placeholder::Timestamp, Placeholder::Id];
+    const CONTENT: Allowed =
+        Allowed { placeholders: &[Placeholder::Body, Placeholder::Timestamp, Placeholder::Id], headers: true };
 
     #[test]
     fn pieces_are_told_apart() {
-        let template = Template::parse("v0:{timestamp}:{body}", &CONTENT).unwrap();
+        let template = Template::parse("v0:{timestamp}:{body}", CONTENT).unwrap();
         let parts = Parts { body: b"\xff{id}", timestamp: b"17", ..Parts::default() };
         let filled: Vec<u8> = template.fill(&parts).flatten().copied().collect();
         // What is filled in is not read as a template again.
         assert_eq!(filled, b"v0:17:\xff{id}");
         assert_eq!(template.to_string(), "v0:{timestamp}:{body}");
         assert_eq!(template.pieces().len(), 4);
+    }
+
+    #[test]
+    fn forms_are_sorted_and_unique() {
+        for (body, text) in [
+            ("b=2&a=1", "a1b2"),
+            ("a=2&a=1&a=2", "a1a2"),
+            ("a=x+y%26&A=1&c", "A1ax y&c"),
+            ("", ""),
+        ] {
+            assert_eq!(form(body.as_bytes()), text.as_bytes(), "{body}");
+        }
     }
 
     #[test]
@@ -180,11 +259,16 @@ mod tests {
             ("{body", "brace without its partner"),
             ("body}", "brace without its partner"),
             ("{signature}", "cannot have {signature} here"),
+            ("{header:}", "is no header name"),
+            ("{header:a b}", "`a b` is no header name"),
             (&"x".repeat(513), "at most 512 bytes"),
         ] {
-            let error = Template::parse(text, &CONTENT).unwrap_err();
+            let error = Template::parse(text, CONTENT).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
         }
-        assert!(Template::parse("{bdy}", &CONTENT).unwrap_err().ends_with("{body} {timestamp} {id}"));
+        let error = Template::parse("{bdy}", CONTENT).unwrap_err();
+        assert!(error.ends_with("{body} {timestamp} {id} {header:NAME}"), "{error}");
+        let none = Allowed { headers: false, ..CONTENT };
+        assert!(Template::parse("{header:x}", none).unwrap_err().contains("cannot have {header:x} here"));
     }
 }

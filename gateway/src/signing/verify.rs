@@ -1,15 +1,17 @@
 //! Verifying: from a scheme, keys and a request to "yes" or a reason in words.
 
+use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use subtle::Choice;
 
 use super::claim::{Candidate, Claim, Grammar, Unreadable};
 use super::key::{Keys, Signature};
-use super::scheme::{Layout, Scheme};
-use super::template::{Parts, Placeholder};
+use super::scheme::{Carrier, Form, Layout, Scheme};
+use super::template::{Parts, Placeholder, form};
+use crate::filter::Path;
 
 /// Most signatures (or fields) in one header. Each costs a comparison per secret, and with Ed25519 a
 /// verification: without a limit a 64 KiB header would buy a stranger seconds of work.
@@ -25,7 +27,7 @@ pub struct VerifyParts<'a> {
     pub headers: &'a HeaderMap,
     /// The body, as it came in, before any parsing or decompression.
     pub body: &'a [u8],
-    /// The URL as configured and as the sender knows it; not from the `Host` header.
+    /// The URL as configured and as the sender knows it, with the query as it came; not from the `Host` header.
     pub url: &'a str,
     /// The HTTP method, upper case.
     pub method: &'a str,
@@ -42,6 +44,27 @@ pub struct Verified {
     pub id: Option<String>,
 }
 
+/// Where in a request something was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a header.
+    Header(HeaderName),
+    /// In a parameter of the query.
+    Query(String),
+    /// In the body, at this path.
+    Body(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "the header `{name}`"),
+            Self::Query(name) => write!(f, "the query parameter `{name}`"),
+            Self::Body(path) => write!(f, "the body at `{path}`"),
+        }
+    }
+}
+
 /// Why a request was not believed, in words for whoever set up the source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
@@ -54,9 +77,15 @@ pub enum Rejection {
     /// A header is missing.
     #[error("the header `{0}` is missing")]
     MissingHeader(HeaderName),
+    /// A parameter of the query is missing.
+    #[error("the query parameter `{0}` is missing")]
+    MissingParameter(String),
     /// A header that must be there once is there more often.
     #[error("the header `{0}` is there more than once")]
     RepeatedHeader(HeaderName),
+    /// A parameter that must be there once is there more often.
+    #[error("the query parameter `{0}` is there more than once")]
+    RepeatedParameter(String),
     /// A header is longer than [`MAX_HEADER_LEN`].
     #[error("the header `{0}` is longer than {MAX_HEADER_LEN} bytes")]
     HeaderTooLong(HeaderName),
@@ -72,11 +101,16 @@ pub enum Rejection {
         form: String,
     },
     /// There is no timestamp where one is signed.
-    #[error("the header `{0}` carries no timestamp")]
-    MissingTimestamp(HeaderName),
-    /// The timestamp is no whole number of seconds.
-    #[error("the timestamp in the header `{0}` is not a whole number of Unix seconds")]
-    MalformedTimestamp(HeaderName),
+    #[error("{0} has no timestamp")]
+    MissingTimestamp(Place),
+    /// The timestamp is not written as it should be.
+    #[error("the timestamp in {place} is not {form}")]
+    MalformedTimestamp {
+        /// Where it is.
+        place: Place,
+        /// What it should be.
+        form: &'static str,
+    },
     /// The timestamp is too old: a replay, or a slow clock at the sender.
     #[error("the timestamp is stale by {age_s} s, more than the {tolerance_s} s that are tolerated")]
     Stale {
@@ -99,9 +133,21 @@ pub enum Rejection {
     /// There is no id where one is signed, or one that cannot be signed without ambiguity.
     #[error("the header `{0}` carries no usable id")]
     MalformedId(HeaderName),
+    /// The form's parameters are signed, and it is none.
+    #[error("the form's parameters are signed, and the body is no `application/x-www-form-urlencoded`")]
+    NotAForm,
+    /// The body's hash in the query is another one.
+    #[error("the hash in the query parameter `{0}` is not that of the body, which was changed on its way")]
+    OtherBody(String),
     /// Signatures were there, and none of them is right.
     #[error("no signature matched: the sender's secret is another one, or the request was changed on its way")]
     NoMatch,
+    /// A shared secret was there, and it is not right.
+    #[error("the secret in `{0}` is another one")]
+    WrongSecret(String),
+    /// The password was given by somebody else.
+    #[error("the header `{0}` names another user")]
+    WrongUser(HeaderName),
 }
 
 impl Rejection {
@@ -112,73 +158,151 @@ impl Rejection {
             Self::NotSigned => "not_signed",
             Self::NoSecret => "no_secret",
             Self::MissingHeader(_) => "missing_header",
+            Self::MissingParameter(_) => "missing_parameter",
             Self::RepeatedHeader(_) => "repeated_header",
+            Self::RepeatedParameter(_) => "repeated_parameter",
             Self::HeaderTooLong(_) => "header_too_long",
             Self::TooManySignatures(_) => "too_many_signatures",
             Self::Malformed { .. } => "malformed",
             Self::MissingTimestamp(_) => "missing_timestamp",
-            Self::MalformedTimestamp(_) => "malformed_timestamp",
+            Self::MalformedTimestamp { .. } => "malformed_timestamp",
             Self::Stale { .. } => "stale",
             Self::Future { .. } => "future",
             Self::MalformedId(_) => "malformed_id",
+            Self::NotAForm => "not_a_form",
+            Self::OtherBody(_) => "other_body",
             Self::NoMatch => "no_match",
+            Self::WrongSecret(_) => "wrong_secret",
+            Self::WrongUser(_) => "wrong_user",
         }
+    }
+
+    /// The header it is about, if it is about one.
+    #[must_use]
+    pub fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::MissingHeader(name)
+            | Self::RepeatedHeader(name)
+            | Self::HeaderTooLong(name)
+            | Self::TooManySignatures(name)
+            | Self::Malformed { header: name, .. }
+            | Self::MissingTimestamp(Place::Header(name))
+            | Self::MalformedTimestamp { place: Place::Header(name), .. }
+            | Self::MalformedId(name)
+            | Self::WrongUser(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether the proof is not there at all, rather than wrong.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::MissingHeader(_) | Self::MissingParameter(_))
     }
 }
 
 impl Scheme {
     /// Believes a request, or says why not.
     ///
-    /// A sender that rotates a single-value scheme puts the new secret's signature into `<header>-next`;
-    /// it is read if the header itself does not convince.
+    /// The headers that may carry a signature are read one after the other, until one convinces: further families, and
+    /// the `<header>-next` into which a sender that rotates a single-value scheme puts the new secret's signature.
     ///
     /// # Errors
     /// The first reason found, with the cheap checks first: nothing is hashed for a request that is stale
     /// or carries no signature.
     pub fn verify(&self, keys: &Keys, request: &VerifyParts<'_>) -> Result<Verified, Rejection> {
-        let layout = self.layout.as_deref().ok_or(Rejection::NotSigned)?;
-        if keys.is_empty() {
-            return Err(Rejection::NoSecret);
-        }
-        let first = layout.verify(keys, request, &layout.header);
-        match (&first, &layout.next_header) {
-            (Err(_), Some(next)) if request.headers.contains_key(next) => {
-                // The reason that helps is the one about the header everybody knows.
-                layout.verify(keys, request, next).or(first)
+        let layout = match &self.0 {
+            Form::None => return Err(Rejection::NotSigned),
+            _ if keys.is_empty() => return Err(Rejection::NoSecret),
+            Form::Shared(shared) => {
+                shared.verify(keys, request.headers, request.url)?;
+                return Ok(Verified { timestamp: None, id: None });
             }
-            _ => first,
+            Form::Signed(layout) => layout,
+        };
+        // The reason that helps is the one about the first header that is there.
+        let mut why = None;
+        for carrier in layout.carriers.iter().filter(|carrier| request.headers.contains_key(&carrier.header)) {
+            match layout.verify(keys, request, carrier) {
+                Ok(verified) => return Ok(verified),
+                Err(rejection) => why = why.or(Some(rejection)),
+            }
         }
+        let missing = || layout.carriers.first().map(|carrier| Rejection::MissingHeader(carrier.header.clone()));
+        Err(why.or_else(missing).unwrap_or(Rejection::NotSigned))
     }
 }
 
 impl Layout {
-    fn verify(&self, keys: &Keys, request: &VerifyParts<'_>, header: &HeaderName) -> Result<Verified, Rejection> {
-        let claim = self.claim(request.headers, header)?;
+    fn verify(&self, keys: &Keys, request: &VerifyParts<'_>, carrier: &Carrier) -> Result<Verified, Rejection> {
+        let claim = self.claim(request.headers, &carrier.header)?;
         let timestamp = match self.content.has(Placeholder::Timestamp) {
-            true => Some(self.timestamp(&claim, request, header)?),
+            true => Some(self.timestamp(&claim, request, carrier)?),
             false => None,
         };
         let id = match self.content.has(Placeholder::Id) {
-            true => Some(self.id(&claim, request.headers, header)?),
+            true => Some(self.id(&claim, request.headers, carrier)?),
             false => None,
+        };
+        for name in self.content.headers() {
+            only(request.headers, name)?;
+        }
+        let form = match self.content.has(Placeholder::Form) {
+            true => self.form_of(request)?,
+            false => Vec::new(),
         };
         let parts = Parts {
             body: request.body,
             timestamp: timestamp.map(|(text, _)| text).unwrap_or_default(),
             id: id.map(str::as_bytes).unwrap_or_default(),
+            form: &form,
+            headers: Some(request.headers),
             url: request.url.as_bytes(),
             method: request.method.as_bytes(),
             signature: b"",
         };
-        if !self.matches(keys, &claim.signatures, &parts, header)? {
+        if !self.matches(keys, &claim.signatures, &parts, &carrier.header)? {
             return Err(Rejection::NoMatch);
         }
-        Ok(Verified { timestamp: timestamp.map(|(_, seconds)| seconds), id: id.map(str::to_owned) })
+        if let Some(hash) = &self.body_hash {
+            let found = parameter(request.url, &hash.parameter)?;
+            let found = Signature::decode(found.as_bytes(), hash.encoding);
+            if found.is_none_or(|found| found.bytes() != hash.hash.of(request.body)) {
+                return Err(Rejection::OtherBody(hash.parameter.clone()));
+            }
+        }
+        // A body is parsed only once somebody we know has signed it.
+        let in_body = self.body_time.as_ref().map(|path| self.body_timestamp(path, request)).transpose()?;
+        Ok(Verified { timestamp: timestamp.map(|(_, seconds)| seconds).or(in_body), id: id.map(str::to_owned) })
+    }
+
+    /// The parameters of a form. An empty body is a form without any, whatever it says it is.
+    fn form_of(&self, request: &VerifyParts<'_>) -> Result<Vec<u8>, Rejection> {
+        let media = request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let essence = media.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if !request.body.is_empty() && !essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            return Err(Rejection::NotAForm);
+        }
+        Ok(form(request.body))
+    }
+
+    fn body_timestamp(&self, path: &Path, request: &VerifyParts<'_>) -> Result<i64, Rejection> {
+        let place = || Place::Body(path.as_str().to_owned());
+        let text = std::str::from_utf8(request.body).ok().and_then(|body| path.raw(body).ok().flatten());
+        let text = text.ok_or_else(|| Rejection::MissingTimestamp(place()))?;
+        let text = match text.starts_with('"') {
+            true => serde_json::from_str(text).unwrap_or_default(),
+            false => text.to_owned(),
+        };
+        let malformed = || Rejection::MalformedTimestamp { place: place(), form: self.written.words() };
+        let seconds = self.written.read(text.as_bytes()).ok_or_else(malformed)?;
+        self.check_age(seconds, request.now)?;
+        Ok(seconds)
     }
 
     /// Reads the signature header.
     fn claim<'a>(&self, headers: &'a HeaderMap, header: &HeaderName) -> Result<Claim<'a>, Rejection> {
-        let lines = || headers.get_all(header).iter().map(http::HeaderValue::as_bytes);
+        let lines = || headers.get_all(header).iter().map(HeaderValue::as_bytes);
         if lines().next().is_none() {
             return Err(Rejection::MissingHeader(header.clone()));
         }
@@ -201,18 +325,20 @@ impl Layout {
         &self,
         claim: &Claim<'a>,
         request: &VerifyParts<'a>,
-        header: &HeaderName,
+        carrier: &Carrier,
     ) -> Result<(&'a [u8], i64), Rejection> {
-        let (name, text) = match &self.timestamp_header {
+        let names = &carrier.timestamp_headers;
+        let there = names.iter().find(|name| request.headers.contains_key(*name)).or(names.first());
+        let (name, text) = match there {
             Some(name) => (name, only(request.headers, name)?),
-            None => (header, claim.timestamp.ok_or_else(|| Rejection::MissingTimestamp(header.clone()))?),
+            None => (&carrier.header, claim.timestamp.unwrap_or_default()),
         };
         if text.is_empty() {
-            return Err(Rejection::MissingTimestamp(name.clone()));
+            return Err(Rejection::MissingTimestamp(Place::Header(name.clone())));
         }
-        let malformed = || Rejection::MalformedTimestamp(name.clone());
-        let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let seconds: i64 = digits.ok_or_else(malformed)?.parse().map_err(|_| malformed())?;
+        let place = || Place::Header(name.clone());
+        let malformed = || Rejection::MalformedTimestamp { place: place(), form: self.written.words() };
+        let seconds = self.written.read(text).ok_or_else(malformed)?;
         self.check_age(seconds, request.now)?;
         Ok((text, seconds))
     }
@@ -231,10 +357,10 @@ impl Layout {
         }
     }
 
-    fn id<'a>(&self, claim: &Claim<'a>, headers: &'a HeaderMap, header: &HeaderName) -> Result<&'a str, Rejection> {
-        let (name, text) = match &self.id_header {
+    fn id<'a>(&self, claim: &Claim<'a>, headers: &'a HeaderMap, carrier: &Carrier) -> Result<&'a str, Rejection> {
+        let (name, text) = match &carrier.id_header {
             Some(name) => (name, only(headers, name)?),
-            None => (header, claim.id.ok_or_else(|| Rejection::MalformedId(header.clone()))?),
+            None => (&carrier.header, claim.id.unwrap_or_default()),
         };
         let id = std::str::from_utf8(text).ok().filter(|id| self.fits_id(id.as_bytes()));
         id.ok_or_else(|| Rejection::MalformedId(name.clone()))
@@ -248,8 +374,10 @@ impl Layout {
         parts: &Parts<'_>,
         header: &HeaderName,
     ) -> Result<bool, Rejection> {
+        // Only the standard scheme says of a signature what it is.
+        let says = self.grammar == Grammar::Versions;
         let decoded = |asymmetric: bool| -> Vec<Signature> {
-            let fitting = candidates.iter().filter(|candidate| candidate.asymmetric == asymmetric);
+            let fitting = candidates.iter().filter(|candidate| !says || candidate.asymmetric == asymmetric);
             fitting.filter_map(|candidate| Signature::decode(candidate.text, self.encoding)).collect()
         };
         let (symmetric, asymmetric) = (decoded(false), decoded(true));
@@ -274,7 +402,7 @@ impl Layout {
 }
 
 /// The value of a header that may be there only once, trimmed.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Rejection> {
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Rejection> {
     let mut lines = headers.get_all(name).iter();
     let value = lines.next().ok_or_else(|| Rejection::MissingHeader(name.clone()))?.as_bytes();
     if lines.next().is_some() {
@@ -284,4 +412,15 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Rejec
         return Err(Rejection::HeaderTooLong(name.clone()));
     }
     Ok(value.trim_ascii())
+}
+
+/// The value of a parameter of the query that may be there only once.
+pub(super) fn parameter(url: &str, name: &str) -> Result<String, Rejection> {
+    let query = url.split_once('?').map(|(_, query)| query.split('#').next().unwrap_or_default());
+    let mut found = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(key, _)| key == name);
+    let (_, value) = found.next().ok_or_else(|| Rejection::MissingParameter(name.to_owned()))?;
+    if found.next().is_some() {
+        return Err(Rejection::RepeatedParameter(name.to_owned()));
+    }
+    Ok(value.into_owned())
 }

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,7 +77,14 @@ impl Signer {
         let now = self.clock.now();
         let id = EventId::new(now).to_string();
         let parts =
-            SignParts { id: &id, timestamp_s: now.as_second(), body: &body, url: PATH, method: Method::POST.as_str() };
+            SignParts {
+                id: &id,
+                timestamp_s: now.as_second(),
+                body: &body,
+                url: PATH,
+                method: Method::POST.as_str(),
+                headers: &HeaderMap::new(),
+            };
         let signature = self.scheme.sign(&self.keys, &parts)?;
         let mut request = Request::builder().method(Method::POST).uri(PATH).header(header::HOST, to.to_string());
         for (name, value) in signature {

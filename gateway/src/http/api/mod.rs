@@ -6,6 +6,7 @@ mod events;
 mod inboxes;
 mod keys;
 mod plugins;
+mod profiles;
 mod replays;
 mod sources;
 mod stream;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
         deliveries::routes(),
         replays::routes(),
         sources::routes(),
+        profiles::routes(),
         plugins::routes(),
         inboxes::routes(),
         keys::routes(),

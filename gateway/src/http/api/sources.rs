@@ -1,17 +1,29 @@
 //! Sources.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::views::{NewSource, SourceView};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::subscriptions::USUAL_OVERLAP;
+use super::views::{NewSource, RefusalView, RotatedSource, SourceTrialView, SourceView, Time};
 use crate::control::Control;
-use crate::domain::Role;
-use crate::http::body::{Fields, Json, answer, created, nothing, versioned};
+use crate::domain::{FieldError, HandshakeMethod, Role, duration};
+use crate::http::body::{Fields, Json, OptionalJson, answer, created, nothing, versioned};
 use crate::http::guard::{Access, Caller};
-use crate::http::params::{IfMatch, Paging, Params, Segments, id, list};
-use crate::http::problem::Problem;
+use crate::http::params::{IfMatch, List, Paging, Params, Segments, id, list};
+use crate::http::problem::{Kind, Problem};
 use crate::http::route::{Payload, Route, Tag};
+use crate::http::source::{Asked, Found, look, max_body, prove};
 use crate::http::{App, Shared};
 use crate::registry::Inlet;
 
@@ -35,6 +47,38 @@ pub(super) fn routes() -> Vec<Route> {
         writes(Route::delete("/v1/sources/{source}", "delete_source", "Remove a source", delete))
             .about("Its events stay.")
             .conditional(),
+        writes(Route::post("/v1/sources/{source}/rotate-secret", "rotate_source_secret", "Rotate the secret", rotate))
+            .about(
+                "During the overlap requests that prove themselves with either secret are believed, then the new one \
+                 alone. A secret is made when none is given, but for schemes with a public key, which only the product \
+                 can make. Put the answer's `secret` into the product; it is shown this once.",
+            )
+            .conditional()
+            .takes(Payload::optional::<SourceRotation>())
+            .gives::<RotatedSource>(StatusCode::OK, "Both secrets count."),
+        writes(Route::post(
+            "/v1/sources/{source}/rotate-secret/finish",
+            "finish_source_secret_rotation",
+            "End a rotation now",
+            finish,
+        ))
+        .about("The old secret counts no more.")
+        .conditional()
+        .gives::<SourceView>(StatusCode::OK, "The new secret alone counts."),
+        reads(Route::get("/v1/sources/{source}/refusals", "list_source_refusals", "Why nothing arrives", refusals))
+            .about(
+                "Requests to the source that were refused, newest first: at most the last 100, and none from before the \
+                 last restart. Refusals of one kind from one address within a second are one entry that counts.",
+            )
+            .lists::<RefusalView>(),
+        writes(Route::post("/v1/sources/{source}/try", "try_source", "Try a request", attempt))
+            .about(
+                "Says what a raw request would yield: whether it proves itself, the answer to a handshake, the events, \
+                 and to how many subscriptions each would be owed. `at` is the time to hold its timestamp against. \
+                 Nothing is stored.",
+            )
+            .takes(Payload::json::<SourceTrial>())
+            .gives::<SourceTrialView>(StatusCode::OK, "What it would yield."),
     ]
 }
 
@@ -86,4 +130,144 @@ async fn delete(
 ) -> Result<Response, Problem> {
     app.control.delete_source(caller.tenant()?, id(&source, "source")?, &expected).await?;
     Ok(nothing())
+}
+
+/// How to rotate a source's secret.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SourceRotation {
+    /// How long both secrets count: `"24h"` unless given, at most `"30d"`; `"0s"`: not at all.
+    #[serde(default, with = "duration::option")]
+    #[schema(required = false, value_type = String)]
+    overlap: Option<Duration>,
+    /// The new secret; made when absent.
+    #[serde(default)]
+    #[schema(required = false, write_only)]
+    secret: Option<String>,
+}
+
+async fn rotate(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segments(source): Segments<String>,
+    IfMatch(expected): IfMatch,
+    OptionalJson(rotation): OptionalJson<SourceRotation>,
+) -> Result<Response, Problem> {
+    let overlap = rotation.overlap.unwrap_or(USUAL_OVERLAP);
+    let (tenant, source) = (caller.tenant()?, id(&source, "source")?);
+    let (inlet, secret) = app.control.rotate_source_secret(tenant, source, rotation.secret, overlap, &expected).await?;
+    let version = Control::source_version(&inlet.source);
+    Ok(versioned(StatusCode::OK, &version, &RotatedSource::new(view(&app, &inlet), &secret)))
+}
+
+async fn finish(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segments(source): Segments<String>,
+    IfMatch(expected): IfMatch,
+) -> Result<Response, Problem> {
+    let inlet = app.control.finish_source_rotation(caller.tenant()?, id(&source, "source")?, &expected).await?;
+    Ok(versioned(StatusCode::OK, &Control::source_version(&inlet.source), &view(&app, &inlet)))
+}
+
+async fn refusals(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segments(source): Segments<String>,
+) -> Result<Response, Problem> {
+    let inlet = app.control.source(caller.tenant()?, id(&source, "source")?)?;
+    let data = app.control.refusals().of(inlet.source.id).into_iter().map(RefusalView::from).collect();
+    Ok(answer(StatusCode::OK, &List { data, next: None }))
+}
+
+/// A raw request, as a product would send it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SourceTrial {
+    /// `POST`, unless given, or `GET`.
+    #[serde(default)]
+    #[schema(required = false, value_type = String)]
+    method: HandshakeMethod,
+    /// By name; a header that is there several times has a list.
+    #[serde(default)]
+    #[schema(required = false, value_type = Object)]
+    headers: BTreeMap<String, Value>,
+    /// The URL's query, without the `?`.
+    #[serde(default)]
+    #[schema(required = false)]
+    query: String,
+    /// The body as text.
+    #[serde(default)]
+    #[schema(required = false)]
+    body: Option<String>,
+    /// The body as bytes, in place of `body`.
+    #[serde(default)]
+    #[schema(required = false)]
+    body_base64: Option<String>,
+    /// The time to hold its timestamp against; now, unless given.
+    #[serde(default)]
+    #[schema(required = false, value_type = Time)]
+    at: Option<Timestamp>,
+}
+
+impl SourceTrial {
+    fn headers(&self) -> Result<HeaderMap, FieldError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
+            let wrong = |detail: &str| FieldError::new(pointer.clone(), detail);
+            let header = HeaderName::try_from(name.as_str()).map_err(|_| wrong("not a header name"))?;
+            let values = match value {
+                Value::Array(values) => values.as_slice(),
+                one => std::slice::from_ref(one),
+            };
+            for value in values {
+                let text = value.as_str().ok_or_else(|| wrong("a header's value is a text, or a list of texts"))?;
+                let value = HeaderValue::from_str(text).map_err(|_| wrong("not a header's value"))?;
+                headers.append(header.clone(), value);
+            }
+        }
+        Ok(headers)
+    }
+
+    fn body(&self) -> Result<Bytes, FieldError> {
+        match (&self.body, &self.body_base64) {
+            (Some(_), Some(_)) => Err(FieldError::new("/body_base64", "give `body` or `body_base64`, not both")),
+            (Some(text), None) => Ok(Bytes::from(text.clone())),
+            (None, Some(text)) => {
+                STANDARD.decode(text).map(Bytes::from).map_err(|_| FieldError::new("/body_base64", "not base64"))
+            }
+            (None, None) => Ok(Bytes::new()),
+        }
+    }
+}
+
+async fn attempt(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segments(source): Segments<String>,
+    Json(trial): Json<SourceTrial>,
+) -> Result<Response, Problem> {
+    let tenant = caller.tenant()?;
+    let inlet = app.control.source(tenant, id(&source, "source")?)?;
+    let invalid = |error| Problem::invalid(vec![error]);
+    let (headers, raw) = (trial.headers().map_err(invalid)?, trial.body().map_err(invalid)?);
+    let max = max_body(&app, &inlet);
+    let is_too_large = raw.len() > max;
+    let now = trial.at.unwrap_or_else(|| app.control.clock().now());
+    let asked = Asked { method: trial.method, headers: &headers, query: &trial.query, raw, now };
+    let proven = prove(&app, &inlet, &asked).err();
+    let found = match is_too_large {
+        true => Err(Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken"))),
+        false => look(&app, &inlet, &asked).await.map_err(|refusal| refusal.problem),
+    };
+    let view = match found {
+        Ok(Found::Question(reply)) => SourceTrialView::question(proven, &reply),
+        Ok(Found::Events(events)) => {
+            let wanted = events.into_iter().map(|event| (app.pipeline.wanted_by(tenant, &event), event));
+            SourceTrialView::events(proven, wanted)
+        }
+        Err(problem) => SourceTrialView::problem(proven, problem.view(None)),
+    };
+    Ok(answer(StatusCode::OK, &view))
 }

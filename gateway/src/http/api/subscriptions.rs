@@ -20,7 +20,7 @@ use crate::http::{App, Shared};
 use crate::registry::Plan;
 
 /// How long two secrets live side by side unless `overlap` says otherwise.
-const USUAL_OVERLAP: Duration = Duration::from_secs(24 * 3600);
+pub(super) const USUAL_OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
 const PENDING: &[(&str, &str)] =
     &[("pending", "`cancel`: deliveries that are still owed end as `cancelled`. Otherwise they wait.")];

@@ -211,7 +211,7 @@ async fn mistakes_in_tenants_and_sources() {
     }
     for (body, pointer) in [
         (json!({"name": ""}), "/name"),
-        (json!({"name": "x", "profile": "shopify"}), "/profile"),
+        (json!({"name": "x", "profile": "nobody"}), "/profile"),
         (json!({"name": "x", "verification": {"scheme": "standard"}}), "/secret"),
         (json!({"name": "x", "extract": {"color": "$.x"}}), "/extract/color"),
         (json!({"name": "x", "extract": {"id": "$["}}), "/extract/id"),

@@ -5,6 +5,7 @@ mod document;
 mod event_types;
 mod ingest;
 mod inputs;
+mod profiles;
 mod replays;
 mod resources;
 mod stream;

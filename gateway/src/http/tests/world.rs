@@ -1,6 +1,6 @@
 //! A gateway to ask, in memory, with a clock that stands still.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,12 +18,16 @@ use crate::egress::{Authenticator, Egress, EgressConfig, Names, StaticNames};
 use crate::engine::{Engine, EngineConfig};
 use crate::http::{AppState, HttpConfig, Readiness, router};
 use crate::pipeline::{self, ParseLimits, Pipeline};
+use crate::profiles::Profiles;
 use crate::registry::{Registry, Shelf, Surroundings};
 use crate::store::{MemoryStore, Store};
 use crate::vault::Vault;
 
 pub(super) const OPERATOR: &str = "operator-key-of-the-tests-0123456789";
 pub(super) const MAX_BODY: usize = 16 * 1024;
+
+/// Read once for all worlds.
+static SHIPPED: LazyLock<Arc<Profiles>> = LazyLock::new(|| Arc::new(Profiles::shipped(&Pipeline::prove).0));
 
 pub(super) struct World {
     router: Router,
@@ -75,6 +79,7 @@ impl World {
             inbox_prefix: "https://gateway.test/inbox/".to_owned(),
             subscriptions_per_tenant: 300,
             retention: Duration::from_secs(90 * 24 * 3600),
+            profiles: SHIPPED.clone(),
         };
         let registry =
             Registry::load(store.clone(), vault, Shelf::default(), surroundings, clock.clone()).await.unwrap();

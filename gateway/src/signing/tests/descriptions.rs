@@ -1,7 +1,7 @@
 //! What descriptions are taken and refused.
 
 use super::*;
-use crate::domain::{Algorithm, Encoding};
+use crate::domain::{Algorithm, Encoding, SchemeKind};
 
 fn pointers(errors: &[SchemeError]) -> Vec<&str> {
     errors.iter().map(|error| error.pointer.as_str()).collect()
@@ -75,7 +75,7 @@ fn the_algorithms_of_the_standard_scheme() {
         (Some(Algorithm::Sha1), false),
         (Some(Algorithm::Sha512), false),
     ] {
-        let result = Scheme::for_delivery(&Signing::Standard { header_prefix: None, algorithm });
+        let result = Scheme::for_delivery(&Signing { algorithm, ..Signing::default() });
         assert_eq!(result.is_ok(), ok, "{algorithm:?}");
     }
 }
@@ -118,7 +118,7 @@ fn values_are_read_as_they_are_written() {
         "ts={timestamp};h1={signature}",
         "alg=hmac t={timestamp} s={signature} i={id}",
     ] {
-        for encoding in [Encoding::Hex, Encoding::Base64] {
+        for encoding in [Encoding::Hex, Encoding::Base64, Encoding::Base64url] {
             let timed = value.contains("{timestamp}");
             let content = match (timed, value.contains("{id}")) {
                 (true, true) => "{id}/{timestamp}/{body}",
@@ -126,13 +126,14 @@ fn values_are_read_as_they_are_written() {
                 (false, true) => "{id}/{body}",
                 (false, false) => "{body}",
             };
-            let signing = Signing::Hmac {
-                header: "x-s".into(),
-                algorithm: Algorithm::Sha512,
-                encoding,
-                content: content.into(),
-                value: value.into(),
-                timestamp_header: None,
+            let signing = Signing {
+                scheme: SchemeKind::Hmac,
+                header: Some("x-s".into()),
+                algorithm: Some(Algorithm::Sha512),
+                encoding: Some(encoding),
+                content: Some(content.into()),
+                value: Some(value.into()),
+                ..Signing::default()
             };
             let scheme = Scheme::for_delivery(&signing).unwrap();
             let headers = signed(&scheme, "k", None, &parts(b"{}", 1_000_000));

@@ -2,6 +2,7 @@
 //! properties.
 
 mod descriptions;
+mod forms;
 mod properties;
 mod rules;
 mod secrets;
@@ -11,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
 use super::*;
-use crate::domain::{Secret, Signing, Verification};
+use crate::domain::{Secret, Signing};
 
 /// The time at which the published Standard Webhooks vectors were signed.
 const STANDARD_TIME: i64 = 1_614_265_330;
@@ -30,7 +31,7 @@ fn delivery(json: &str) -> Scheme {
 }
 
 fn source(json: &str) -> Scheme {
-    Scheme::for_source(&serde_json::from_str::<Verification>(json).unwrap()).unwrap()
+    Scheme::for_source(&serde_json::from_str::<Signing>(json).unwrap()).unwrap()
 }
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -50,7 +51,12 @@ fn request<'a>(headers: &'a HeaderMap, body: &'a [u8], now: i64) -> VerifyParts<
 }
 
 fn parts<'a>(body: &'a [u8], timestamp_s: i64) -> SignParts<'a> {
-    SignParts { id: "evt_1", timestamp_s, body, url: URL, method: "POST" }
+    SignParts { id: "evt_1", timestamp_s, body, url: URL, method: "POST", headers: no_headers() }
+}
+
+fn no_headers() -> &'static HeaderMap {
+    static NONE: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
+    &NONE
 }
 
 /// Signs with one secret, or with two.

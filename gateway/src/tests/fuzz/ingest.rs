@@ -1,17 +1,15 @@
 //! What is posted: bodies, CloudEvents in headers, and a product's own webhooks.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Said, example, fuzz, headers, parts, shape, text};
-use crate::domain::{EventType, Source, SourceId, SourceSpec, TenantId};
-use crate::filter::{Document, Path, check_json};
-use crate::pipeline::{Incoming, ItemError, NewEvent, ParseLimits, Pipeline};
-use crate::registry::{From, Inlet, Part, Piece};
+use crate::domain::{EventType, HandshakeMethod};
+use crate::filter::{Document, check_json};
+use crate::pipeline::{Incoming, ItemError, NewEvent, ParseLimits, Pipeline, Posted};
+use crate::registry::Inlet;
 
 const LIMITS: ParseLimits = ParseLimits { batch: 20 };
 
@@ -140,37 +138,45 @@ fn cloudevents_headers() {
     });
 }
 
-/// A source that looks for every part, here and there.
-fn inlet() -> Inlet {
-    let path = |text: &str, optional| Piece { from: From::Path(Path::parse(text).unwrap()), optional };
-    let spec: SourceSpec = serde_json::from_value(json!({"name": "shop"})).unwrap();
-    Inlet {
-        source: Source {
-            id: SourceId::new(Timestamp::UNIX_EPOCH),
-            tenant_id: TenantId::new(Timestamp::UNIX_EPOCH),
-            spec,
-            secret: None,
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
-        },
-        verification: None,
-        extract: BTreeMap::from([
-            (Part::Id, vec![path("$.id", true)]),
-            (
-                Part::Type,
-                vec![
-                    Piece { from: From::Text("shop".to_owned()), optional: false },
-                    Piece { from: From::Header("x-topic".parse().unwrap()), optional: true },
-                    path("$..kind", true),
-                ],
-            ),
-            (Part::Time, vec![path("$.created[0]", true)]),
-            (Part::Data, vec![path("$.payload", true)]),
-            (Part::Dedupe, vec![path("$.id", true), path("$.version", true)]),
-        ]),
-        keep_headers: vec!["x-topic".parse().unwrap(), "content-type".parse().unwrap()],
-        open: true,
+/// Sources that look for every part, here and there: in one event, in a list, and in questions.
+fn inlets() -> [Inlet; 2] {
+    let parts = json!({
+        "id": "$.id?", "type": ["shop", "header:x-topic?", "$..kind?"], "time": "$.created[0]?", "data": "$.payload?",
+        "dedupe": ["$.id", "$.version"],
+    });
+    let mut listed = parts.clone();
+    listed["each"] = json!("$.events");
+    let handshake = json!([
+        {"when": {"$.type": "url_verification"}, "answer": {"json": {"challenge": "$.challenge", "n": 1}}},
+        {"when": {"header:x-topic": true, "$.ping": true}, "answer": {"text": "$.echo"}},
+    ]);
+    [parts, listed].map(|extract| {
+        let spec = json!({
+            "name": "shop", "extract": extract, "handshake": handshake, "keep_headers": ["x-topic", "content-type"],
+        });
+        Inlet::reading(&serde_json::from_value(spec).unwrap()).unwrap()
+    })
+}
+
+/// What a source makes of a request.
+fn read(inlet: &Inlet, lines: &[u8], body: &[u8]) -> Result<Incoming, ItemError> {
+    let headers = headers(lines);
+    let posted = Posted::read(&headers, "", &Bytes::copy_from_slice(body))?;
+    if let Some(question) = Pipeline::question(inlet, HandshakeMethod::Post, &posted) {
+        // A question is answered or not, and never more than was asked.
+        if let Ok(reply) = Pipeline::answer(inlet, question, &posted, Timestamp::UNIX_EPOCH) {
+            assert!(reply.body.len() <= 8 * body.len() + 64);
+        }
     }
+    let mut events = Pipeline::from_source(inlet, &posted)?;
+    assert!(inlet.each.is_some() || events.len() == 1);
+    Ok(match inlet.each {
+        None => Incoming::One(events.remove(0)),
+        Some(_) => {
+            events.iter().for_each(sound);
+            Incoming::Many(events.into_iter().map(Ok).take(LIMITS.batch).collect())
+        }
+    })
 }
 
 #[test]
@@ -180,23 +186,46 @@ fn webhooks() {
             "content-type: application/json\nx-topic: orders/paid\n",
             r#"{"id":7,"version":1.0,"kind":"new","created":[1767225600],"payload": {"n": 1.0}}"#,
         ]),
+        example(&[
+            "content-type: application/json\n",
+            r#"{"type":"url_verification","challenge":"c","kind":"new","ping":true,"echo":1}"#,
+        ]),
         example(&["content-type: application/x-www-form-urlencoded\n", "id=1&payload=%7B%7D&a=x+y&a=2&c"]),
         example(&["content-type: text/plain\n", "hello"]),
         example(&["content-type: application/octet-stream\n", ""]),
     ];
-    let inlet = inlet();
+    let [inlet, _] = inlets();
     fuzz("webhooks", &examples, WORDS, |input| {
         let [lines, body] = parts(input);
-        said(Pipeline::from_source(&inlet, &headers(lines), &Bytes::copy_from_slice(body)).map(Incoming::One))
+        said(read(&inlet, lines, body))
+    });
+}
+
+#[test]
+fn lists_of_webhooks() {
+    let examples = [
+        example(&[
+            "content-type: application/json\nx-topic: orders/paid\n",
+            r#"{"events":[{"id":7,"version":1.0,"kind":"new","payload": {"n": 1.0}}, {"id":"8"} ]}"#,
+        ]),
+        example(&["content-type: application/json\n", r#"{"events":[ 1 , "x",[]]}"#]),
+    ];
+    let [_, inlet] = inlets();
+    fuzz("lists of webhooks", &examples, WORDS, |input| {
+        let [lines, body] = parts(input);
+        match read(&inlet, lines, body) {
+            Ok(Incoming::Many(events)) if events.is_empty() => Ok("none".to_owned()),
+            read => said(read),
+        }
     });
 }
 
 /// What a fuzzer found: an id that no client could have given.
 #[test]
 fn an_id_that_is_none_is_left_out() {
-    let form = headers(b"content-type: application/x-www-form-urlencoded");
+    let form = b"content-type: application/x-www-form-urlencoded";
     for (body, id) in [("id=1", Some("1")), ("id=1%0A", None), ("id=", None)] {
-        let event = Pipeline::from_source(&inlet(), &form, &Bytes::from(body)).unwrap();
+        let Ok(Incoming::One(event)) = read(&inlets()[0], form, body.as_bytes()) else { panic!("{body}") };
         assert_eq!(event.external_id.as_deref(), id, "{body}");
     }
 }

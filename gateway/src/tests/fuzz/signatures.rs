@@ -4,7 +4,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 
 use super::{Said, example, fuzz, headers, parts, text};
-use crate::domain::{Secret, Verification};
+use crate::domain::{Secret, Signing};
 use crate::signing::{Keys, Scheme, SignParts, VerifyParts};
 
 const URL: &str = "https://example.com/hooks?a=1";
@@ -84,7 +84,7 @@ const WORDS: &[&str] = &[
 ];
 
 fn source(json: &str) -> Scheme {
-    Scheme::for_source(&serde_json::from_str::<Verification>(json).unwrap()).unwrap()
+    Scheme::for_source(&serde_json::from_str::<Signing>(json).unwrap()).unwrap()
 }
 
 fn request<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> VerifyParts<'a> {
@@ -92,7 +92,7 @@ fn request<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> VerifyParts<'a> {
 }
 
 fn signed(scheme: &Scheme, keys: &Keys, body: &[u8]) -> Option<HeaderMap> {
-    let parts = SignParts { id: ID, timestamp_s: NOW, body, url: URL, method: "POST" };
+    let parts = SignParts { id: ID, timestamp_s: NOW, body, url: URL, method: "POST", headers: &HeaderMap::new() };
     Some(scheme.sign(keys, &parts).ok()?.into_iter().collect())
 }
 
@@ -139,7 +139,7 @@ fn signature_descriptions() {
     let examples: Vec<_> = SCHEMES.iter().map(|(json, _)| example(&[json, BODIES[1]])).collect();
     fuzz("signature descriptions", &examples, WORDS, |input| -> Said {
         let [description, body] = parts(input);
-        let described: Verification =
+        let described: Signing =
             serde_json::from_slice(description).map_err(|error| format!("{:?}", error.classify()))?;
         let scheme = Scheme::for_source(&described).map_err(|errors| {
             assert!(errors.iter().all(|error| error.pointer.starts_with('/')), "{errors:?}");

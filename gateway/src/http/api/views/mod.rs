@@ -3,8 +3,10 @@
 
 mod event_type;
 mod history;
+mod profile;
 mod replay;
 mod shapes;
+mod source;
 mod subscription;
 mod tenant;
 
@@ -16,12 +18,14 @@ pub(in super::super) use self::history::{
     DeliveryDetailView, DeliveryNewsView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView,
     StatsView, TestView, headers_view, text_or_base64,
 };
+pub(in super::super) use self::profile::{ProfileSummary, ProfileView, ReloadedView};
 pub(in super::super) use self::replay::{NewReplayBody, ReplayView};
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};
+pub(in super::super) use self::source::{RefusalView, RotatedSource, SourceTrialView, SourceView};
 pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView};
 pub(in super::super) use self::tenant::{
-    CreatedKey, CreatedTenant, InboxView, KeyView, MeView, NewKeyBody, NewTenantBody, PluginView, SourceView,
-    TenantView, UsageView,
+    CreatedKey, CreatedTenant, InboxView, KeyView, MeView, NewKeyBody, NewTenantBody, PluginView, TenantView,
+    UsageView,
 };
 
 /// A time, RFC 3339 in UTC with milliseconds.

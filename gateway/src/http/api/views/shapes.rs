@@ -99,56 +99,105 @@ pub(in crate::http) struct Connector {
     config: Value,
 }
 
-/// How requests are signed: `{"scheme":"standard"}`, `{"scheme":"hmac","header":…}` or `{"scheme":"none"}`.
+/// A signature scheme: how a subscription's requests are signed, or how a source's are verified. Which fields there are
+/// depends on `scheme`; one that it does not have is refused.
 #[derive(ToSchema)]
 pub(in crate::http) struct Signing {
-    /// `standard` (Standard Webhooks 1.0), `hmac` or `none`.
+    /// `standard` (Standard Webhooks 1.0), `hmac`, `asymmetric`; to sign also `none`, to verify also `shared` (the secret
+    /// itself is sent along).
     scheme: String,
-    /// With `standard`: `webhook` unless another family is wanted.
+    /// `standard`: `webhook` unless another family is wanted.
     #[schema(required = false)]
     header_prefix: Option<String>,
-    /// With `standard`: `sha256` or `ed25519`. With `hmac`: `sha1`, `sha256` or `sha512`.
+    /// `standard`, to verify: further families, such as `svix`; at most 4.
+    #[schema(required = false)]
+    header_prefixes: Vec<String>,
+    /// `hmac`, `asymmetric`: the header's name.
+    #[schema(required = false)]
+    header: Option<String>,
+    /// `hmac`, `asymmetric`, to verify: further headers that may carry a signature; at most 4.
+    #[schema(required = false)]
+    headers: Vec<String>,
+    /// `standard`, to sign: `sha256` or `ed25519`. `hmac`: `sha1`, `sha256` or `sha512`. `asymmetric`: `ed25519` or, to
+    /// verify, `ecdsa_p256`; the source's secret is then the product's public key in hexadecimal, base64 or PEM.
     #[schema(required = false)]
     algorithm: Option<String>,
-    /// With `hmac`: the header's name.
+    /// `hmac`, `asymmetric`: `hex`, `base64` or `base64url`.
     #[schema(required = false)]
-    header: String,
-    /// With `hmac`: `hex` or `base64`.
+    encoding: Option<String>,
+    /// `hmac`, `asymmetric`: what is signed, from `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}`, `{form}` (a form's
+    /// parameters, sorted), `{header:NAME}` and text.
     #[schema(required = false)]
-    encoding: String,
-    /// With `hmac`: what is signed, from `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}` and text.
+    content: Option<String>,
+    /// `hmac`, `asymmetric`: the header's value, from `{signature}`, `{timestamp}`, `{id}` and text.
     #[schema(required = false)]
-    content: String,
-    /// With `hmac`: the header's value, from `{signature}`, `{timestamp}`, `{id}` and text.
-    #[schema(required = false)]
-    value: String,
-    /// With `hmac`: a header that carries the time in Unix seconds.
+    value: Option<String>,
+    /// `hmac`, `asymmetric`: a header that carries the time in Unix seconds.
     #[schema(required = false)]
     timestamp_header: Option<String>,
-}
-
-/// How a request proves where it comes from: a `signing` object with a tolerance.
-#[derive(ToSchema)]
-pub(in crate::http) struct Verification {
-    /// `standard` or `hmac`.
-    scheme: String,
+    /// `hmac`, `asymmetric`: the same in full.
     #[schema(required = false)]
-    header_prefix: Option<String>,
-    #[schema(required = false)]
-    header: String,
-    #[schema(required = false)]
-    algorithm: String,
-    #[schema(required = false)]
-    encoding: String,
-    #[schema(required = false)]
-    content: String,
-    #[schema(required = false)]
-    value: String,
-    #[schema(required = false)]
-    timestamp_header: Option<String>,
-    /// How far the timestamp may be off, either way; `"5m"` unless given.
+    timestamp: Option<TimestampForm>,
+    /// To verify: how far the time may be off, either way; `"5m"` unless given.
     #[schema(required = false)]
     tolerance: Option<String>,
+    /// `hmac`: how the secret's text becomes a key.
+    #[schema(required = false)]
+    secret: Option<SecretForm>,
+    /// `hmac`, `asymmetric`, to verify: a hash of the body in the signed URL's query, which stands in for `{body}`.
+    #[schema(required = false)]
+    body_hash: Option<BodyHash>,
+    /// `shared`: `header`, `bearer`, `basic` or `query`.
+    #[schema(required = false)]
+    r#in: Option<String>,
+    /// `shared`: the header's or the parameter's name; with `basic` the user's name, any unless given.
+    #[schema(required = false)]
+    name: Option<String>,
+}
+
+/// Where the time of signing is, and how it is written; in neither `header` nor `body`: where `value` has
+/// `{timestamp}`.
+#[derive(ToSchema)]
+pub(in crate::http) struct TimestampForm {
+    /// In this header.
+    #[schema(required = false)]
+    header: Option<String>,
+    /// To verify: headers that are looked at where that one is missing.
+    #[schema(required = false)]
+    fallbacks: Vec<String>,
+    /// To verify: at this path of the signed body.
+    #[schema(required = false)]
+    body: Option<String>,
+    /// `s` or `ms`.
+    #[schema(required = false)]
+    unit: String,
+    /// `unix`, `rfc3339` or `http_date`.
+    #[schema(required = false)]
+    format: String,
+}
+
+/// How a secret's text becomes a key.
+#[derive(ToSchema)]
+pub(in crate::http) struct SecretForm {
+    /// A prefix that is no part of the key.
+    #[schema(required = false)]
+    strip_prefix: Option<String>,
+    /// `utf8`, `base64` or `hex`.
+    #[schema(required = false)]
+    decode: String,
+}
+
+/// A plain hash of the body in the query.
+#[derive(ToSchema)]
+pub(in crate::http) struct BodyHash {
+    /// The parameter's name.
+    query: String,
+    /// `sha1`, `sha256` or `sha512`.
+    #[schema(required = false)]
+    algorithm: String,
+    /// `hex`, `base64` or `base64url`.
+    #[schema(required = false)]
+    encoding: String,
 }
 
 /// How a request authenticates itself. Tokens, passwords, values and keys never come back.
@@ -218,18 +267,89 @@ pub(in crate::http) struct RateLimit {
 pub(in crate::http) struct NewSource {
     /// A name; it is the `source` of its events.
     name: String,
+    /// A profile that says what these settings do not: `verification`, `extract` (part by part), `handshake` and so on.
+    #[schema(required = false)]
+    profile: Option<String>,
     /// The secret shared with the product.
     #[schema(required = false, write_only)]
     secret: Option<String>,
+    /// A second secret that handshakes may ask for, such as Meta's verify token.
+    #[schema(required = false, write_only)]
+    verify_token: Option<String>,
+    /// How a request proves where it comes from: one way, or a list of at most 4 of which any will do.
     #[schema(required = false)]
-    verification: Option<Verification>,
-    /// Where `id`, `type`, `time`, `data` and `dedupe` are: `"$.path"`, `"header:name"`, or a list joined by `.` whose
-    /// optional parts end in `?`.
+    verification: Option<Signing>,
+    /// Where `id`, `type`, `time`, `data` and `dedupe` are: `"$.path"`, `"header:name"`, `"query:name"`, or a list joined
+    /// by `.` whose optional parts end in `?`. `each` is the path of a list of events; the others then begin in its items.
     #[schema(required = false, value_type = Object)]
     extract: Map<String, Value>,
+    /// How long the same request counts as a duplicate, `"1s"` to as long as events are kept; `"24h"` unless given.
+    #[schema(required = false)]
+    dedupe_window: Option<String>,
     /// Request headers kept with the event.
     #[schema(required = false)]
     keep_headers: Vec<String>,
+    /// What is answered to a request that was taken; the receipt unless given.
+    #[schema(required = false)]
+    response: Option<SourceResponse>,
+    /// Questions of the product that are answered and are no events: one, or a list of at most 8.
+    #[schema(required = false)]
+    handshake: Option<Handshake>,
+    /// At most so many verified requests in a period; what is beyond is a 429.
+    #[schema(required = false)]
+    rate_limit: Option<RateLimit>,
+    /// The largest body in bytes, packed and unpacked; the gateway's unless given.
+    #[schema(required = false)]
+    max_body: Option<usize>,
     #[schema(required = false)]
     enabled: bool,
+}
+
+/// What a product is answered.
+#[derive(ToSchema)]
+pub(in crate::http) struct SourceResponse {
+    /// 200 to 299; 200 unless given.
+    #[schema(required = false)]
+    status_code: u16,
+    /// At most 4 KiB.
+    #[schema(required = false)]
+    body: Option<String>,
+    /// `text/plain; charset=utf-8` unless given.
+    #[schema(required = false)]
+    content_type: Option<String>,
+}
+
+/// A question that a product asks to see whether anybody listens. Places are `"$.path"`, `"header:name"` and
+/// `"query:name"`.
+#[derive(ToSchema)]
+pub(in crate::http) struct Handshake {
+    /// `POST` unless given, or `GET`.
+    #[schema(required = false)]
+    method: String,
+    /// Places, and the text, number or boolean that must be there; `true` for anything in a header or the query.
+    #[schema(value_type = Object)]
+    when: Map<String, Value>,
+    /// The place of a token that must equal the source's `verify_token` or, where there is none, its `secret`.
+    #[schema(required = false)]
+    token: Option<String>,
+    /// Whether it must prove itself like any request: a POST must, unless given, and a GET need not.
+    #[schema(required = false)]
+    verified: Option<bool>,
+    #[schema(required = false)]
+    answer: HandshakeReply,
+}
+
+/// What it is answered: a text, an object, or nothing but a status.
+#[derive(ToSchema)]
+pub(in crate::http) struct HandshakeReply {
+    /// 200 to 299; 200 unless given.
+    #[schema(required = false)]
+    status_code: u16,
+    /// The place whose text is the body.
+    #[schema(required = false)]
+    text: Option<String>,
+    /// Places are replaced by what is there, `{"hmac": "$.place"}` by the hexadecimal HMAC-SHA-256 of it under the secret;
+    /// anything else stands as it is.
+    #[schema(required = false, value_type = Object)]
+    json: Option<Map<String, Value>>,
 }

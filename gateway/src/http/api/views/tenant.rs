@@ -1,4 +1,4 @@
-//! Tenants, keys, sources, inboxes, plugins.
+//! Tenants, keys, inboxes, plugins.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{Raw, Time};
 use crate::control::{Principal, TenantUsage};
-use crate::domain::{ApiKey, Inbox, Kind, Secret, Source, Tenant};
+use crate::domain::{ApiKey, Inbox, Kind, Secret, Tenant};
 use crate::engine::Plugin;
 use crate::http::HttpConfig;
 use crate::http::guard::word;
@@ -181,49 +181,6 @@ impl MeView {
             key_id: principal.key.map(|id| id.to_string()),
             role: word(principal.role),
             tenant: tenant.map(TenantView::from),
-        }
-    }
-}
-
-/// A source.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Source)]
-pub(in crate::http) struct SourceView {
-    /// `src_…`
-    id: String,
-    name: String,
-    /// The absolute URL to paste into the product.
-    url: String,
-    /// How a request proves where it comes from; `null`: any is taken.
-    #[schema(value_type = Option<super::shapes::Verification>)]
-    verification: Option<Value>,
-    /// Where the event's parts are.
-    #[schema(value_type = Object)]
-    extract: Map<String, Value>,
-    /// Request headers kept with the event.
-    keep_headers: Vec<String>,
-    /// Whether it takes requests.
-    enabled: bool,
-    /// Where secrets are set, as pointers.
-    secrets_set: Vec<String>,
-    created_at: Time,
-    updated_at: Time,
-}
-
-impl SourceView {
-    pub(in crate::http) fn new(source: &Source, config: &HttpConfig) -> Self {
-        let verification = source.spec.verification.as_ref().and_then(|it| serde_json::to_value(it).ok());
-        Self {
-            id: source.id.to_string(),
-            name: source.spec.name.clone(),
-            url: config.url(&format!("/in/{}", source.id)),
-            verification,
-            extract: source.spec.extract.clone(),
-            keep_headers: source.spec.keep_headers.clone(),
-            enabled: source.spec.enabled,
-            secrets_set: source.secret.iter().map(|_| "#/secret".to_owned()).collect(),
-            created_at: source.created_at.into(),
-            updated_at: source.updated_at.into(),
         }
     }
 }
