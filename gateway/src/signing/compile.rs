@@ -209,7 +209,11 @@ fn prefixed(prefix: &str) -> Result<Carrier, String> {
 }
 
 /// The items of a list that is bounded.
-fn more<'a>(mistakes: &mut Mistakes, pointer: &str, list: &'a [String]) -> impl Iterator<Item = (usize, &'a str)> {
+fn more<'a>(
+    mistakes: &mut Mistakes,
+    pointer: &str,
+    list: &'a [String],
+) -> impl Iterator<Item = (usize, &'a str)> + use<'a> {
     if list.len() > MAX_MORE {
         mistakes.add(pointer, format!("must have at most {MAX_MORE} items, not {}", list.len()));
     }
@@ -373,7 +377,7 @@ fn content_template(text: &str, is_bound: bool) -> Result<Template, String> {
 }
 
 fn value_template(text: &str, encoding: Encoding) -> Result<(Template, Grammar), String> {
-    let template = Template::parse(text, &VALUE)?;
+    let template = Template::parse(text, VALUE)?;
     if template.count(Placeholder::Signature) != 1 {
         return Err("must contain {signature} exactly once".to_owned());
     }

@@ -2,6 +2,7 @@
 //! properties.
 
 mod descriptions;
+mod forms;
 mod properties;
 mod rules;
 mod secrets;
