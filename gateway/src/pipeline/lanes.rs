@@ -117,8 +117,10 @@ enum Turn {
 /// Attempts of one tenant that have been started and have not had the processor yet. Where it is short, they are what
 /// others wait behind; where it is not, there are none.
 const UNBEGUN: usize = 16;
-/// The same of a tenant that has more waiting than all others together, as long as there are others.
+/// The same of a tenant that has so many waiting, and more than all others together, as long as there are others. Who has
+/// fewer is not the one they wait for.
 pub(super) const UNBEGUN_OF_MANY: u32 = 4;
+const MANY: usize = 4_096;
 /// So long after its last attempt a tenant is still one of those that others leave room for.
 const PRESENT: Duration = Duration::from_secs(1);
 
@@ -151,6 +153,7 @@ struct Tenant {
     under_way: usize,
     /// Those of them that have not begun.
     unbegun: usize,
+    waiting: usize,
     waiting_bytes: usize,
 }
 
@@ -499,7 +502,8 @@ impl Core {
     /// Whether a tenant has more waiting than all others together, and there are others.
     fn has_most(&self, tenant: TenantId, now: Timestamp) -> bool {
         let is_other = |(other, at): &(TenantId, Timestamp)| *other != tenant && later(*at, PRESENT) > now;
-        self.present.iter().flatten().any(is_other) && self.tenant_bytes(tenant) > self.waiting_bytes / 2
+        let waiting = self.tenants.get(&tenant).map_or(0, |tenant| tenant.waiting);
+        waiting >= MANY && waiting > self.waiting / 2 && self.present.iter().flatten().any(is_other)
     }
 
     /// A tenant starts an attempt.
@@ -605,13 +609,16 @@ impl Core {
     fn wait(&mut self, tenant: TenantId, count: usize, bytes: usize) {
         self.waiting += count;
         self.waiting_bytes += bytes;
-        self.tenants.entry(tenant).or_default().waiting_bytes += bytes;
+        let tenant = self.tenants.entry(tenant).or_default();
+        tenant.waiting += count;
+        tenant.waiting_bytes += bytes;
     }
 
     fn wait_no_more(&mut self, tenant: TenantId, count: usize, bytes: usize) {
         self.waiting = self.waiting.saturating_sub(count);
         self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
+            tenant.waiting = tenant.waiting.saturating_sub(count);
             tenant.waiting_bytes = tenant.waiting_bytes.saturating_sub(bytes);
         }
     }
@@ -844,16 +851,32 @@ mod tests {
             put(&lanes, lane(), busy, 10);
         }
         put(&lanes, lane(), quiet, 3);
-        let mut started = lanes.next(at(0), open).start;
-        let count = |started: &[Work], tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
-        assert_eq!(count(&started, busy), UNBEGUN_OF_MANY as usize, "a few at a time");
-        assert!(started.iter().any(|work| work.of_many));
-        for _ in 0..7 {
-            lanes.begun(busy);
-            started.extend(lanes.next(at(0), open).start);
-        }
-        let of = |tenant| count(&started, tenant);
+        let started = lanes.next(at(0), open).start;
+        let of = |tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
         assert_eq!((of(quiet), of(busy)), (3, 7), "the quiet one has its three, the busy one as many as are free");
+    }
+
+    #[test]
+    fn who_has_many_waiting_starts_few_at_a_time_while_others_are_there() {
+        let lanes = Lanes::new(&Limits { in_flight: 1000, waiting_bytes: 1 << 30, ..limits() }, vec![]);
+        let (busy, quiet) = (TenantId::new(at(0)), TenantId::new(at(0)));
+        for _ in 0..MANY + 100 {
+            put(&lanes, lane(), busy, 1);
+        }
+        let alone = lanes.next(at(0), open).start;
+        assert_eq!(alone.len(), UNBEGUN);
+        assert!(alone.iter().all(|work| !work.of_many));
+        alone.iter().for_each(|_| drop(lanes.begun(busy)));
+        put(&lanes, lane(), quiet, 3);
+        let of = |started: &[Work], tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
+        let beside = lanes.next(at(1), open).start;
+        assert_eq!(of(&beside, quiet), 3);
+        beside.iter().for_each(|work| drop(lanes.begun(work.delivery.tenant_id)));
+        let few = lanes.next(at(2), open).start;
+        assert_eq!(few.len(), UNBEGUN_OF_MANY as usize);
+        assert!(few.iter().all(|work| work.of_many));
+        few.iter().for_each(|_| drop(lanes.begun(busy)));
+        assert_eq!(lanes.next(at(2 + 1_000), open).start.len(), UNBEGUN, "the other has gone");
     }
 
     #[test]

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const BUSY: f64 = 0.6;
 /// By how much a gap grows at once, and how far.
 const STEP: Duration = Duration::from_micros(500);
-const LONGEST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_millis(5);
 
 /// See the file's essay.
 pub(super) struct Pressure(Mutex<Seen>);
