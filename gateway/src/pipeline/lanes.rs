@@ -866,16 +866,16 @@ mod tests {
         let alone = lanes.next(at(0), open).start;
         assert_eq!(alone.len(), UNBEGUN);
         assert!(alone.iter().all(|work| !work.of_many));
-        alone.iter().for_each(|_| drop(lanes.begun(busy)));
+        alone.iter().for_each(|_| _ = lanes.begun(busy));
         put(&lanes, lane(), quiet, 3);
         let of = |started: &[Work], tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
         let beside = lanes.next(at(1), open).start;
         assert_eq!(of(&beside, quiet), 3);
-        beside.iter().for_each(|work| drop(lanes.begun(work.delivery.tenant_id)));
+        beside.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id));
         let few = lanes.next(at(2), open).start;
         assert_eq!(few.len(), UNBEGUN_OF_MANY as usize);
         assert!(few.iter().all(|work| work.of_many));
-        few.iter().for_each(|_| drop(lanes.begun(busy)));
+        few.iter().for_each(|_| _ = lanes.begun(busy));
         assert_eq!(lanes.next(at(2 + 1_000), open).start.len(), UNBEGUN, "the other has gone");
     }
 
