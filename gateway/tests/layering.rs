@@ -5,19 +5,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room and the rooms it may import.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("clock", &[]),
+    ("pressure", &[]),
     ("config", &["domain"]),
     ("filter", &["domain"]),
     ("signing", &["domain"]),
     ("retry", &["domain"]),
     ("vault", &["domain"]),
     ("store", &["domain"]),
-    ("engine", &["domain"]),
+    ("engine", &["domain", "pressure"]),
     ("egress", &["domain", "clock"]),
     ("registry", &["domain", "clock", "filter", "signing", "retry", "vault", "store", "engine", "egress"]),
-    ("pipeline", &["domain", "clock", "filter", "signing", "retry", "store", "engine", "egress", "registry"]),
+    (
+        "pipeline",
+        &["domain", "clock", "pressure", "filter", "signing", "retry", "store", "engine", "egress", "registry"],
+    ),
     (
         "control",
         &[

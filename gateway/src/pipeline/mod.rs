@@ -28,7 +28,6 @@ mod ingest;
 mod js;
 mod lanes;
 mod parse;
-mod pressure;
 mod preview;
 mod record;
 mod retention;
@@ -91,7 +90,6 @@ struct Parts {
     lanes: lanes::Lanes,
     rates: ingest::Rates,
     writing: ingest::Writing,
-    pressure: pressure::Pressure,
     /// Held by the one match that has taken long and goes on.
     long_matches: tokio::sync::Semaphore,
 }
@@ -127,7 +125,6 @@ impl Pipeline {
             lanes: lanes::Lanes::new(&setup.limits, heads),
             rates: ingest::Rates::default(),
             writing: ingest::Writing::default(),
-            pressure: pressure::Pressure::new(),
             long_matches: tokio::sync::Semaphore::new(1),
             clock: setup.clock,
             store: setup.store,
