@@ -28,6 +28,7 @@ pub mod egress;
 pub mod registry;
 
 pub mod pipeline;
+pub mod pressure;
 
 pub mod control;
 

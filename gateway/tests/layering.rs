@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room and the rooms it may import.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("clock", &[]),
+    ("pressure", &[]),
     ("config", &["domain"]),
     ("filter", &["domain"]),
     ("signing", &["domain", "filter"]),
@@ -15,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("profiles", &["domain", "filter"]),
     ("vault", &["domain"]),
     ("store", &["domain"]),
-    ("engine", &["domain"]),
+    ("engine", &["domain", "pressure"]),
     ("egress", &["domain", "clock"]),
     (
         "registry",
@@ -23,7 +24,9 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ),
     (
         "pipeline",
-        &["domain", "clock", "filter", "signing", "retry", "profiles", "store", "engine", "egress", "registry"],
+        &[
+            "domain", "clock", "pressure", "filter", "signing", "retry", "profiles", "store", "engine", "egress", "registry",
+        ],
     ),
     (
         "control",

@@ -24,10 +24,11 @@ use super::pace::Paces;
 use super::run::{Call, Ran};
 use super::runtime::{self, Linkers};
 use super::ticker::Ticker;
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use crate::domain::{
     Decision, Digest, Fault, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, Rendered, TenantId, Verdicts,
 };
+use crate::pressure::Pressure;
 
 /// Makes plugins ready and runs them. Clones are the same engine; its ticker thread ends with the last of them
 /// and of their calls.
@@ -36,6 +37,7 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     config: EngineConfig,
+    pressure: Arc<Pressure>,
     wasmtime: wasmtime::Engine,
     linkers: Linkers,
     artifacts: Option<Artifacts>,
@@ -112,6 +114,7 @@ impl Engine {
             turns: Turns::new(config.concurrency.min(cores)),
             slow_turns: Turns::new(config.concurrency.min(cores) / 2),
             paces: Paces::default(),
+            pressure: Arc::default(),
             ticker: Ticker::start(wasmtime.weak()).map_err(Error::Ticker)?,
             compiled: AtomicU64::new(0),
             linkers,
@@ -219,9 +222,16 @@ impl Engine {
         self.0.turns.waiting() + self.0.slow_turns.waiting()
     }
 
+    /// How short the processor is, for all who use it.
+    #[must_use]
+    pub fn pressure(&self) -> &Pressure {
+        &self.0.pressure
+    }
+
     async fn call(&self, plugin: &Plugin, tenant: TenantId) -> Call<'_> {
         let is_slow = || self.0.paces.is_slow(tenant, plugin.digest);
         let mut turn = None;
+        let mut slow = false;
         if !is_slow() {
             turn = Some(self.0.turns.take(tenant).await);
         }
@@ -229,8 +239,15 @@ impl Engine {
         if is_slow() {
             drop(turn);
             turn = Some(self.0.slow_turns.take(tenant).await);
+            slow = true;
         }
-        Call::begin(&self.0.wasmtime, &self.0.config, &self.0.pool, &self.0.ticker, turn).await
+        self.begin(turn, slow).await
+    }
+
+    async fn begin(&self, turn: Option<Turn>, slow: bool) -> Call<'_> {
+        let Inner { wasmtime, config, pool, ticker, pressure, .. } = &*self.0;
+        let guest = Guest::new(config, Arc::clone(pressure), slow);
+        Call::begin(wasmtime, guest, config.hostcall_fuel, pool, ticker, turn).await
     }
 
     /// Ends a call, and remembers how long it took.
@@ -248,7 +265,7 @@ impl Engine {
     /// Asks a component what it is. It takes no turn: there is no tenant to charge, and only one is installed at
     /// a time.
     async fn describe(&self, code: &Code) -> Result<Manifest, InstallError> {
-        let mut call = Call::begin(&self.0.wasmtime, &self.0.config, &self.0.pool, &self.0.ticker, None).await;
+        let mut call = self.begin(None, false).await;
         let (store, meter) = call.parts();
         let work = async {
             match code {

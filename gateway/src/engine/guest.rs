@@ -1,6 +1,7 @@
 //! One call's state on the host's side: what it may still use, what it used, and what it logged.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, UpdateDeadline};
@@ -10,11 +11,12 @@ use super::config::EngineConfig;
 use super::runtime::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 use super::ticker::TICK;
 use crate::domain::LogLine;
+use crate::pressure::Pressure;
 
 /// What a line of the log counts beside its text, so that empty lines are not free.
 const LINE_OVERHEAD: usize = 16;
 
-/// Ticks after which a guest rests between two of them.
+/// Ticks after which a guest rests between two of them, unless it is known to be slow.
 const BRISK_TICKS: u32 = 4;
 
 /// A limit that was hit. Raised inside the guest, where it ends the call like a trap.
@@ -52,6 +54,8 @@ pub(super) enum Limit {
 
 /// The state. It lives in the store, and dies with it.
 pub(super) struct Guest {
+    pressure: Arc<Pressure>,
+    brisk_ticks: u32,
     time: Duration,
     ticks: u32,
     ticks_left: u128,
@@ -64,8 +68,11 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(config: &EngineConfig) -> Self {
+    /// `slow`: it is known to run for long.
+    pub(super) fn new(config: &EngineConfig, pressure: Arc<Pressure>, slow: bool) -> Self {
         Self {
+            pressure,
+            brisk_ticks: if slow { 0 } else { BRISK_TICKS },
             time: config.time,
             ticks: 0,
             ticks_left: config.time.as_nanos().div_ceil(TICK.as_nanos()),
@@ -83,16 +90,17 @@ impl Guest {
     ///
     /// Then the guest gives way. Plain [`UpdateDeadline::Yield`] would put it at the head of tokio's queue
     /// again, where it starves timers and sockets; `yield_now` lets those go first. Once it has run for longer than
-    /// others should have to notice, it rests as long as it runs: a loop must not keep a core from them.
+    /// others should have to notice, it rests as long as it runs, and longer where the processor is short: a loop must not keep a
+    /// core from them.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         match self.ticks_left.checked_sub(1) {
             Some(left) => self.ticks_left = left,
             None => return Err(Limit::Time { limit: self.time }.into()),
         }
         self.ticks += 1;
-        let way: Pin<Box<dyn Future<Output = ()> + Send>> = match self.ticks {
-            ..=BRISK_TICKS => Box::pin(tokio::task::yield_now()),
-            _ => Box::pin(tokio::time::sleep(TICK)),
+        let way: Pin<Box<dyn Future<Output = ()> + Send>> = match self.ticks <= self.brisk_ticks {
+            true => Box::pin(tokio::task::yield_now()),
+            false => Box::pin(tokio::time::sleep(TICK.max(self.pressure.gap()))),
         };
         Ok(UpdateDeadline::YieldCustom(1, way))
     }

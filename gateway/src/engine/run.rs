@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Store;
 
-use super::config::EngineConfig;
 use super::fault::{self, Stage};
 use super::guest::Guest;
 use super::ticker::{Running, Ticker};
@@ -53,16 +52,17 @@ impl<'a> Call<'a> {
     /// Waits for a place in the pool, and makes a store with the limits set. `turn` is held, and charged.
     pub(super) async fn begin(
         engine: &wasmtime::Engine,
-        config: &EngineConfig,
+        guest: Guest,
+        hostcall_fuel: usize,
         pool: &'a Semaphore,
         ticker: &'a Ticker,
         turn: Option<Turn>,
     ) -> Self {
         // The pool is never closed, so there is always a permit.
         let place = pool.acquire().await.ok();
-        let mut store = Store::new(engine, Guest::new(config));
+        let mut store = Store::new(engine, guest);
         store.limiter(|guest| guest);
-        store.set_hostcall_fuel(config.hostcall_fuel);
+        store.set_hostcall_fuel(hostcall_fuel);
         store.epoch_deadline_callback(|mut store| store.data_mut().tick());
         store.set_epoch_deadline(1);
         let meter = Meter { spent: Duration::ZERO, turn, _running: ticker.running() };

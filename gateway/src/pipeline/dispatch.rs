@@ -74,7 +74,7 @@ async fn noting_begin<F: Future>(parts: &Arc<Parts>, work: &Work, attempt: F) ->
 /// The tenant's next may start: at once, or a little later if it has most to do and the processor is short.
 fn begun(parts: &Arc<Parts>, work: &Work) {
     let tenant = work.delivery.tenant_id;
-    let gap = if work.of_many { parts.pressure.gap() } else { Duration::ZERO };
+    let gap = if work.of_many { parts.engine.pressure().gap() } else { Duration::ZERO };
     if !gap.is_zero() {
         let parts = parts.clone();
         tokio::spawn(async move {

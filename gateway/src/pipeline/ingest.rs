@@ -114,6 +114,7 @@ impl Pipeline {
         pace.rest();
         let written = parts.writing.begin(tenant, accepted.iter().map(weight).sum()).await;
         let deliveries: usize = accepted.iter().map(|accepted| accepted.deliveries.len()).sum();
+        let behind = accepted.iter().any(|accepted| accepted.in_hand * 2 < accepted.deliveries.len());
         let began = Instant::now();
         let receipts = match parts.store.accept(accepted).await {
             Ok(receipts) => receipts,
@@ -124,7 +125,7 @@ impl Pipeline {
                 return kept.iter().map(|_| Err(error.clone().into())).collect();
             }
         };
-        let delivering = DELIVERING.max(parts.pressure.last() / UNBEGUN_OF_MANY);
+        let delivering = DELIVERING.max(parts.engine.pressure().last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
         written.end(began.elapsed(), delivering.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX)));
         let mut pace = Pace::begin(&parts.long_matches);
         let mut answers = Vec::with_capacity(kept.len());
@@ -326,14 +327,16 @@ const WRITING: usize = 1 << 20;
 const MUCH: usize = 128 << 10;
 const RESTS: u32 = 4;
 /// About what it costs to deliver one of a large fan-out. What a tenant is owed faster than that, or than the gaps that
-/// it leaves between attempts, only piles up.
+/// it leaves between attempts, only piles up; where much has, it takes longer still.
 const DELIVERING: Duration = Duration::from_micros(100);
-/// What a delivery counts beside its event.
+/// What a delivery counts beside its event, and one that has to wait in the store: its tenant is behind already.
 const DELIVERY_WEIGHT: usize = 128;
+const WAITING_WEIGHT: usize = 16 << 10;
 
 /// About how many bytes of the store an event with its deliveries takes.
 fn weight(accepted: &Accepted) -> usize {
-    accepted.event.weight() + accepted.deliveries.len() * DELIVERY_WEIGHT
+    let waiting = accepted.deliveries.len().saturating_sub(accepted.in_hand);
+    accepted.event.weight() + accepted.in_hand * DELIVERY_WEIGHT + waiting * WAITING_WEIGHT
 }
 
 /// What each tenant has on its way into the store.

@@ -30,7 +30,6 @@ mod js;
 mod lanes;
 mod live;
 mod parse;
-mod pressure;
 mod preview;
 mod prove;
 mod record;
@@ -101,7 +100,6 @@ struct Parts {
     /// How fast each source is posted to.
     source_rates: ingest::Rates<SourceId>,
     writing: ingest::Writing,
-    pressure: pressure::Pressure,
     /// Held by the one match that has taken long and goes on.
     long_matches: tokio::sync::Semaphore,
     replays: replay::Replays,
@@ -144,7 +142,6 @@ impl Pipeline {
             rates: ingest::Rates::default(),
             source_rates: ingest::Rates::default(),
             writing: ingest::Writing::default(),
-            pressure: pressure::Pressure::new(),
             long_matches: tokio::sync::Semaphore::new(1),
             replays: replay::Replays::default(),
             live: live::Live::default(),

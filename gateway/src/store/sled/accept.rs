@@ -18,8 +18,10 @@ use crate::store::{Accepted, Dedupe, EXPAND_AT_ONCE};
 
 /// Deliveries of a fan-out that are written out in one commit; as many as fit into one value.
 const PART: usize = 48;
-/// Bytes of what is written ahead of an event that are written in one commit.
+/// Bytes of what is written ahead of an event that are written in one commit; what is smaller is not written ahead.
 const AHEAD: usize = 64 << 10;
+/// The number of a part that has nothing in it, and says that pieces of the event have been written ahead.
+const MARK: [u8; 4] = [u8::MAX; 4];
 
 /// About how many bytes it will take while it waits.
 pub(super) fn weight(accepted: &Accepted) -> usize {
@@ -40,7 +42,8 @@ pub(super) async fn encode_all(
 }
 
 /// An event makes one operation, and one more with a client's id: its deliveries stand in it, and get rows of their
-/// own when they have been attempted, or a little later. If there are many, lists of them are written ahead.
+/// own when they have been attempted, or a little later. If there are many, lists of them are written ahead, and so is
+/// the data where there is much of it.
 async fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted) -> Result<Incoming, Fault> {
     let Accepted { event, deliveries, in_hand, dedupe } = accepted;
     let (tenant_id, event_id) = (event.tenant_id, event.id);
@@ -92,6 +95,15 @@ async fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted) -> Resul
     }
     codec::put_event(&mut scratch, &event, &records, owed)?;
     put_large(&mut incoming.ops, Table::Events, &key, &scratch);
+    if scratch.len() > AHEAD {
+        // All but the last, which is the event's own row: without it nobody finds the pieces.
+        let pieces = incoming.ops.len() - 1;
+        let mark = [&key[..], &MARK].concat();
+        codec::put_part(&mut scratch, &[])?;
+        incoming.ahead.push(Op::put(Table::Expansions, &mark, &scratch[..]));
+        incoming.ahead.extend(incoming.ops.drain(..pieces));
+        incoming.ops.push(Op::remove(Table::Expansions, &mark));
+    }
     if is_large {
         // Behind the parts: by those, what is left of it is found if the event does not come to be.
         put_large(&mut incoming.ahead, Table::Owed, &key, &list);

@@ -201,8 +201,8 @@ impl Inspection {
             let head = super::inspect::caught(|| self.tables.stored(table, head));
             head.ok().flatten().is_some_and(|head| number < pieces(&head))
         });
-        let of_list = head.filter(|(table, ..)| matches!(table, Table::Owed | Table::Expansions));
-        let is_ahead = of_list.is_some_and(|(_, head, _)| head.get(..32).is_some_and(|event| self.is_ahead(event)));
+        let of_event = head.filter(|(table, ..)| matches!(table, Table::Events | Table::Owed | Table::Expansions));
+        let is_ahead = of_event.is_some_and(|(_, head, _)| head.get(..32).is_some_and(|event| self.is_ahead(event)));
         if !belongs && !is_ahead {
             wrong.add("a piece of a large value belongs to none", Key(key));
         }

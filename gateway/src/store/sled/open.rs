@@ -316,6 +316,7 @@ fn read_expansions(committer: &mut Committer) -> Result<(), Fault> {
         if tables.stored(Table::Events, &event)?.is_none() {
             remove_large(&mut remains, Table::Expansions, &key, &stored);
             remove_remains(&tables, &mut remains, Table::Owed, &event)?;
+            remove_remains(&tables, &mut remains, Table::Events, &event)?;
             continue;
         }
         let Some(value) = tables.whole(Table::Expansions, &key, stored)? else { continue };

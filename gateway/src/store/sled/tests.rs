@@ -534,6 +534,49 @@ async fn an_event_that_is_half_forgotten_is_no_damage() {
     open(left.path());
 }
 
+/// A process may end after any of the commits that a large event with many deliveries takes. Then it is there whole, or
+/// nothing of it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_ahead_of_an_event_that_never_came_is_removed() {
+    let (dir, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (from, to) = (dir.path().to_owned(), copies.path().to_owned());
+    let made = Arc::new(AtomicU64::new(0));
+    let number = Arc::clone(&made);
+    let on_commit: super::shared::OnCommit =
+        Box::new(move |_, _| copy(&from, &to.join(number.fetch_add(1, Ordering::Relaxed).to_string())));
+    let options = SledOptions { on_commit: Some(on_commit), linger: LINGERS[1], ..options() };
+    let store = SledStore::open(dir.path(), options).unwrap().0;
+    let before = made.load(Ordering::Relaxed);
+    let lanes: Vec<_> = (0..200).map(|_| (lane(), 1)).collect();
+    let to: Vec<_> = lanes.iter().map(|(lane, _)| *lane).collect();
+    let tenant = TenantId::new(at(0));
+    let sent = crate::store::fixtures::accepted_with(tenant, at(0), &to, &format!("\"{}\"", "z".repeat(200_000)));
+    let event = sent.event.id;
+    store.accept(vec![sent]).await.unwrap();
+    let until = made.load(Ordering::Relaxed);
+    assert!(until - before > 4, "{before} to {until}");
+    for number in before..until {
+        let left = copies.path().join(number.to_string());
+        let found = check(&left);
+        assert_eq!(found.wrong, Wrongs::default(), "{number}");
+        assert!(found.records["chunks"] > 0, "{number}");
+        let store = open(&left).0;
+        let whole = store.event(tenant, event).await.unwrap();
+        assert_eq!(whole.is_some(), number + 1 == until, "{number}");
+        let taken = store.take(&lanes, at(9)).await.unwrap();
+        assert_eq!(taken.iter().map(|taken| taken.due.len()).sum::<usize>(), if whole.is_some() { 200 } else { 0 });
+        store.close().await.unwrap();
+        drop(store);
+        let found = check(&left);
+        assert_eq!(found.wrong, Wrongs::default(), "{number}");
+        if whole.is_none() {
+            for table in ["events", "chunks", "owed", "expansions"] {
+                assert_eq!(found.records[table], 0, "{table} after {number}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_value_becomes_a_file_of_its_own() {
     let dir = TempDir::new().unwrap();
