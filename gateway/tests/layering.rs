@@ -18,10 +18,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("store", &["domain"]),
     ("engine", &["domain", "pressure"]),
     ("egress", &["domain", "clock"]),
-    (
-        "registry",
-        &["domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress"],
-    ),
+    ("registry", &["domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress"]),
     (
         "pipeline",
         &[
@@ -31,8 +28,8 @@ const ROOMS: [(&str, &[&str]); 18] = [
     (
         "control",
         &[
-            "domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress", "registry",
-            "pipeline",
+            "domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress",
+            "registry", "pipeline",
         ],
     ),
     (

@@ -67,7 +67,8 @@ impl Profiles {
     /// `self` has under its name stays.
     #[must_use]
     pub fn with_folder(&self, folder: &Path, check: Check<'_>) -> (Self, Vec<Broken>) {
-        let mut all = Self(self.0.iter().filter(|(_, one)| one.is_shipped).map(|(k, v)| (k.clone(), v.clone())).collect());
+        let mut all =
+            Self(self.0.iter().filter(|(_, one)| one.is_shipped).map(|(k, v)| (k.clone(), v.clone())).collect());
         let files = match files(folder) {
             Ok(files) => files,
             Err(reason) => {

@@ -318,7 +318,8 @@ impl Registry {
             source.next_secret = None;
         }
         if let Some(token) = source.spec.verify_token.take() {
-            source.verify_token = Some(self.0.vault.seal(&inlet::context(source.id, "verify_token"), &Secret::new(token)));
+            source.verify_token =
+                Some(self.0.vault.seal(&inlet::context(source.id, "verify_token"), &Secret::new(token)));
         }
         source
     }
