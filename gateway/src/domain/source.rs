@@ -45,7 +45,8 @@ pub struct SourceSpec {
     /// At most so many verified requests in a period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// The largest body in bytes, as it comes in and as it is when unpacked; the gateway's unless given.
+    /// The largest body in bytes, as it comes in and as it is when unpacked; at most the gateway's, which it is
+    /// unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body: Option<usize>,
     /// Whether it takes requests.

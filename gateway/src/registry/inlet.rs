@@ -232,8 +232,10 @@ impl Inlet {
     pub fn verify(&self, request: &VerifyParts<'_>) -> Result<(), Rejection> {
         let Some(proofs) = &self.verification else { return Ok(()) };
         let mut why: Option<Rejection> = None;
-        for proof in proofs {
-            match proof.scheme.verify(proof.keys(request.now), request) {
+        // A way of proof for which no secret is left does not count.
+        let usable = proofs.iter().map(|proof| (&proof.scheme, proof.keys(request.now)));
+        for (scheme, keys) in usable.filter(|(_, keys)| !keys.is_empty()) {
+            match scheme.verify(keys, request) {
                 Ok(_) => return Ok(()),
                 // That a proof was not tried at all is the last thing worth saying.
                 Err(rejection) if why.as_ref().is_none_or(Rejection::is_absence) && !rejection.is_absence() => {

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::world::World;
 use crate::domain::{
-    Algorithm, Auth, Backoff, BodyHash, ConnectorSpec, Encoding, RateLimit, RetryPolicy, SchemeKind, SecretDecoding,
-    SecretForm, SharedPlace, Signing, SubscriptionSpec, TimeFormat, TimeUnit, TimestampForm, TransformSpec,
+    Algorithm, Answer, Auth, Backoff, BodyHash, ConnectorSpec, Encoding, Handshake, HandshakeMethod, RateLimit,
+    RetryPolicy, SchemeKind, SecretDecoding, SecretForm, SharedPlace, Signing, SourceResponse, SourceSpec,
+    SubscriptionSpec, TimeFormat, TimeUnit, TimestampForm, TransformSpec,
 };
 use crate::http::openapi::placeholders;
 use crate::http::problem::Kind;
@@ -139,6 +140,46 @@ async fn shapes_have_the_fields_that_are_read() {
         assert_eq!(names(&full["signing"][part]), shape(name));
     }
     assert_eq!(document["components"]["schemas"]["NewSubscription"]["required"], serde_json::json!(["events"]));
+}
+
+/// The same for sources.
+#[tokio::test]
+async fn shapes_of_sources_have_the_fields_that_are_read() {
+    let world = World::new().await;
+    let document = world.get("/v1/openapi.json", "").await.expect(200);
+    let place = || Some("$.a".to_owned());
+    let full = SourceSpec {
+        name: "n".into(),
+        secret: Some("s".into()),
+        verify_token: Some("t".into()),
+        verification: vec![signing()],
+        extract: [("id".to_owned(), Value::from("$.id"))].into_iter().collect(),
+        dedupe_window: Some(std::time::Duration::from_secs(1)),
+        keep_headers: vec!["a".into()],
+        response: Some(SourceResponse { status_code: 200, body: Some("b".into()), content_type: Some("c".into()) }),
+        handshake: vec![Handshake {
+            method: HandshakeMethod::Get,
+            when: [("query:a".to_owned(), Value::Bool(true))].into(),
+            token: place(),
+            verified: Some(true),
+            answer: Answer { status_code: 200, text: place(), json: Some(serde_json::Map::new()) },
+        }],
+        rate_limit: Some(RateLimit { per: std::time::Duration::from_secs(1), max: 1 }),
+        max_body: Some(1),
+        enabled: true,
+    };
+    let full = serde_json::to_value(full).unwrap();
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<HashSet<String>>();
+    let shape = |name: &str| names(&document["components"]["schemas"][name]["properties"]);
+    assert_eq!(names(&full), shape("NewSource"));
+    assert_eq!(names(&full["response"]), shape("SourceResponse"));
+    assert_eq!(names(&full["handshake"]), shape("Handshake"));
+    assert_eq!(names(&full["handshake"]["answer"]), shape("HandshakeReply"));
+    assert_eq!(document["components"]["schemas"]["NewSource"]["required"], serde_json::json!(["name"]));
+    // What is read is what is written, and what the gateway adds.
+    let kept = |field: &&String| !["secret", "verify_token"].contains(&field.as_str());
+    let written: HashSet<String> = names(&full).iter().filter(kept).cloned().collect();
+    assert!(written.is_subset(&shape("Source")), "{written:?}");
 }
 
 #[tokio::test]

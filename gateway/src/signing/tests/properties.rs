@@ -24,6 +24,19 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     for json in [ILARA, LOYALI, INTELLIGEMS, INTELLIGEMS_DELIVERY, LTVBOOST, SLACK] {
         cases.push((delivery(json), plain));
     }
+    for json in [
+        r#"{"scheme":"hmac","header":"x-s","content":"{body}{timestamp}","value":"v={timestamp},d={signature}",
+            "timestamp":{"unit":"ms"}}"#,
+        r#"{"scheme":"hmac","header":"x-s","content":"{timestamp}{body}","encoding":"base64url",
+            "timestamp":{"header":"x-t","format":"rfc3339"},"secret":{"decode":"hex"}}"#,
+        r#"{"scheme":"hmac","header":"x-s","content":"{timestamp}\n{body}",
+            "timestamp":{"header":"x-t","format":"http_date"},"secret":{"strip_prefix":"k-"}}"#,
+    ] {
+        cases.push((delivery(json), plain));
+    }
+    let asymmetric = r#"{"scheme":"asymmetric","algorithm":"ed25519","header":"x-s","content":"{timestamp}{body}",
+        "timestamp_header":"x-t"}"#;
+    cases.push((delivery(asymmetric), private));
     for algorithm in [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512] {
         for encoding in [Encoding::Hex, Encoding::Base64, Encoding::Base64url] {
             let signing = Signing {

@@ -298,7 +298,8 @@ pub(in crate::http) struct NewSource {
     /// At most so many verified requests in a period; what is beyond is a 429.
     #[schema(required = false)]
     rate_limit: Option<RateLimit>,
-    /// The largest body in bytes, packed and unpacked; the gateway's unless given.
+    /// The largest body in bytes, packed and unpacked; at most the gateway's, which it is
+    /// unless given.
     #[schema(required = false)]
     max_body: Option<usize>,
     #[schema(required = false)]
