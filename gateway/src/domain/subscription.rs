@@ -366,3 +366,26 @@ pub struct NextSecret {
     /// From when on it alone counts.
     pub from: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// As versions before profiles wrote it: with every default.
+    #[test]
+    fn what_earlier_versions_wrote() {
+        let written = json!({
+            "events": ["a"], "signing": {"scheme": "standard"}, "envelope": "standard", "body_format": "js",
+            "success": ["2xx"], "retry_policy": {}, "timeout": "30s", "enabled": true,
+        });
+        let spec: SubscriptionSpec = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&spec).unwrap(), written);
+        assert_eq!((spec.signing(), spec.timeout()), (Signing::default(), USUAL_TIMEOUT));
+        let chosen = json!({"events": ["a"], "body_format": "js", "retry_policy": {}, "enabled": true});
+        assert_eq!(serde_json::to_value(spec.without_defaults()).unwrap(), chosen);
+        let bare: SubscriptionSpec = serde_json::from_value(json!({"events": ["a"]})).unwrap();
+        assert_eq!((bare.envelope(), bare.body_format(), bare.success()), (Envelope::Standard, BodyFormat::Kept, vec!["2xx".to_owned()]));
+    }
+}
