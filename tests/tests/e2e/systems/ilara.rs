@@ -210,13 +210,22 @@ async fn the_retry_table_and_the_log() {
     assert!(stats["latency_ms"]["avg"].is_number(), "{stats}");
 }
 
-/// `max_retries: 3` of the create call leaves three of the table's four retries.
+/// `max_retries: 3` of the create call leaves three of the table's four retries. What a transform made is made once; the
+/// number of the attempt is not part of it.
 #[tokio::test]
 async fn fewer_retries() {
     let endpoint = Receiver::scripted(|request, _| Answer::Status(if request.path == "/sentinel" { 200 } else { 500 })).await;
     let (gateway, tenant) = start(&endpoint).await;
     let clock = gateway.clock().await;
-    tenant.api.text("POST", "/v1/integrations/webhooks", CREATE).await.is(201);
+    let made = tenant.api.text("POST", "/v1/integrations/webhooks", CREATE).await.json(201);
+    let transforms = json!([{"plugin": "fields", "config": {"set": {"$.data.seen": "{{ type }}"}}}]);
+    let path = format!("/v1/integrations/webhooks/{}", made["id"].as_str().unwrap());
+    tenant.api.patch(&path, json!({"transforms": transforms})).await.is(200);
     let event = tenant.api.text("POST", "/v1/events", PAYLOAD).await.json(202);
     walk(&gateway, &clock, &endpoint, &tenant, &event, ("/webhooks/ilara", &[60, 300, 1800])).await;
+    for (attempt, request) in (1..).zip(endpoint.at("/webhooks/ilara")) {
+        let body = request.json();
+        assert_eq!(body["metadata"]["delivery_attempt"], attempt);
+        assert_eq!((&body["id"], &body["data"]["seen"]), (&json!("evt_123abc"), &json!("event.purchase_complete")));
+    }
 }

@@ -57,7 +57,7 @@ async fn an_upgrade_and_a_stale_one() {
     again().await.is(202);
     clock.advance("6m").await;
     let problem = again().await.json(401);
-    assert!(problem["detail"].as_str().unwrap().contains("old"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("stale"), "{problem}");
 }
 
 /// After the fifth attempt the delivery has failed, is listed, and a resend delivers it. What arrived at the second

@@ -65,6 +65,40 @@ async fn five_forms_of_proof() {
     assert!(request.header("webhook-signature").is_empty());
 }
 
+/// What a subscription says itself counts, and the rest is its profile's.
+#[tokio::test]
+async fn every_part_can_be_overridden() {
+    let gateway = Gateway::start().await;
+    let endpoint = Receiver::start().await;
+    let tenant = gateway.tenant_as("ilara").await;
+    let data = r#"{"amount": 100.0}"#;
+    let rows = [
+        ("/envelope", json!({"envelope": "none"}), r#"{"amount":100}"#),
+        ("/format", json!({"envelope": "none", "body_format": "kept"}), data),
+        ("/signing", json!({"signing": {"scheme": "none"}, "envelope": "none"}), r#"{"amount":100}"#),
+        ("/agent", json!({"user_agent": "Own/1", "timeout": "5s", "envelope": "none"}), r#"{"amount":100}"#),
+        ("/profile", json!({"profile": "unibo"}), r#"{"event_type":"event.purchase","amount": 100.0}"#),
+    ];
+    for (path, own, _) in &rows {
+        let mut wanted = json!({"url": endpoint.url(path), "events": ["event.purchase"]});
+        wanted.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        tenant.subscribe(wanted).await;
+    }
+    let event = format!(r#"{{"type":"event.purchase","data":{data}}}"#);
+    assert_eq!(tenant.api.text("POST", "/v1/events", &event).await.json(202)["deliveries"], rows.len());
+    for (path, _, body) in rows {
+        let request = endpoint.first(path).await;
+        assert_eq!(request.text(), body, "{path}");
+        assert_eq!(request.header("x-ilara-signature").is_empty(), matches!(path, "/signing" | "/profile"), "{path}");
+        let agent = match path {
+            "/agent" => "Own/1",
+            "/profile" => "Unibo-Webhooks/1.0",
+            _ => "Hookmill/",
+        };
+        assert!(request.header("user-agent").starts_with(agent), "{path}");
+    }
+}
+
 /// What a document's sample answers to requests that arrived; `body` is what Express is told to make of bodies.
 async fn answers(document: &str, body: &str, requests: &[Received], secret: &str) -> Vec<String> {
     let request = |one: &Received| {
