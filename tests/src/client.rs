@@ -8,6 +8,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use crate::Stream;
+
 /// Calls one listener with one key.
 #[derive(Clone)]
 pub struct Client {
@@ -84,6 +86,25 @@ impl Client {
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
         let reply = self.try_send(method, path, headers, body).await;
         reply.unwrap_or_else(|| panic!("no answer to {method} {path}"))
+    }
+
+    /// Opens a stream of server-sent events.
+    ///
+    /// # Panics
+    /// If it is not answered with one.
+    pub async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Stream {
+        let mut request = Request::builder().uri(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::new())).expect("the test's own request is well formed");
+        let response = self.http.request(request).await.expect("a stream is answered");
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream", "{path}");
+        Stream::new(response.into_body())
     }
 
     /// Sends a JSON text as it is.

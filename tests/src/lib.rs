@@ -15,6 +15,7 @@ mod dns;
 mod gateway;
 mod power;
 mod receiver;
+mod stream;
 mod tenant;
 mod tripwire;
 
@@ -27,6 +28,7 @@ pub use dns::{NameServer, Said};
 pub use gateway::{Gateway, OPERATOR_KEY, Setup, binary};
 pub use power::Unsynced;
 pub use receiver::{Answer, Received, Receiver};
+pub use stream::{Stream, Told};
 pub use tenant::Tenant;
 pub use tripwire::Tripwire;
 

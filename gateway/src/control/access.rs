@@ -84,6 +84,14 @@ impl Control {
         Ok(self)
     }
 
+    /// Whether a key that was shown is valid still: it may have expired or been removed since.
+    #[must_use]
+    pub fn is_valid(&self, principal: &Principal) -> bool {
+        let Some(id) = principal.key else { return self.operator.is_some() };
+        let key = self.registry.key(id);
+        key.is_some_and(|key| key.expires_at.is_none_or(|at| at > self.clock.now()))
+    }
+
     /// Who shows this key. Secrets are compared in constant time, and an unknown id takes the same way as a
     /// wrong secret.
     ///

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Control, Error, Result};
 use crate::domain::{Attempt, Delivery, DeliveryId, EventId, State, Status, SubscriptionId, TenantId};
 use crate::pipeline::body_of;
@@ -30,6 +32,20 @@ pub struct Explained {
     pub items: Vec<Explanation>,
     /// The last subscription of this page, if there are more.
     pub next: Option<SubscriptionId>,
+}
+
+/// How far back before the last event that a client has seen events are told again: they are written side by side,
+/// and one may come to be seen after another with a later id.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
+/// Most events that are told to a client that comes back.
+const SINCE: usize = 1_000;
+
+/// Events since a client last looked.
+pub struct Since {
+    /// They, oldest first, without their data.
+    pub events: Vec<StoredEvent>,
+    /// Whether these are all; otherwise they are the first of them.
+    pub complete: bool,
 }
 
 /// An attempt, and the body that was sent with it where that is not kept with the attempt.
@@ -61,6 +77,25 @@ impl Control {
         after: Option<EventId>,
     ) -> Result<Page<StoredEvent, EventId>> {
         Ok(self.store.events(tenant, filter, limit, after).await?)
+    }
+
+    /// What came in since an event, a little of what came before it among it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn events_since(&self, tenant: TenantId, last: EventId) -> Result<Since> {
+        let mut since = Since { events: Vec::new(), complete: true };
+        let mut after = last.made_at().checked_sub(OVERLAP).ok().map(EventId::before);
+        loop {
+            let page = self.store.events_between(tenant, (Timestamp::MIN, Timestamp::MAX), 200, after).await?;
+            let others = page.items.iter().filter(|stored| stored.event.id != last);
+            since.events.extend(others.map(|stored| StoredEvent::without_data(&stored.event, stored.deliveries)));
+            after = page.next;
+            if after.is_none() || since.events.len() >= SINCE {
+                since.complete = after.is_none();
+                return Ok(since);
+            }
+        }
     }
 
     /// One event.
@@ -102,12 +137,12 @@ impl Control {
         let more = plans.len() > limit;
         plans.truncate(limit);
         let next = plans.last().filter(|_| more).map(|plan| plan.subscription.id);
-        let explain = |plan: Arc<Plan>| {
-            let (matched, why) = self.pipeline.explain(&plan, &stored.event);
+        let answers = self.pipeline.explain(&plans, &stored.event).await;
+        let explain = |(plan, (matched, why)): (Arc<Plan>, (bool, String))| {
             let deliveries = deliveries.remove(&plan.subscription.id).unwrap_or_default();
             Explanation { matched, why, deliveries, plan }
         };
-        Ok(Explained { items: plans.into_iter().map(explain).collect(), next })
+        Ok(Explained { items: plans.into_iter().zip(answers).map(explain).collect(), next })
     }
 
     /// Deliveries, newest first.
@@ -181,7 +216,7 @@ impl Control {
         // What a connector made can't be made again here; it is kept with the attempt.
         let spec = subscription.as_ref().map(|subscription| &subscription.spec).filter(|spec| spec.connector.is_none());
         let again = match (spec, &event) {
-            (Some(spec), Some(event)) => Some(body_of(spec, event, delivery.frozen.as_deref()).to_vec()),
+            (Some(spec), Some(event)) => Some(body_of(spec, event, delivery).to_vec()),
             _ => None,
         };
         let fill = |attempt: Attempt| {

@@ -174,7 +174,8 @@ impl Tally {
                 *sum += latency;
                 *count += 1;
             }
-            if attempt.outcome == Outcome::Delivered {
+            // How old an event is that a person asked for again says nothing of how fast they arrive.
+            if attempt.outcome == Outcome::Delivered && attempt.trigger != Trigger::Replay {
                 self.arrivals.push(millis(attempt.since_received));
             }
         }

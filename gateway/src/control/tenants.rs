@@ -154,6 +154,7 @@ impl Control {
         expected.check(&Self::tenant_version(&*self.tenant(id)?))?;
         let plans = self.registry.plans(id);
         self.registry.save(vec![], vec![RecordKey::Tenant(id)]).await?;
+        self.pipeline.forget_tenant(id);
         for plan in &plans {
             self.pipeline.changed(id, plan.subscription.id).await?;
         }

@@ -17,7 +17,8 @@ use crate::store::EventFilter;
 /// Which event to try with: at most one of the three.
 #[derive(Debug, Default)]
 pub struct EventChoice {
-    /// The newest event of this type; a made-up one if none has come yet.
+    /// The newest event of this type; if none has come yet, one with the data of the catalogue's first sample, or one
+    /// that is made up.
     pub event_type: Option<EventType>,
     /// A stored event.
     pub event_id: Option<EventId>,
@@ -118,8 +119,11 @@ impl Control {
             }
             EventChoice { event_type: None, event_id: None, event: None } => {
                 let exact = plan.patterns.iter().find_map(|pattern| EventType::parse(pattern.as_str()).ok());
+                let is_wanted = |name: &EventType| plan.patterns.iter().any(|one| one.matches(name.as_str()));
                 let sample = |pattern| Some(plan.profile.as_ref()?.sample(pattern)?.event_type.clone());
-                let first = exact.or_else(|| plan.patterns.iter().find_map(sample));
+                let first = exact
+                    .or_else(|| self.catalogue(tenant).into_keys().find(is_wanted))
+                    .or_else(|| plan.patterns.iter().find_map(sample));
                 let plain = first.or_else(|| EventType::parse("test").ok());
                 self.newest_or_made_up(
                     tenant,
@@ -155,15 +159,18 @@ impl Control {
     }
 
     /// Somebody who tries wants to see something: where no event of the type has come yet, it is the sample of the
-    /// subscription's profile, or one is made up and says so.
+    /// tenant's catalogue or of the subscription's profile, or one is made up and says so.
     async fn newest_or_made_up(&self, tenant: TenantId, plan: &Plan, event_type: EventType) -> Result<Arc<Event>> {
         let filter = EventFilter { event_type: Some(event_type.clone()), ..Default::default() };
         if let Some(stored) = self.store.events(tenant, &filter, 1, None).await?.items.into_iter().next() {
             return Ok(stored.event);
         }
+        let described = self.catalogue(tenant).remove(&event_type);
+        let own = described.and_then(|kind| kind.entry.samples.first().map(|sample| Box::<str>::from(sample.data.as_str())));
         let now = self.clock.now();
         let exactly = EventPattern::parse(event_type.as_str()).ok();
         let sample = plan.profile.as_ref().zip(exactly.as_ref()).and_then(|(profile, exactly)| profile.sample(exactly));
+        let sample = sample.filter(|_| own.is_none());
         let made_up = r#"{"message":"A made-up event: none of this type has come yet."}"#;
         Ok(Arc::new(Event {
             id: EventId::new(now),
@@ -174,7 +181,7 @@ impl Control {
             source: None,
             timestamp: sample.and_then(|sample| sample.time).unwrap_or(now),
             received_at: now,
-            data: sample.map_or_else(|| made_up.into(), |sample| sample.data.clone()),
+            data: own.or_else(|| Some(sample?.data.clone())).unwrap_or_else(|| made_up.into()),
             attributes: Vec::new(),
         }))
     }

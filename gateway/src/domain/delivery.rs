@@ -62,6 +62,18 @@ pub struct Delivery {
     pub frozen: Option<Box<Frozen>>,
     /// An attempt was begun durably and has not been settled: after a crash its outcome is unknown.
     pub begun: bool,
+    /// Receivers see the delivery's own id in place of the event's: it was made by a replay that is to be taken for
+    /// something new.
+    #[serde(default)]
+    pub fresh_id: bool,
+}
+
+impl Delivery {
+    /// The id that receivers tell duplicates by: the same over all attempts.
+    #[must_use]
+    pub fn message_id(&self) -> String {
+        if self.fresh_id { self.id.to_string() } else { self.event_id.to_string() }
+    }
 }
 
 /// Where a delivery stands.

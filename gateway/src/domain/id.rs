@@ -31,6 +31,20 @@ macro_rules! ids {
                 Self(time_ordered(now))
             }
 
+            /// What sorts before every id that was made at `at` or later.
+            #[must_use]
+            pub fn before(at: Timestamp) -> Self {
+                let ms = u64::try_from(at.as_millisecond()).unwrap_or(0);
+                Self(Uuid::from_u128(u128::from(ms) << 80))
+            }
+
+            /// When it was made, in whole milliseconds.
+            #[must_use]
+            pub fn made_at(self) -> Timestamp {
+                let ms = i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX);
+                Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+            }
+
             /// The 16 bytes, big-endian: they sort as the ids do.
             #[must_use]
             pub fn to_bytes(self) -> [u8; 16] {
@@ -110,6 +124,8 @@ ids! {
     PluginId = "plg_";
     /// An inbox.
     InboxId = "inb_";
+    /// A replay.
+    ReplayId = "rpl_";
 }
 
 /// A UUIDv7 whose counter never goes backwards within this process, also inside one millisecond.
@@ -130,6 +146,15 @@ mod tests {
         let ids: Vec<EventId> = (0..1000).map(|_| EventId::new(now)).collect();
         assert!(ids.is_sorted());
         assert!(ids.iter().map(ToString::to_string).is_sorted());
+    }
+
+    #[test]
+    fn a_time_sorts_before_the_ids_of_its_millisecond() {
+        let now: Timestamp = "2026-01-01T00:00:00.5004Z".parse().unwrap();
+        let earlier = EventId::new("2026-01-01T00:00:00.4999Z".parse().unwrap());
+        assert!(earlier < EventId::before(now) && EventId::before(now) < EventId::new(now));
+        assert_eq!(EventId::new(now).made_at().as_millisecond(), now.as_millisecond());
+        assert_eq!(EventId::before(Timestamp::MIN).to_bytes(), [0; 16]);
     }
 
     #[test]

@@ -9,27 +9,33 @@
 //!
 //! Every other room may import this one, and it imports none.
 
+mod catalogue;
 mod delivery;
 mod event;
 mod id;
 mod plugin;
+mod replay;
 mod secret;
 mod signing;
 mod source;
 mod subscription;
 mod tenant;
 
+pub use catalogue::{BREACH, CatalogueEntry, Enforce, Sample, SeenType, SeenTypes};
 pub use delivery::{
     Attempt, AttemptRequest, AttemptResponse, Blame, Delivery, Frozen, Lane, Outcome, PluginRun, Status, Trigger,
     Verdict,
 };
 pub use event::{Event, EventType, EventTypeError, RESERVED_PREFIX};
-pub use id::{AttemptId, DeliveryId, EventId, IdError, InboxId, KeyId, PluginId, SourceId, SubscriptionId, TenantId};
+pub use id::{
+    AttemptId, DeliveryId, EventId, IdError, InboxId, KeyId, PluginId, ReplayId, SourceId, SubscriptionId, TenantId,
+};
 pub use plugin::{
     AuthNeed, Batching, Decision, Digest, Fault, FaultKind, Idempotency, Interprets, Kind, LogLine, Manifest,
     OnUnknown, PluginEvent, PluginPayload, PluginRate, PluginRequest, PluginResponse, PluginVerdict, Rendered,
     RetryScope, Verdicts,
 };
+pub use replay::{Only, Replay, ReplaySpec, ReplayState};
 pub use secret::{Sealed, Secret};
 pub use signing::{
     Algorithm, BodyHash, Encoding, SchemeKind, SecretDecoding, SecretForm, SharedPlace, Signing, TimeFormat, TimeUnit,

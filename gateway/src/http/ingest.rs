@@ -13,7 +13,7 @@ use super::problem::{Kind, Problem, ProblemView};
 use super::route::{Payload, Route, Tag};
 use super::{App, Shared, body};
 use crate::domain::{EventId, FieldError, Role, TenantId};
-use crate::pipeline::{Incoming, IngestError, Ingested, NewEvent, Pipeline};
+use crate::pipeline::{Incoming, IngestError, Ingested, ItemError, NewEvent, Pipeline};
 
 /// The routes of this file.
 pub(super) fn routes() -> Vec<Route> {
@@ -155,9 +155,10 @@ pub(super) async fn one(app: &App, tenant: TenantId, event: NewEvent) -> Result<
 async fn batch(
     app: &App,
     tenant: TenantId,
-    items: Vec<Result<NewEvent, crate::pipeline::ItemError>>,
+    items: Vec<Result<NewEvent, ItemError>>,
     atomic: bool,
 ) -> Result<Response, Problem> {
+    let items = if atomic { held_against_schemas(app, tenant, items).await } else { items };
     if atomic && items.iter().any(Result::is_err) {
         let wrong = items.into_iter().enumerate().filter_map(|(at, item)| item.err().map(|error| (at, error)));
         let errors = wrong.flat_map(|(at, error)| match error.errors.is_empty() {
@@ -187,7 +188,8 @@ async fn batch(
         false => app.pipeline.ingest(tenant, good).await,
     };
     // Nothing was accepted for a reason of ours: the batch as a whole is to be sent again.
-    let ours = |answer: &Result<Ingested, IngestError>| !matches!(answer, Ok(_) | Err(IngestError::Conflict { .. }));
+    let theirs = |answer: &_| matches!(answer, Ok(_) | Err(IngestError::Conflict { .. } | IngestError::Schema(_)));
+    let ours = |answer: &Result<Ingested, IngestError>| !theirs(answer);
     if answers.iter().all(ours)
         && let Some(Err(error)) = answers.pop()
     {
@@ -208,6 +210,22 @@ async fn batch(
     let accepted = data.iter().filter(|item| matches!(item, ItemReceipt::Accepted(_))).count();
     let receipt = BatchReceipt { accepted, rejected: data.len() - accepted, data };
     Ok(body::answer(StatusCode::ACCEPTED, &receipt))
+}
+
+/// What would be refused one by one is known beforehand where all is to be refused.
+async fn held_against_schemas(
+    app: &App,
+    tenant: TenantId,
+    items: Vec<Result<NewEvent, ItemError>>,
+) -> Vec<Result<NewEvent, ItemError>> {
+    let mut held = Vec::with_capacity(items.len());
+    for item in items {
+        held.push(match item {
+            Ok(event) => app.pipeline.check(tenant, &event).await.map(|()| event).map_err(ItemError::invalid),
+            Err(error) => Err(error),
+        });
+    }
+    held
 }
 
 /// The events of one request of a product, in one commit.

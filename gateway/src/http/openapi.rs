@@ -118,6 +118,7 @@ fn parameters(route: &Route) -> Vec<Parameter> {
         .map(|name| {
             let about = match name {
                 "tenant" => "`ten_…`, or `uid:…` with the operator's own id.",
+                "event_type" => "The type; `/` is written `%2F`.",
                 "subscription" => "`sub_…`, or `uid:…` with the client's own id.",
                 _ => "",
             };
@@ -127,7 +128,8 @@ fn parameters(route: &Route) -> Vec<Parameter> {
     let is_list = matches!(route.answer, Answer::List(_))
         && route.access != Access::Public
         && !route.id.contains("plugins")
-        && !route.id.contains("connectors");
+        && !route.id.contains("connectors")
+        && !route.id.contains("samples");
     if is_list {
         parameters.push(one(
             "limit",

@@ -112,8 +112,21 @@ cursors!(
     EventId = b'e',
     SubscriptionId = b'u',
     DeliveryId = b'd',
-    InboxId = b'i'
+    InboxId = b'i',
+    ReplayId = b'r'
 );
+
+/// A name, for lists that go by it.
+impl Cursor for crate::domain::EventType {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(format!("n{self}"))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        Self::parse(std::str::from_utf8(&bytes).ok()?.strip_prefix('n')?).ok()
+    }
+}
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]

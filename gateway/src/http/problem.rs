@@ -458,6 +458,7 @@ impl From<IngestError> for Problem {
             IngestError::RateLimited { retry_after } => {
                 Self::new(Kind::RateLimited, "the tenant posts events faster than it may").retry_after(retry_after)
             }
+            IngestError::Schema(errors) => Self::invalid(errors),
             IngestError::NoTenant => Self::new(Kind::NotFound, "there is no such tenant"),
             IngestError::Store(error) => error.into(),
         }

@@ -16,8 +16,10 @@ use super::{Shared, api, docs, inbox, ingest, source, system};
 pub(super) enum Tag {
     Ingest,
     Events,
+    EventTypes,
     Subscriptions,
     Deliveries,
+    Replays,
     Sources,
     Profiles,
     Plugins,
@@ -28,11 +30,13 @@ pub(super) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Ingest,
         Self::Events,
+        Self::EventTypes,
         Self::Subscriptions,
         Self::Deliveries,
+        Self::Replays,
         Self::Sources,
         Self::Profiles,
         Self::Plugins,
@@ -47,12 +51,14 @@ impl Tag {
         match self {
             Self::Ingest => ("Ingest", "Posting events."),
             Self::Events => ("Events", "What came in, and why it went where it went."),
+            Self::EventTypes => ("Event types", "What events look like, and how many came in."),
             Self::Subscriptions => (
                 "Subscriptions",
                 "Which events are wanted, how they are changed, and where they go. The same operations answer at \
                  `/v1/webhooks` and `/v1/integrations/webhooks`.",
             ),
             Self::Deliveries => ("Deliveries", "What is owed, what was tried, and what came of it."),
+            Self::Replays => ("Replays", "Events that came in before, sent again."),
             Self::Sources => ("Sources", "Products that post requests of their own kind."),
             Self::Profiles => (
                 "Profiles",

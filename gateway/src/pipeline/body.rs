@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{envelope, js};
-use crate::domain::{BodyFormat, DeliveryId, Envelope, Event, Frozen, Secret, SubscriptionSpec};
+use crate::domain::{BodyFormat, Delivery, DeliveryId, Envelope, Event, Frozen, Secret, SubscriptionSpec};
 use crate::profiles::Frame;
 use crate::registry::{PLACEHOLDER, Plan};
 
@@ -124,10 +124,18 @@ fn spelled(format: BodyFormat, text: String) -> Bytes {
     })
 }
 
+/// The event with the id that receivers of a delivery see, where that is another.
+pub(super) fn with_id_of(delivery: &Delivery, event: &Event) -> Option<Event> {
+    delivery.fresh_id.then(|| Event { external_id: Some(delivery.message_id().into()), ..event.clone() })
+}
+
 /// The body of a recorded attempt that was kept by reference: made again from the event, what the transforms
 /// left, and the subscription as it was. None is kept so that was sent under a profile, which may be another by now.
 #[must_use]
-pub fn body_of(spec: &SubscriptionSpec, event: &Event, frozen: Option<&Frozen>) -> Bytes {
+pub fn body_of(spec: &SubscriptionSpec, event: &Event, delivery: &Delivery) -> Bytes {
+    let as_sent = with_id_of(delivery, event);
+    let event = as_sent.as_ref().unwrap_or(event);
+    let frozen: Option<&Frozen> = delivery.frozen.as_deref();
     match frozen.map(Content::thaw) {
         Some(Content::Made { body, .. }) => Bytes::from(body),
         Some(content) => plain(spec, event, &content).0,

@@ -48,6 +48,8 @@ pub(super) async fn deliver(parts: &Arc<Parts>, work: &Work) -> End {
 /// Makes one attempt, without recording it.
 pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Report {
     let started_at = parts.clock.now();
+    let as_sent = as_sent(work);
+    let work = as_sent.as_ref().unwrap_or(work);
     let (content, runs) = match content(parts, plan, work).await {
         Ok(made) => made,
         Err((outcome, runs)) => return Report::unsent(started_at, outcome, runs),
@@ -59,10 +61,17 @@ pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Rep
     report
 }
 
+/// The work with the event as its receiver is to see it, where that is not the event as it came.
+fn as_sent(work: &Work) -> Option<Work> {
+    let event = body::with_id_of(&work.delivery, &work.event)?;
+    Some(Work { event: Arc::new(event), ..work.clone() })
+}
+
 /// Sends what was made and reads the answer into the report.
 async fn exchange(parts: &Parts, plan: &Plan, work: &Work, content: &Content, report: &mut Report) {
+    let id = work.delivery.message_id();
     let sending = Sending { delivery: work.delivery.id, attempt: work.delivery.attempt_count + 1 };
-    let mut prepared = match prepare(parts, plan, &work.event, content, sending, report.started_at).await {
+    let mut prepared = match prepare(parts, plan, (&work.event, &id), content, sending, report.started_at).await {
         Ok(prepared) => prepared,
         Err(outcome) => {
             report.outcome = outcome;
@@ -91,7 +100,7 @@ async fn exchange(parts: &Parts, plan: &Plan, work: &Work, content: &Content, re
         && parts.authenticator.invalidate(credential)
     {
         // A token may have been revoked before its time: once more, with a new one.
-        match prepare(parts, plan, &work.event, content, sending, report.started_at).await {
+        match prepare(parts, plan, (&work.event, &id), content, sending, report.started_at).await {
             Ok(prepared) => sent = send(parts, plan, work, prepared).await,
             Err(outcome) => {
                 report.outcome = outcome;
@@ -124,7 +133,7 @@ type Runs = Vec<PluginRun>;
 /// What is to be sent: frozen at an earlier attempt, or made now by the transforms and the connector.
 async fn content(parts: &Parts, plan: &Plan, work: &Work) -> Result<(Content, Runs), (Outcome, Runs)> {
     // A person who asks again wants to see what the subscription makes of it now.
-    let frozen = work.delivery.frozen.as_ref().filter(|_| work.delivery.trigger == Trigger::Automatic);
+    let frozen = work.delivery.frozen.as_ref().filter(|_| work.delivery.trigger != Trigger::Manual);
     if let Some(frozen) = frozen {
         let fits = frozen.method.is_some() == plan.connector.is_some();
         if fits && !is_stale(frozen, plan) {
@@ -286,11 +295,11 @@ impl Prepared {
     }
 }
 
-/// Builds the request: URL, headers, body, credentials and signature.
+/// Builds the request: URL, headers, body, credentials and signature. `id` is what receivers tell duplicates by.
 pub(super) async fn prepare(
     parts: &Parts,
     plan: &Plan,
-    event: &Event,
+    (event, id): (&Event, &str),
     content: &Content,
     sending: Sending,
     now: Timestamp,
@@ -334,9 +343,8 @@ pub(super) async fn prepare(
     }
     if let Some(signer) = &plan.signer {
         let (scheme, keys) = signer.at(now);
-        let id = event.id.to_string();
         let signed = SignParts {
-            id: &id,
+            id,
             timestamp_s: now.as_second(),
             body: &body,
             url: url.as_str(),

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -47,7 +48,7 @@ async fn run(parts: Arc<Parts>, work: Work) {
     // A panic is a bug of ours. It must not take the lane's place for ever, nor the delivery: that is due
     // again when the process starts anew, and the endpoint is not blamed.
     let attempt = AssertUnwindSafe(deliver::deliver(&parts, &work)).catch_unwind();
-    let end = noting_begin(&parts, work.delivery.tenant_id, attempt).await.unwrap_or_else(|_| {
+    let end = noting_begin(&parts, &work, attempt).await.unwrap_or_else(|_| {
         tracing::error!(delivery_id = %work.delivery.id, "an attempt panicked; the delivery waits for the next start");
         End::NotSent
     });
@@ -56,20 +57,35 @@ async fn run(parts: Arc<Parts>, work: Work) {
 }
 
 /// Says when the attempt has had the processor for the first time.
-async fn noting_begin<F: Future>(parts: &Arc<Parts>, tenant: TenantId, attempt: F) -> F::Output {
+async fn noting_begin<F: Future>(parts: &Arc<Parts>, work: &Work, attempt: F) -> F::Output {
     let mut attempt = pin!(attempt);
     let mut has_begun = false;
     poll_fn(|context| {
         let polled = attempt.as_mut().poll(context);
         if !has_begun {
             has_begun = true;
-            if parts.lanes.begun(tenant) {
-                pump(parts);
-            }
+            begun(parts, work);
         }
         polled
     })
     .await
+}
+
+/// The tenant's next may start: at once, or a little later if it has most to do and the processor is short.
+fn begun(parts: &Arc<Parts>, work: &Work) {
+    let tenant = work.delivery.tenant_id;
+    let gap = if work.of_many { parts.pressure.gap() } else { Duration::ZERO };
+    if !gap.is_zero() {
+        let parts = parts.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(gap).await;
+            if parts.lanes.begun(tenant) {
+                pump(&parts);
+            }
+        });
+    } else if parts.lanes.begun(tenant) {
+        pump(parts);
+    }
 }
 
 async fn load(parts: Arc<Parts>, lanes: Vec<(Lane, usize)>) {

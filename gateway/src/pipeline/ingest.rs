@@ -10,11 +10,13 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use super::lanes::Work;
+use super::lanes::{UNBEGUN_OF_MANY, Work};
 use super::parse::NewEvent;
 use super::{Parts, Pipeline, dispatch};
 use crate::clock::{later, since};
-use crate::domain::{Delivery, DeliveryId, Event, EventId, Lane, Status, TenantId, Trigger};
+use crate::domain::{
+    BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, Lane, Status, TenantId, Trigger,
+};
 use crate::filter::{Document, EventPattern, Path};
 use crate::profiles::Profile;
 use crate::registry::{Inlet, Plan, to_the_end};
@@ -48,6 +50,9 @@ pub enum IngestError {
         /// When to come back.
         retry_after: Duration,
     },
+    /// Its data breaks the schema of its type, and the tenant wants such events refused.
+    #[error("the data does not fit the schema of its type")]
+    Schema(Vec<FieldError>),
     /// There is no such tenant any more.
     #[error("there is no such tenant")]
     NoTenant,
@@ -78,15 +83,40 @@ impl Pipeline {
         }
         let mut accepted = Vec::with_capacity(items.len());
         let mut pace = Pace::begin(&parts.long_matches);
+        let mut refused = Vec::new();
         let profiles = parts.registry.profiles();
         let profile = owner.profile.as_ref().and_then(|name| profiles.get(name));
-        for item in items {
-            accepted.push(accept(parts, tenant, profile, item, now, &mut pace).await);
+        for (at, item) in items.into_iter().enumerate() {
+            match checked(parts, tenant, item, &mut pace).await {
+                Ok(item) => accepted.push(accept(parts, tenant, profile, item, now, &mut pace).await),
+                Err(errors) => refused.push((at, errors)),
+            }
         }
-        drop(pace);
+        let mut answers = if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted, pace).await };
+        metrics::counter!("hookmill_events_total", "result" => "invalid").increment(refused.len() as u64);
+        for (at, errors) in refused {
+            answers.insert(at, Err(IngestError::Schema(errors)));
+        }
+        answers
+    }
+
+    /// Writes events down and puts them on their way.
+    async fn write(
+        &self,
+        tenant: TenantId,
+        accepted: Vec<Accepted>,
+        mut pace: Pace<'_>,
+    ) -> Vec<Result<Ingested, IngestError>> {
+        let parts = &self.0;
+        pace.rest();
         // Only those in hand come back to be put into their lanes: most events have one or two.
-        let kept: Vec<Kept> = accepted.iter().map(Kept::of).collect();
+        let mut kept = Vec::with_capacity(accepted.len());
+        for accepted in &accepted {
+            kept.push(Kept::of(accepted, &mut pace).await);
+        }
+        pace.rest();
         let written = parts.writing.begin(tenant, accepted.iter().map(weight).sum()).await;
+        let deliveries: usize = accepted.iter().map(|accepted| accepted.deliveries.len()).sum();
         let began = Instant::now();
         let receipts = match parts.store.accept(accepted).await {
             Ok(receipts) => receipts,
@@ -97,8 +127,13 @@ impl Pipeline {
                 return kept.iter().map(|_| Err(error.clone().into())).collect();
             }
         };
-        written.end(began.elapsed());
-        let answers = kept.into_iter().zip(receipts).map(|(kept, receipt)| kept.answer(parts, receipt)).collect();
+        let delivering = DELIVERING.max(parts.pressure.last() / UNBEGUN_OF_MANY);
+        written.end(began.elapsed(), delivering.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX)));
+        let mut pace = Pace::begin(&parts.long_matches);
+        let mut answers = Vec::with_capacity(kept.len());
+        for (kept, receipt) in kept.into_iter().zip(receipts) {
+            answers.push(kept.answer(parts, receipt, &mut pace).await);
+        }
         dispatch::pump(parts);
         answers
     }
@@ -121,10 +156,26 @@ impl Pipeline {
         matcher.candidates(event.event_type.as_str()).filter(|plan| wants(plan, &event, &document)).count()
     }
 
-    /// Whether a subscription wants an event, and why.
-    #[must_use]
-    pub fn explain(&self, plan: &Plan, event: &Event) -> (bool, String) {
-        why(plan, event)
+    /// Whether an event may come in, as far as the schema of its type has a say.
+    ///
+    /// # Errors
+    /// How its data breaks it.
+    pub async fn check(&self, tenant: TenantId, item: &NewEvent) -> Result<(), Vec<FieldError>> {
+        match breach(&self.0, tenant, item, &mut Pace::begin(&self.0.long_matches)).await {
+            Some((Enforce::Reject, errors)) => Err(errors),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether each of these subscriptions wants an event, and why.
+    pub async fn explain(&self, plans: &[Arc<Plan>], event: &Event) -> Vec<(bool, String)> {
+        let mut pace = Pace::begin(&self.0.long_matches);
+        let mut answers = Vec::with_capacity(plans.len());
+        for plan in plans {
+            pace.keep().await;
+            answers.push(why(plan, event));
+        }
+        answers
     }
 }
 
@@ -133,6 +184,58 @@ fn metric(error: &store::Error) -> &'static str {
         store::Error::Overloaded => "overloaded",
         store::Error::DiskFull(_) => "disk_full",
         _ => "failed",
+    }
+}
+
+/// What a check may cost, in parts of a schema times bytes of data, that is done at once; about a millisecond.
+const CHEAP: usize = 1 << 20;
+
+/// How an event breaks the schema of its type, if it does and somebody wants to know.
+async fn breach(
+    parts: &Parts,
+    tenant: TenantId,
+    item: &NewEvent,
+    pace: &mut Pace<'_>,
+) -> Option<(Enforce, Vec<FieldError>)> {
+    let kind = parts.registry.event_kind(tenant, &item.event_type)?;
+    let enforce = kind.entry.enforce;
+    if enforce == Enforce::Off {
+        return None;
+    }
+    pace.keep().await;
+    let found = if kind.cost(&item.data) <= CHEAP {
+        kind.check(&item.data)
+    } else {
+        // One at a time, and where it is in nobody's way. It is never closed, so there is always a permit.
+        let _one = parts.long_checks.acquire().await.ok();
+        let data = item.data.clone();
+        tokio::task::spawn_blocking(move || kind.check(&data)).await.unwrap_or_else(|_| {
+            Err(vec![FieldError::new("", "holding it against the schema of its type failed in the gateway")])
+        })
+    };
+    let below = |error: FieldError| FieldError::new(format!("/data{}", error.pointer), error.detail);
+    found.err().map(|errors| (enforce, errors.into_iter().map(below).collect()))
+}
+
+/// The event, with what is to be said of it.
+async fn checked(
+    parts: &Parts,
+    tenant: TenantId,
+    mut item: NewEvent,
+    pace: &mut Pace<'_>,
+) -> Result<NewEvent, Vec<FieldError>> {
+    const MOST: usize = 1_000;
+    match breach(parts, tenant, &item, pace).await {
+        None | Some((Enforce::Off, _)) => Ok(item),
+        Some((Enforce::Reject, errors)) => Err(errors),
+        Some((Enforce::Warn, errors)) => {
+            let all: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+            let mut said = all.join("; ");
+            said.truncate(said.floor_char_boundary(MOST));
+            item.attributes.retain(|(name, _)| **name != *BREACH);
+            item.attributes.push((BREACH.into(), said.into()));
+            Ok(item)
+        }
     }
 }
 
@@ -192,21 +295,30 @@ const SLICE: Duration = Duration::from_micros(500);
 /// How long they then have it.
 const REST: Duration = Duration::from_millis(1);
 
+/// Deliveries that are copied, or put into their lanes, before others have their turn.
+const AT_ONCE: usize = 64;
+
 /// Keeps a match that takes long from being felt by others: ten thousand subscriptions, or filters that use up all
 /// they may. It rests after each slice, and only one such match goes on at a time.
-struct Pace<'a> {
+pub(super) struct Pace<'a> {
     long: &'a Semaphore,
     since: Instant,
     held: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> Pace<'a> {
-    fn begin(long: &'a Semaphore) -> Self {
+    pub(super) fn begin(long: &'a Semaphore) -> Self {
         Self { long, since: Instant::now(), held: None }
     }
 
+    /// What comes next takes no time of its own.
+    fn rest(&mut self) {
+        self.held = None;
+        self.since = Instant::now();
+    }
+
     /// To be called between two subscriptions.
-    async fn keep(&mut self) {
+    pub(super) async fn keep(&mut self) {
         if self.since.elapsed() < SLICE {
             return;
         }
@@ -224,6 +336,9 @@ const WRITING: usize = 1 << 20;
 /// What counts as much to write, and for how many times as long as it took the next then waits, if others write too.
 const MUCH: usize = 128 << 10;
 const RESTS: u32 = 4;
+/// About what it costs to deliver one of a large fan-out. What a tenant is owed faster than that, or than the gaps that
+/// it leaves between attempts, only piles up.
+const DELIVERING: Duration = Duration::from_micros(100);
 /// What a delivery counts beside its event.
 const DELIVERY_WEIGHT: usize = 128;
 
@@ -265,13 +380,14 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// It is there, and took so long. A tenant that writes much leaves others most of the store's time.
-    fn end(mut self, took: Duration) {
+    /// It is there; it took so long, and will take so long to deliver. A tenant that writes much leaves others most of
+    /// the store's time.
+    fn end(mut self, took: Duration, delivering: Duration) {
         let others_write = || self.all.0.lock().iter().any(|(tenant, room)| *tenant != self.tenant && room.writing > 0);
         if self.is_much && others_write() {
             let permit = self.permit.take();
             tokio::spawn(async move {
-                tokio::time::sleep(took.saturating_mul(RESTS)).await;
+                tokio::time::sleep(took.saturating_mul(RESTS).max(delivering)).await;
                 drop(permit);
             });
         }
@@ -311,11 +427,12 @@ pub(super) fn delivery(plan: &Plan, event: &Event, trigger: Trigger, now: Timest
         last_status_code: None,
         frozen: None,
         begun: false,
+        fresh_id: false,
     }
 }
 
 /// The type has matched already.
-fn wants(plan: &Plan, event: &Event, document: &Document<'_>) -> bool {
+pub(super) fn wants(plan: &Plan, event: &Event, document: &Document<'_>) -> bool {
     let sources = &plan.spec.source_ids;
     plan.takes_events()
         && (sources.is_empty() || event.source_id.is_some_and(|id| sources.contains(&id)))
@@ -398,11 +515,16 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(accepted: &Accepted) -> Self {
+    async fn of(accepted: &Accepted, pace: &mut Pace<'_>) -> Self {
         let (in_hand, waiting) = accepted.deliveries.split_at(accepted.in_hand.min(accepted.deliveries.len()));
+        let mut copied = Vec::with_capacity(in_hand.len());
+        for some in in_hand.chunks(AT_ONCE) {
+            pace.keep().await;
+            copied.extend_from_slice(some);
+        }
         Self {
             event: accepted.event.clone(),
-            in_hand: in_hand.to_vec(),
+            in_hand: copied,
             waiting: waiting.iter().filter_map(|one| Some((one.lane, one.next_attempt_at?))).collect(),
             total: accepted.deliveries.len(),
         }
@@ -414,20 +536,24 @@ impl Kept {
         }
     }
 
-    fn answer(self, parts: &Parts, receipt: Receipt) -> Result<Ingested, IngestError> {
+    async fn answer(self, parts: &Parts, receipt: Receipt, pace: &mut Pace<'_>) -> Result<Ingested, IngestError> {
         let external_id = self.event.external_id.as_deref().map(str::to_owned);
         let (result, answer) = match receipt {
             Receipt::Stored => {
                 let Self { event, in_hand, waiting, total } = self;
                 for (lane, due) in waiting {
+                    pace.keep().await;
                     parts.lanes.note_due(lane, event.tenant_id, due);
                 }
                 let id = event.id;
-                parts.lanes.put(in_hand.into_iter().map(|delivery| Work {
-                    delivery,
-                    event: event.clone(),
-                    host: None,
-                }));
+                parts.live.event(&event, total);
+                parts.seen.count(event.tenant_id, &event.event_type, event.received_at);
+                let mut in_hand = in_hand.into_iter().peekable();
+                while in_hand.peek().is_some() {
+                    pace.keep().await;
+                    let some = in_hand.by_ref().take(AT_ONCE);
+                    parts.lanes.put(some.map(|delivery| Work::new(delivery, event.clone())));
+                }
                 ("accepted", Ok(Ingested { id, external_id, deliveries: total, duplicate: false }))
             }
             Receipt::Duplicate { event_id, deliveries } => {
@@ -485,14 +611,14 @@ mod tests {
         let (one, other) = (TenantId::new(now), TenantId::new(now));
         let large = writing.begin(one, WRITING * 2).await;
         assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_pending());
-        large.end(Duration::from_secs(60));
+        large.end(Duration::from_secs(60), Duration::ZERO);
         let small = writing.begin(one, 1).await;
         // Beside another it would rest: the room is not given back at once.
         let large = writing.begin(other, WRITING * 2).await;
-        large.end(Duration::from_secs(60));
+        large.end(Duration::from_secs(60), Duration::ZERO);
         assert!(futures_util::poll!(Box::pin(writing.begin(other, 1))).is_pending());
         assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_ready());
-        small.end(Duration::ZERO);
+        small.end(Duration::ZERO, Duration::ZERO);
     }
 
     #[tokio::test]

@@ -27,11 +27,19 @@ pub(super) struct Work {
     pub(super) event: Arc<Event>,
     /// The host it counts for, once it is under way.
     pub(super) host: Option<Arc<str>>,
+    /// It was started while its tenant had more waiting than all others together, and there were others.
+    pub(super) of_many: bool,
+}
+
+impl Work {
+    pub(super) fn new(delivery: Delivery, event: Arc<Event>) -> Self {
+        Self { delivery, event, host: None, of_many: false }
+    }
 }
 
 impl From<Due> for Work {
     fn from(due: Due) -> Self {
-        Self { delivery: due.delivery, event: due.event, host: None }
+        Self::new(due.delivery, due.event)
     }
 }
 
@@ -91,12 +99,30 @@ struct Core {
     loading: usize,
     waiting: usize,
     waiting_bytes: usize,
+    /// The two tenants that have started attempts last, and when.
+    present: [Option<(TenantId, Timestamp)>; 2],
     stopped: bool,
+}
+
+/// What became of a lane's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// It has had it.
+    Taken,
+    /// It must be read from the store, and too many are: it and its tenant's others wait for the next round. Ten
+    /// thousand lanes that waited for a time instead would be gone through again and again.
+    Kept,
 }
 
 /// Attempts of one tenant that have been started and have not had the processor yet. Where it is short, they are what
 /// others wait behind; where it is not, there are none.
 const UNBEGUN: usize = 16;
+/// The same of a tenant that has so many waiting, and more than all others together, as long as there are others. Who has
+/// fewer is not the one they wait for.
+pub(super) const UNBEGUN_OF_MANY: u32 = 4;
+const MANY: usize = 4_096;
+/// So long after its last attempt a tenant is still one of those that others leave room for.
+const PRESENT: Duration = Duration::from_secs(1);
 
 /// Bytes that a delivery takes up beside its event.
 const ENTRY: usize = size_of::<Work>() + 64;
@@ -105,6 +131,9 @@ const ENTRY: usize = size_of::<Work>() + 64;
 /// memory can go beyond its bound.
 const LANES_AT_ONCE: usize = 8;
 const ENTRIES_AT_ONCE: usize = 32;
+
+/// Lanes that are woken while nobody else can look at any.
+const WOKEN_AT_ONCE: usize = 128;
 
 #[derive(Clone, Copy)]
 struct Bounds {
@@ -124,6 +153,7 @@ struct Tenant {
     under_way: usize,
     /// Those of them that have not begun.
     unbegun: usize,
+    waiting: usize,
     waiting_bytes: usize,
 }
 
@@ -205,6 +235,7 @@ impl Lanes {
             loading: 0,
             waiting: 0,
             waiting_bytes: 0,
+            present: [None; 2],
             stopped: false,
         };
         for head in heads {
@@ -293,8 +324,8 @@ impl Lanes {
         let mut core = self.core.lock();
         let Some(tenant) = core.tenants.get_mut(&tenant) else { return false };
         tenant.unbegun = tenant.unbegun.saturating_sub(1);
-        // Not for each of them, since all tenants are asked then.
-        tenant.unbegun == UNBEGUN / 2 && !tenant.turns.is_empty()
+        // Not for each of many, since all tenants are asked then.
+        (tenant.unbegun == 0 || tenant.unbegun == UNBEGUN / 2) && !tenant.turns.is_empty()
     }
 
     /// An attempt has ended, and its delivery has been settled.
@@ -332,19 +363,28 @@ impl Lanes {
 
     /// Gives lanes whose time has come their turn.
     pub(super) fn wake(&self, now: Timestamp) {
-        let mut core = self.core.lock();
-        while let Some((at, lane)) = core.timers.first().copied().filter(|(at, _)| *at <= now) {
-            core.timers.remove(&(at, lane));
-            if let Some(state) = core.lanes.get_mut(&lane) {
-                state.timer = None;
-            }
-            core.queue(lane);
-        }
+        // Others have theirs in between.
+        while self.core.lock().wake(now) {}
     }
 
     /// No turn is given any more.
     pub(super) fn stop(&self) {
         self.core.lock().stopped = true;
+    }
+
+    /// Whether no turn is given any more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.core.lock().stopped
+    }
+
+    /// Whether something of a lane is due that is not in memory yet, and neither the endpoint nor its host wants to be
+    /// left alone.
+    pub(super) fn is_behind(&self, lane: Lane, host: Option<&Arc<str>>, now: Timestamp) -> bool {
+        let core = self.core.lock();
+        let Some(state) = core.lanes.get(&lane) else { return false };
+        let host = host.and_then(|host| core.hosts.get(&(state.tenant, host.clone())));
+        let alone = state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until));
+        state.in_store.is_some_and(|due| due <= now) && alone.is_none_or(|until| until <= now)
     }
 
     /// Attempts under way.
@@ -381,6 +421,19 @@ impl Lanes {
 }
 
 impl Core {
+    /// Wakes some; whether there are more.
+    fn wake(&mut self, now: Timestamp) -> bool {
+        for _ in 0..WOKEN_AT_ONCE {
+            let Some((at, lane)) = self.timers.first().copied().filter(|(at, _)| *at <= now) else { return false };
+            self.timers.remove(&(at, lane));
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.timer = None;
+            }
+            self.queue(lane);
+        }
+        true
+    }
+
     fn note_due(&mut self, lane: Lane, tenant: TenantId, due: Timestamp) {
         let state = self.lanes.entry(lane).or_insert_with(|| State::new(tenant));
         if let Some(noted) = &mut state.loading {
@@ -421,8 +474,9 @@ impl Core {
         let mut passed_over = 0;
         while !self.stopped && self.under_way < self.bounds.total && passed_over < self.turns.len() {
             let Some(tenant_id) = self.turns.pop_front() else { break };
+            let unbegun = if self.has_most(tenant_id, now) { UNBEGUN_OF_MANY as usize } else { UNBEGUN };
             let Some(tenant) = self.tenants.get_mut(&tenant_id) else { continue };
-            if tenant.under_way >= self.bounds.total - self.under_way || tenant.unbegun >= UNBEGUN {
+            if tenant.under_way >= self.bounds.total - self.under_way || tenant.unbegun >= unbegun {
                 self.turns.push_back(tenant_id);
                 passed_over += 1;
                 continue;
@@ -435,12 +489,38 @@ impl Core {
                 state.queued = false;
             }
             let started = todo.start.len();
-            self.serve(lane, now, &mut permit, &mut todo);
-            if todo.start.len() > started {
+            if self.serve(lane, now, &mut permit, &mut todo) == Turn::Kept {
+                self.queue_first(lane);
+                passed_over += 1;
+            } else if todo.start.len() > started {
                 passed_over = 0;
             }
         }
         todo
+    }
+
+    /// Whether a tenant has more waiting than all others together, and there are others.
+    fn has_most(&self, tenant: TenantId, now: Timestamp) -> bool {
+        let is_other = |(other, at): &(TenantId, Timestamp)| *other != tenant && later(*at, PRESENT) > now;
+        let waiting = self.tenants.get(&tenant).map_or(0, |tenant| tenant.waiting);
+        waiting >= MANY && waiting > self.waiting / 2 && self.present.iter().flatten().any(is_other)
+    }
+
+    /// A tenant starts an attempt.
+    fn note_present(&mut self, tenant: TenantId, now: Timestamp) {
+        let [first, second] = self.present;
+        let others = first.filter(|(first, _)| *first != tenant).or(second);
+        self.present = [Some((tenant, now)), others];
+    }
+
+    /// The lane keeps its turn, before all others of its tenant.
+    fn queue_first(&mut self, lane: Lane) {
+        self.queue(lane);
+        let tenant = self.lanes.get(&lane).and_then(|state| self.tenants.get_mut(&state.tenant));
+        if let Some(tenant) = tenant {
+            // It is the last now, or the only one.
+            tenant.turns.rotate_right(1);
+        }
     }
 
     /// One lane's turn: at most one attempt, and a read where memory runs low.
@@ -450,14 +530,14 @@ impl Core {
         now: Timestamp,
         permit: &mut impl FnMut(Lane, TenantId) -> Permit,
         todo: &mut Todo,
-    ) {
+    ) -> Turn {
         let bounds = self.bounds;
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let Some(state) = self.lanes.get_mut(&lane) else { return Turn::Taken };
         let permit = permit(lane, state.tenant);
         // A lane that may not send is looked at again when its subscription changes.
         if !permit.sends {
             todo.back.extend(self.withdraw(lane, None));
-            return;
+            return Turn::Taken;
         }
         let host_key = permit.host.map(|host| (state.tenant, host));
         let host = host_key.as_ref().and_then(|key| self.hosts.get(key));
@@ -465,39 +545,40 @@ impl Core {
             state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until)).filter(|until| *until > now);
         if let Some(until) = alone {
             self.set_timer(lane, until);
-            return;
+            return Turn::Taken;
         }
         // A tried endpoint that did not answer is tried by one attempt before the rest follow.
         let most = if state.timeouts >= bounds.breaker_timeouts { 1 } else { bounds.per_lane };
         let host_full = host.is_some_and(|host| host.under_way >= bounds.per_host);
         if state.ready.is_empty() {
-            self.load(lane, now, todo);
-            return;
+            return self.load(lane, now, todo);
         }
         if state.under_way >= most || host_full {
             // The end of one of them gives the lane its turn again.
             if host_full && state.under_way == 0 {
                 self.set_timer(lane, later(now, Duration::from_millis(50)));
             }
-            return;
+            return Turn::Taken;
         }
         if let Some(rate) = permit.rate {
             if let Some(at) = next_slot(&mut state.sent, rate, now) {
                 self.set_timer(lane, at);
-                return;
+                return Turn::Taken;
             }
             state.sent.push_back(now);
         }
-        let Some(mut work) = state.ready.pop_front() else { return };
+        let Some(mut work) = state.ready.pop_front() else { return Turn::Taken };
         state.under_way += 1;
         let tenant = state.tenant;
         let more = !state.ready.is_empty() || state.in_store.is_some_and(|due| due <= now);
+        work.of_many = self.has_most(tenant, now);
         self.under_way += 1;
         self.wait_no_more(tenant, 1, work.event.weight() + ENTRY);
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
             tenant.under_way += 1;
             tenant.unbegun += 1;
         }
+        self.note_present(tenant, now);
         if let Some(key) = host_key {
             work.host = Some(key.1.clone());
             self.hosts.entry(key).or_default().under_way += 1;
@@ -506,6 +587,7 @@ impl Core {
         if more {
             self.queue(lane);
         }
+        Turn::Taken
     }
 
     fn withdraw(&mut self, lane: Lane, only: Option<DeliveryId>) -> Vec<Work> {
@@ -527,33 +609,37 @@ impl Core {
     fn wait(&mut self, tenant: TenantId, count: usize, bytes: usize) {
         self.waiting += count;
         self.waiting_bytes += bytes;
-        self.tenants.entry(tenant).or_default().waiting_bytes += bytes;
+        let tenant = self.tenants.entry(tenant).or_default();
+        tenant.waiting += count;
+        tenant.waiting_bytes += bytes;
     }
 
     fn wait_no_more(&mut self, tenant: TenantId, count: usize, bytes: usize) {
         self.waiting = self.waiting.saturating_sub(count);
         self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
+            tenant.waiting = tenant.waiting.saturating_sub(count);
             tenant.waiting_bytes = tenant.waiting_bytes.saturating_sub(bytes);
         }
     }
 
     /// Asks for what is due in the store, if there is room for it.
-    fn load(&mut self, lane: Lane, now: Timestamp, todo: &mut Todo) {
+    fn load(&mut self, lane: Lane, now: Timestamp, todo: &mut Todo) -> Turn {
         let bounds = self.bounds;
         let free = bounds.waiting_bytes.saturating_sub(self.waiting_bytes);
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let Some(state) = self.lanes.get_mut(&lane) else { return Turn::Taken };
         let crowded = self.tenants.get(&state.tenant).is_some_and(|tenant| tenant.waiting_bytes >= free);
         let Some(due) = state.in_store else {
             self.forget_if_empty(lane);
-            return;
+            return Turn::Taken;
         };
         if due > now {
             self.set_timer(lane, due);
         } else if state.loading.is_some() {
             // What it brings gives the lane its turn.
         } else if self.loading >= LANES_AT_ONCE {
-            self.set_timer(lane, later(now, Duration::from_millis(5)));
+            // The end of a read begins another round.
+            return Turn::Kept;
         } else {
             // With memory full a lane still has one: what fills it may wait for hours, and this lane need not.
             let most = if crowded { 1 } else { bounds.waiting_per_lane.clamp(1, ENTRIES_AT_ONCE) };
@@ -561,6 +647,7 @@ impl Core {
             self.loading += 1;
             todo.load.push((lane, most));
         }
+        Turn::Taken
     }
 
     fn loaded(&mut self, lane: Lane, taken: Option<Taken>, now: Timestamp) {
@@ -708,8 +795,9 @@ mod tests {
             last_status_code: None,
             frozen: None,
             begun: false,
+            fresh_id: false,
         };
-        Work { delivery, event: Arc::new(event), host: None }
+        Work::new(delivery, Arc::new(event))
     }
 
     fn put(lanes: &Lanes, lane: Lane, tenant: TenantId, count: usize) {
@@ -741,6 +829,21 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_is_behind_while_something_due_is_in_the_store() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        assert!(!lanes.is_behind(lane, None, at(0)), "nothing is known of it");
+        lanes.note_due(lane, tenant, at(10));
+        assert!(!lanes.is_behind(lane, None, at(9)) && lanes.is_behind(lane, None, at(10)));
+        put(&lanes, lane, tenant, 1);
+        let tried = lanes.next(at(5), open).start.remove(0);
+        lanes.ended(&tried, End::LeaveAlone { until: at(20), host: false }, at(6));
+        assert!(!lanes.is_behind(lane, None, at(19)), "what wants to be left alone is waited for by nobody");
+        assert!(lanes.is_behind(lane, None, at(20)));
+        lanes.loaded(lane, Some(Taken::default()), at(20));
+        assert!(!lanes.is_behind(lane, None, at(20)));
+    }
+
+    #[test]
     fn a_tenant_with_much_leaves_room_for_one_with_little() {
         let lanes = Lanes::new(&Limits { in_flight: 16, ..limits() }, vec![]);
         let (busy, quiet) = (TenantId::new(at(0)), TenantId::new(at(0)));
@@ -754,6 +857,29 @@ mod tests {
     }
 
     #[test]
+    fn who_has_many_waiting_starts_few_at_a_time_while_others_are_there() {
+        let lanes = Lanes::new(&Limits { in_flight: 1000, waiting_bytes: 1 << 30, ..limits() }, vec![]);
+        let (busy, quiet) = (TenantId::new(at(0)), TenantId::new(at(0)));
+        for _ in 0..MANY + 100 {
+            put(&lanes, lane(), busy, 1);
+        }
+        let alone = lanes.next(at(0), open).start;
+        assert_eq!(alone.len(), UNBEGUN);
+        assert!(alone.iter().all(|work| !work.of_many));
+        alone.iter().for_each(|_| _ = lanes.begun(busy));
+        put(&lanes, lane(), quiet, 3);
+        let of = |started: &[Work], tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
+        let beside = lanes.next(at(1), open).start;
+        assert_eq!(of(&beside, quiet), 3);
+        beside.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id));
+        let few = lanes.next(at(2), open).start;
+        assert_eq!(few.len(), UNBEGUN_OF_MANY as usize);
+        assert!(few.iter().all(|work| work.of_many));
+        few.iter().for_each(|_| _ = lanes.begun(busy));
+        assert_eq!(lanes.next(at(2 + 1_000), open).start.len(), UNBEGUN, "the other has gone");
+    }
+
+    #[test]
     fn a_tenant_starts_no_more_than_the_processor_keeps_up_with() {
         let lanes = Lanes::new(&Limits { in_flight: 1000, in_flight_per_endpoint: 1000, ..limits() }, vec![]);
         let (lane, tenant) = (lane(), TenantId::new(at(0)));
@@ -761,7 +887,7 @@ mod tests {
         assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN);
         assert_eq!(lanes.next(at(0), open).start.len(), 0);
         let told = (0..UNBEGUN).filter(|_| lanes.begun(tenant)).count();
-        assert_eq!(told, 1, "once, when half of them have begun");
+        assert_eq!(told, 2, "when half of them have begun, and all");
         assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN);
     }
 
@@ -883,9 +1009,11 @@ mod tests {
         lanes.wake(at(0));
         let first = lanes.next(at(0), open).load;
         assert_eq!(first.len(), LANES_AT_ONCE);
-        first.iter().for_each(|(lane, _)| lanes.loaded(*lane, Some(Taken::default()), at(5)));
-        lanes.wake(at(5));
-        assert_eq!(lanes.next(at(5), open).load.len(), LANES_AT_ONCE);
+        first.iter().for_each(|(lane, _)| lanes.loaded(*lane, Some(Taken::default()), at(1)));
+        assert_eq!(lanes.next(at(1), open).load.len(), LANES_AT_ONCE);
+        let other = TenantId::new(at(0));
+        put(&lanes, lane(), other, 1);
+        assert_eq!(lanes.next(at(1), open).start.len(), 1, "another tenant does not wait for it");
     }
 
     #[test]

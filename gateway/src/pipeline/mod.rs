@@ -4,7 +4,7 @@
 //! that want it and asks the store to accept event and deliveries in one unit; only then is the client
 //! answered. `dispatch` keeps the lanes: what is due, what may leave, whose turn it is. `deliver` makes one
 //! attempt: transforms, envelope, signature, the request, the answer. `record` writes down what happened and
-//! what follows.
+//! what follows. `live` tells those who watch. `replay` does the same for events that came in before.
 //!
 //! ```text
 //! http ─ parse ─ ingest ─ Store::accept ─ dispatch ─ deliver ─ record ─ Store::settle
@@ -28,11 +28,15 @@ mod handshake;
 mod ingest;
 mod js;
 mod lanes;
+mod live;
 mod parse;
+mod pressure;
 mod preview;
 mod prove;
 mod record;
+mod replay;
 mod retention;
+mod seen;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,14 +45,16 @@ pub use self::body::body_of;
 pub use self::extract::{ExtractError, Posted};
 pub use self::handshake::Unanswered;
 pub use self::ingest::{IngestError, Ingested};
+pub use self::live::{AttemptNews, News, Next, Watched, Watcher};
 pub use self::parse::{Incoming, IngestProblem, ItemError, NewEvent, ParseLimits};
 pub use self::preview::{Preview, PreviewStep};
+pub use self::replay::DryRun;
 use crate::clock::Clock;
-use crate::domain::{Delivery, DeliveryId, Lane, SourceId, SubscriptionId, TenantId};
+use crate::domain::{Delivery, DeliveryId, Lane, SourceId, Status, SubscriptionId, TenantId};
 use crate::egress::{Authenticator, Egress};
 use crate::engine::Engine;
 use crate::registry::Registry;
-use crate::store::{self, Store};
+use crate::store::{self, Record, Store};
 
 /// Bounds of the pipeline; each is a configuration key.
 #[derive(Debug, Clone)]
@@ -95,8 +101,14 @@ struct Parts {
     /// How fast each source is posted to.
     source_rates: ingest::Rates<SourceId>,
     writing: ingest::Writing,
+    pressure: pressure::Pressure,
     /// Held by the one match that has taken long and goes on.
     long_matches: tokio::sync::Semaphore,
+    replays: replay::Replays,
+    live: live::Live,
+    seen: seen::Seen,
+    /// Held by the one event that is held against a schema at a great cost.
+    long_checks: tokio::sync::Semaphore,
 }
 
 /// What a pipeline is made of.
@@ -126,12 +138,18 @@ impl Pipeline {
     /// If the store can't be read.
     pub async fn start(setup: Setup) -> store::Result<Self> {
         let heads = setup.store.heads().await?;
+        let records = setup.store.configuration().await?;
         let parts = Parts {
             lanes: lanes::Lanes::new(&setup.limits, heads),
             rates: ingest::Rates::default(),
             source_rates: ingest::Rates::default(),
             writing: ingest::Writing::default(),
+            pressure: pressure::Pressure::new(),
             long_matches: tokio::sync::Semaphore::new(1),
+            replays: replay::Replays::default(),
+            live: live::Live::default(),
+            seen: seen::Seen::default(),
+            long_checks: tokio::sync::Semaphore::new(1),
             clock: setup.clock,
             store: setup.store,
             registry: setup.registry,
@@ -144,6 +162,14 @@ impl Pipeline {
         let pipeline = Self(Arc::new(parts));
         dispatch::start(&pipeline.0);
         retention::start(&pipeline.0);
+        for record in records {
+            match record {
+                Record::Seen(seen) => pipeline.0.seen.load(seen),
+                Record::Replay(replay) => replay::take_up(&pipeline.0, replay),
+                _ => {}
+            }
+        }
+        seen::start(&pipeline.0);
         Ok(pipeline)
     }
 
@@ -155,6 +181,7 @@ impl Pipeline {
         let requeued = self.0.store.requeue(tenant, delivery, self.0.clock.now()).await?;
         if let Some(delivery) = &requeued {
             self.due(delivery);
+            self.0.live.delivery(delivery, None);
         }
         Ok(requeued)
     }
@@ -167,7 +194,11 @@ impl Pipeline {
         if let Some(found) = self.0.store.delivery(tenant, delivery).await? {
             self.give_back(found.lane, Some(delivery)).await?;
         }
-        self.0.store.cancel(tenant, delivery, self.0.clock.now()).await
+        let cancelled = self.0.store.cancel(tenant, delivery, self.0.clock.now()).await?;
+        if let Some(delivery) = cancelled.as_ref().filter(|delivery| delivery.status == Status::Cancelled) {
+            self.0.live.delivery(delivery, None);
+        }
+        Ok(cancelled)
     }
 
     /// Gives what waits in memory back to the store, where it can be changed.
@@ -217,12 +248,22 @@ impl Pipeline {
     pub async fn drain(&self, at_most: Duration) {
         self.0.lanes.stop();
         let ended = tokio::time::timeout(at_most, self.0.lanes.idle()).await;
+        if let Err(error) = seen::write(&self.0).await {
+            tracing::warn!(%error, "the counts of event types could not be written down");
+        }
         if ended.is_err() {
             tracing::warn!(
                 under_way = self.0.lanes.under_way(),
                 "ended with attempts under way; they will be made again"
             );
         }
+    }
+
+    /// To be called after a tenant was removed.
+    pub fn forget_tenant(&self, tenant: TenantId) {
+        self.0.replays.forget(tenant);
+        self.0.live.forget(tenant);
+        self.0.seen.forget(tenant);
     }
 
     fn due(&self, delivery: &Delivery) {

@@ -95,7 +95,9 @@ impl ItemError {
         Self { problem, detail: detail.into(), errors: Vec::new() }
     }
 
-    pub(super) fn invalid(errors: Vec<FieldError>) -> Self {
+    /// An event that is not valid, and where.
+    #[must_use]
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
         let reserved = errors.iter().any(|error| error.detail.contains("reserved"));
         let problem = if reserved { IngestProblem::ReservedType } else { IngestProblem::Invalid };
         Self { problem, detail: "the event is not valid".to_owned(), errors }

@@ -108,7 +108,7 @@ impl Pipeline {
 
     async fn try_once(&self, plan: &Plan, event: Arc<Event>, delivery: Delivery) -> Attempt {
         let parts = &self.0;
-        let work = Work { delivery, event, host: None };
+        let work = Work::new(delivery, event);
         let report: Report = deliver::attempt(parts, plan, &work).await;
         let verdict = match report.outcome {
             Outcome::Delivered => Verdict::Deliver,
@@ -129,7 +129,7 @@ async fn shown(
     let now = parts.clock.now();
     // What there is none of yet looks as it would.
     let sending = Sending { delivery: DeliveryId::new(now), attempt: 1 };
-    match deliver::prepare(parts, plan, event, content, sending, now).await {
+    match deliver::prepare(parts, plan, (event, &event.id.to_string()), content, sending, now).await {
         Ok(prepared) => (Some(prepared.shown(plan, true)), None),
         Err(outcome) => (None, Some(outcome.describe())),
     }

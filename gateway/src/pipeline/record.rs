@@ -125,6 +125,7 @@ pub(super) async fn record(parts: &Arc<Parts>, plan: &Plan, work: &Work, report:
     let due = delivery.next_attempt_at;
     let attempt = report.into_attempt(work, verdict.clone(), because, now);
     let faulting = parts.lanes.limit_fault(work.delivery.lane, limit_fault) >= LIMIT_FAULTS;
+    parts.live.delivery(&delivery, Some(&attempt));
     settle(parts, Settled { delivery, attempt: Some(attempt) }).await;
     if let Some(due) = due {
         // The entry must be there when the lane looks for it.
@@ -184,6 +185,7 @@ pub(super) async fn end_without_attempt(parts: &Parts, work: &Work, status: Stat
     delivery.reason = Some(reason.to_owned());
     delivery.next_attempt_at = None;
     delivery.finished_at = Some(parts.clock.now());
+    parts.live.delivery(&delivery, None);
     settle(parts, Settled { delivery, attempt: None }).await;
 }
 
@@ -286,9 +288,10 @@ pub(super) async fn announce(parts: &Arc<Parts>, about: &Event, event_type: &str
         return;
     }
     let lanes: Vec<Lane> = deliveries.iter().map(|delivery| delivery.lane).collect();
-    let accepted = Accepted { event, deliveries, in_hand: 0, dedupe: None };
+    let accepted = Accepted { event: event.clone(), deliveries, in_hand: 0, dedupe: None };
     match parts.store.accept(vec![accepted]).await {
         Ok(_) => {
+            parts.live.event(&event, lanes.len());
             for lane in lanes {
                 parts.lanes.note_due(lane, tenant, now);
             }

@@ -8,6 +8,7 @@
 //! traffic is kept here.
 
 mod inlet;
+mod kind;
 mod plan;
 mod schema;
 mod seal;
@@ -22,13 +23,14 @@ use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
 pub use self::inlet::{Answer, Filling, From, Inlet, Part, Piece, Proof, Question, Reply};
+pub use self::kind::EventKind;
 pub use self::plan::{PLACEHOLDER, Plan, Step, Success, check_defaults, url_for_reading};
 pub use self::schema::check as check_schema;
 pub use self::shelf::Shelf;
 use crate::clock::Clock;
 use crate::domain::{
-    ApiKey, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription, SubscriptionId, SubscriptionSpec, Tenant,
-    TenantId,
+    ApiKey, CatalogueEntry, EventType, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription,
+    SubscriptionId, SubscriptionSpec, Tenant, TenantId,
 };
 use crate::engine::Plugin;
 use crate::filter::TypeIndex;
@@ -102,6 +104,7 @@ struct Room {
     plans: BTreeMap<SubscriptionId, Arc<Plan>>,
     /// Made by the first event after a change.
     matcher: Option<Arc<Matcher>>,
+    kinds: HashMap<EventType, Arc<EventKind>>,
 }
 
 /// A tenant's subscriptions, found by event type.
@@ -226,6 +229,26 @@ impl Registry {
         let mut state = self.0.state.write();
         let room = state.tenants.get_mut(&tenant)?;
         Some(room.matcher.get_or_insert_with(|| Arc::new(matcher_of(&room.plans))).clone())
+    }
+
+    /// An event type that a tenant describes.
+    #[must_use]
+    pub fn event_kind(&self, tenant: TenantId, name: &EventType) -> Option<Arc<EventKind>> {
+        self.0.state.read().tenants.get(&tenant)?.kinds.get(name).cloned()
+    }
+
+    /// The event types that a tenant describes, in no order.
+    #[must_use]
+    pub fn event_kinds(&self, tenant: TenantId) -> Vec<Arc<EventKind>> {
+        self.0.state.read().tenants.get(&tenant).map(|room| room.kinds.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Compiles an event type without saving it.
+    ///
+    /// # Errors
+    /// What is wrong with its schema, with its place.
+    pub fn compile_kind(&self, entry: CatalogueEntry) -> Result<EventKind, Vec<FieldError>> {
+        EventKind::compile(entry)
     }
 
     /// The inbox behind a URL's token.
@@ -392,7 +415,15 @@ impl Registry {
                 Record::Tenant(tenant) => Compiled::Tenant(tenant),
                 Record::Key(key) => Compiled::Key(key),
                 Record::Inbox(inbox) => Compiled::Inbox(inbox),
-                Record::Setting(..) => continue,
+                Record::Replay(_) | Record::Seen(_) | Record::Setting(..) => continue,
+                Record::EventType(entry) => match EventKind::compile(entry.clone()) {
+                    Ok(kind) => Compiled::Kind(Box::new(kind)),
+                    Err(errors) if lenient => {
+                        tracing::error!(event_type = %entry.name, ?errors, "a stored schema does not compile; nothing is held against it");
+                        Compiled::Kind(Box::new(EventKind::unchecked(entry)))
+                    }
+                    Err(errors) => return Err(Error::Invalid(errors)),
+                },
                 Record::Source(source) => match self.compile_source(source.clone()) {
                     Ok(inlet) => Compiled::Source(Box::new(inlet)),
                     Err(errors) if lenient => {
@@ -460,6 +491,7 @@ enum Compiled {
     Key(ApiKey),
     Source(Box<Inlet>),
     Plan(Box<Plan>),
+    Kind(Box<EventKind>),
     Inbox(Inbox),
 }
 
@@ -479,6 +511,11 @@ impl State {
                 }
                 Compiled::Inbox(inbox) => {
                     self.inboxes.insert(inbox.token.clone(), Arc::new(inbox));
+                }
+                Compiled::Kind(kind) => {
+                    if let Some(room) = self.tenants.get_mut(&kind.entry.tenant_id) {
+                        room.kinds.insert(kind.entry.name.clone(), Arc::new(*kind));
+                    }
                 }
                 Compiled::Plan(plan) => {
                     if let Some(room) = self.tenants.get_mut(&plan.subscription.tenant_id) {
@@ -500,6 +537,7 @@ impl State {
             tenant,
             plans: BTreeMap::new(),
             matcher: None,
+            kinds: HashMap::new(),
         });
     }
 
@@ -525,7 +563,12 @@ impl State {
                 }
             }
             RecordKey::Inbox(_, id) => self.inboxes.retain(|_, inbox| inbox.id != *id),
-            RecordKey::Setting(_) => {}
+            RecordKey::EventType(tenant, name) => {
+                if let Some(room) = self.tenants.get_mut(tenant) {
+                    room.kinds.remove(name);
+                }
+            }
+            RecordKey::Replay(..) | RecordKey::Seen(_) | RecordKey::Setting(_) => {}
         }
     }
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::fixtures::{accepted, accepted_with, at, attempt, dedupe, delivered, failed_once, frozen};
+use super::fixtures::{accepted, accepted_with, at, attempt, dedupe, delivered, failed_once, frozen, owed, replay};
 use super::memory::MemoryStore;
-use super::{Accepted, DeliveryFilter, EventFilter, LaneHead, Receipt, Record, RecordKey, Settled, Store, Taken};
+use super::{
+    Accepted, DeliveryFilter, EventFilter, LaneHead, Receipt, Record, RecordKey, ReplayStep, Settled, Store, Taken,
+};
 use crate::domain::{
-    ApiKey, Delivery, DeliveryId, EventId, KeyId, Lane, Outcome, Role, Status, SubscriptionId, Tenant, TenantId,
-    TenantLimits, Trigger, Verdict,
+    ApiKey, CatalogueEntry, Delivery, DeliveryId, Enforce, EventId, EventType, KeyId, Lane, Outcome, Role, Sample,
+    SeenType, SeenTypes, Status, SubscriptionId, Tenant, TenantId, TenantLimits, Trigger, Verdict,
 };
 
 /// A backend under test.
@@ -38,6 +40,9 @@ pub(super) async fn suite<S: Subject>(make: impl AsyncFn() -> S) {
     tenants(make().await).await;
     configuration(make().await).await;
     lists(make().await).await;
+    spans(make().await).await;
+    replays(make().await).await;
+    replays_of_what_goes(make().await).await;
     retention(make().await).await;
     closing(make().await).await;
 }
@@ -336,16 +341,36 @@ async fn configuration(mut subject: impl Subject) {
         let (id, role, hash) = (KeyId::new(at(0)), Role::Admin, [5; 32]);
         Record::Key(ApiKey { id, tenant_id: of, role, name: None, hash, created_at: at(0), expires_at: None })
     };
+    let entry = |of| {
+        Record::EventType(CatalogueEntry {
+            tenant_id: of,
+            name: EventType::parse("com.example/a:b").unwrap(),
+            title: "A".to_owned(),
+            description: None,
+            samples: vec![Sample { name: "one".to_owned(), data: "{\"n\": 1.0}".to_owned() }],
+            schema: Some(serde_json::json!({"type": "object"})),
+            enforce: Enforce::Warn,
+            created_at: at(0),
+            updated_at: at(1),
+        })
+    };
+    let seen = |of| {
+        let name = EventType::parse("a").unwrap();
+        Record::Seen(SeenTypes { tenant_id: of, types: vec![SeenType { name, count: 3, last_seen_at: at(4) }] })
+    };
     let setting = |bytes: usize| Record::Setting("plugin:redact".to_owned(), vec![3; bytes]);
     let (operators, mine, theirs) = (key(None), key(Some(tenant)), key(Some(other)));
     let store = subject.store();
     let puts = vec![record(tenant, "a"), record(other, "b"), operators.clone(), mine, theirs.clone(), setting(300_000)];
     store.configure(puts, Vec::new()).await.unwrap();
+    let types = [tenant, other].map(|of| [entry(of), seen(of), Record::Replay(replay(of))]).concat();
+    let replayed = types[5].clone();
+    store.configure(types, Vec::new()).await.unwrap();
     store.configure(vec![record(other, "c"), setting(70_000)], Vec::new()).await.unwrap();
     store.configure(Vec::new(), vec![RecordKey::Tenant(tenant)]).await.unwrap();
     drop(store);
     subject.crash().await;
-    let mut expected = [record(other, "c"), operators, theirs, setting(70_000)];
+    let mut expected = [record(other, "c"), operators, theirs, setting(70_000), entry(other), seen(other), replayed];
     let mut found = subject.store().configuration().await.unwrap();
     expected.sort_by_key(Record::key);
     found.sort_by_key(Record::key);
@@ -387,6 +412,116 @@ async fn lists(subject: impl Subject) {
     assert_eq!((first.items[0].id, first.next), (deliveries[0], Some(deliveries[0])));
     let second = store.deliveries(tenant, &filter, 1, first.next).await.unwrap();
     assert_eq!((second.items[0].id, second.next), (deliveries[1], None));
+}
+
+async fn spans(subject: impl Subject) {
+    let (tenant, other) = (TenantId::new(at(0)), TenantId::new(at(0)));
+    let store = subject.store();
+    let mut events = Vec::new();
+    for ms in 0..7 {
+        let sent = accepted(tenant, at(ms), &[]);
+        events.push(sent.event.id);
+        put(&store, sent).await;
+        put(&store, accepted(other, at(ms), &[])).await;
+    }
+    for (since, until, wanted) in [(0, 99, 0..7), (2, 5, 2..5), (6, 7, 6..7), (7, 99, 7..7), (5, 2, 0..0)] {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.events_between(tenant, (at(since), at(until)), 2, after).await.unwrap();
+            assert!(page.items.len() <= 2);
+            seen.extend(page.items.iter().map(|stored| stored.event.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, events[wanted], "{since}..{until}");
+    }
+    // A page of large ones ends early.
+    let data = format!("\"{}\"", "x".repeat(700_000));
+    for ms in [100, 101, 102] {
+        put(&store, accepted_with(tenant, at(ms), &[], &data)).await;
+    }
+    let page = store.events_between(tenant, (at(100), at(200)), 9, None).await.unwrap();
+    assert_eq!((page.items.len(), page.next.is_some()), (2, true));
+}
+
+async fn replays(mut subject: impl Subject) {
+    let (tenant, to, new) = (TenantId::new(at(0)), lane(0), lane(7));
+    let store = subject.store();
+    let mut events = Vec::new();
+    for (ms, lanes) in [(0, vec![to]), (1, vec![]), (2, vec![to]), (3, vec![to])] {
+        let sent = accepted(tenant, at(ms), &lanes);
+        events.push(Arc::clone(&sent.event));
+        put(&store, sent).await;
+    }
+    let taken: Vec<_> = take(&store, to, 9, 5).await.due.into_iter().map(|due| due.delivery).collect();
+    let failed = Delivery { status: Status::Failed, ..failed_once(taken[1].clone(), at(6), Some(frozen(9))) };
+    let failed = Delivery { next_attempt_at: None, finished_at: Some(at(6)), ..failed };
+    let ends = [delivered(taken[0].clone(), at(6)), failed.clone()];
+    store.settle(ends.map(|delivery| Settled { delivery, attempt: None }).to_vec()).await.unwrap();
+    settled(&store).await;
+
+    let made = |event: usize| Delivery {
+        trigger: Trigger::Replay,
+        fresh_id: true,
+        created_at: at(50),
+        next_attempt_at: Some(at(50)),
+        ..owed(&events[event], new)
+    };
+    // Of an event that is not there; and again of one that was delivered, is in hand, or never was.
+    let stray = Delivery { event_id: EventId::new(at(9)), ..made(0) };
+    let add = vec![made(0), stray, made(1)];
+    let again = [&taken[0], &taken[1], &taken[2]].map(|one| one.id).into_iter().chain([DeliveryId::new(at(0))]);
+    let step = ReplayStep { replay: replay(tenant), add: add.clone(), again: again.collect(), now: at(50) };
+    let done = store.replay(step.clone()).await.unwrap();
+    assert_eq!(done.replay.deliveries_made, step.replay.deliveries_made + 3);
+    assert_eq!(done.due, [(new, at(50)), (new, at(50)), (to, at(50))]);
+    drop(store);
+    subject.crash().await;
+    let store = subject.store();
+    assert!(store.configuration().await.unwrap().contains(&Record::Replay(done.replay)));
+    let offered = take(&store, new, 9, 50).await;
+    assert_eq!(offered.due.iter().map(|due| &due.delivery).collect::<Vec<_>>(), [&add[0], &add[2]]);
+    assert_eq!(offered.due[1].event, events[1]);
+    let again = store.delivery(tenant, failed.id).await.unwrap().unwrap();
+    assert_eq!((again.status, again.trigger, again.fresh_id), (Status::Pending, Trigger::Replay, true));
+    assert_eq!((&again.frozen, again.attempt_count, again.next_attempt_at), (&None, 1, Some(at(50))));
+    // The event knows what was added to it; to whom it was owed at first stays.
+    let of_first = DeliveryFilter { event_id: Some(events[0].id), ..DeliveryFilter::default() };
+    let of_first = store.deliveries(tenant, &of_first, 9, None).await.unwrap().items;
+    assert_eq!(of_first.iter().map(|one| one.id).collect::<Vec<_>>(), [add[0].id, taken[0].id]);
+    assert_eq!(store.event(tenant, events[1].id).await.unwrap().unwrap().deliveries, 0);
+    let unmatched = EventFilter { matched: Some(false), ..EventFilter::default() };
+    assert_eq!(store.events(tenant, &unmatched, 9, None).await.unwrap().items.len(), 1);
+}
+
+/// Retention takes what replays have added like everything else; a tenant that is gone has no replays.
+async fn replays_of_what_goes(mut subject: impl Subject) {
+    let (tenant, to) = (TenantId::new(at(0)), lane(0));
+    let store = subject.store();
+    let sent = accepted(tenant, at(0), &[]);
+    let event = Arc::clone(&sent.event);
+    put(&store, sent).await;
+    let added = owed(&event, to);
+    let step = ReplayStep { replay: replay(tenant), add: vec![added.clone()], again: Vec::new(), now: at(5) };
+    store.replay(step.clone()).await.unwrap();
+    // Open: handed out, and not past it.
+    let expired = store.prune(at(1), at(10), 9).await.unwrap();
+    assert_eq!((expired.events, expired.expired.len()), (0, 1));
+    assert_eq!(expired.expired[0].delivery, added);
+    store.settle(vec![Settled { delivery: delivered(added.clone(), at(11)), attempt: None }]).await.unwrap();
+    settled(&store).await;
+    assert_eq!(store.prune(at(1), at(20), 9).await.unwrap().events, 1);
+    assert_eq!(store.replay(step.clone()).await.unwrap().due, [], "the event has gone");
+    assert_eq!(store.delivery(tenant, added.id).await.unwrap(), None);
+    store.configure(Vec::new(), vec![RecordKey::Tenant(tenant)]).await.unwrap();
+    store.replay(step).await.unwrap();
+    drop(store);
+    subject.reopen().await;
+    let store = subject.store();
+    assert_eq!(store.configuration().await.unwrap(), []);
+    assert_eq!(store.heads().await.unwrap(), []);
 }
 
 async fn retention(mut subject: impl Subject) {

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use super::{Accepted, Dedupe};
 use crate::domain::{
     Attempt, AttemptId, AttemptRequest, AttemptResponse, Delivery, DeliveryId, Event, EventId, EventType, Frozen, Lane,
-    Outcome, PluginRun, Status, SubscriptionId, TenantId, Trigger, Verdict,
+    Only, Outcome, PluginRun, Replay, ReplayId, ReplaySpec, ReplayState, Status, SubscriptionId, TenantId, Trigger,
+    Verdict,
 };
 
 /// So many milliseconds after the first of January 2026.
@@ -50,6 +51,7 @@ pub(super) fn owed(event: &Event, lane: Lane) -> Delivery {
         last_status_code: None,
         frozen: None,
         begun: false,
+        fresh_id: false,
     }
 }
 
@@ -115,6 +117,25 @@ pub(super) fn frozen(bytes: usize) -> Frozen {
         event_type: "event.purchase_complete".to_owned(),
         timestamp: "2026-01-01T00:00:00.000Z".to_owned(),
         plugins: vec![("redact@1.2.0".to_owned(), crate::domain::Digest([7; 32]))],
+    }
+}
+
+/// A replay of everything, with new ids.
+pub(super) fn replay(tenant_id: TenantId) -> Replay {
+    let (since, until) = (at(0), at(1_000));
+    let spec = ReplaySpec { since, until, only: Only::All, filter: None, subscription_id: None, fresh_ids: true };
+    Replay {
+        id: ReplayId::new(at(0)),
+        tenant_id,
+        spec,
+        state: ReplayState::Running,
+        reason: None,
+        events_seen: 0,
+        events_matched: 0,
+        deliveries_made: 4,
+        cursor: None,
+        started_at: at(0),
+        finished_at: None,
     }
 }
 

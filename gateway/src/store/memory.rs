@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 
 use super::{
     Accepted, DeliveryFilter, Due, Error, EventFilter, LOOK, LaneHead, Page, Pruned, Receipt, Record, RecordKey,
-    Result, Settled, Store, StoredEvent, Taken, Usage, due, transitions,
+    ReplayStep, Replayed, Result, Settled, Store, StoredEvent, Taken, Usage, before_span, due, span_page, transitions,
 };
 use crate::domain::{
-    Attempt, AttemptId, Delivery, DeliveryId, EventId, Lane, Status, Subscription, SubscriptionId, TenantId,
+    Attempt, AttemptId, Delivery, DeliveryId, EventId, Lane, Status, Subscription, SubscriptionId, TenantId, Trigger,
 };
 
 /// A place in a lane: by time, or in an ordered lane by the order of acceptance.
@@ -52,6 +52,7 @@ struct State {
     records: BTreeMap<RecordKey, Record>,
     revisions: BTreeMap<(TenantId, SubscriptionId, u64), Subscription>,
     in_hand: HashSet<DeliveryId>,
+    gone: HashSet<TenantId>,
     position: u64,
     closed: bool,
 }
@@ -142,19 +143,47 @@ impl State {
         let ids = deliveries.iter().map(|delivery| delivery.id).collect();
         let stored = StoredEvent { event: Arc::clone(&event), deliveries: deliveries.len() };
         self.events.insert((event.tenant_id, event.id), (stored, ids));
-        for (number, mut delivery) in deliveries.into_iter().enumerate() {
+        for (number, delivery) in deliveries.into_iter().enumerate() {
             if number < in_hand {
                 self.in_hand.insert(delivery.id);
             }
-            delivery.frozen = None;
-            delivery.begun = false;
-            self.position += 1;
-            let position = if delivery.lane.key == 0 { 0 } else { self.position };
-            let kept = Kept { delivery, position };
-            self.wait(&kept);
-            self.deliveries.insert((kept.delivery.tenant_id, kept.delivery.id), kept);
+            self.owe(delivery);
         }
         Receipt::Stored
+    }
+
+    fn owe(&mut self, mut delivery: Delivery) {
+        delivery.frozen = None;
+        delivery.begun = false;
+        self.position += 1;
+        let position = if delivery.lane.key == 0 { 0 } else { self.position };
+        let kept = Kept { delivery, position };
+        self.wait(&kept);
+        self.deliveries.insert((kept.delivery.tenant_id, kept.delivery.id), kept);
+    }
+
+    fn replay(&mut self, step: ReplayStep) -> Replayed {
+        let ReplayStep { mut replay, add, again, now } = step;
+        let (tenant, mut made) = (replay.tenant_id, Vec::new());
+        if self.gone.contains(&tenant) {
+            return Replayed { replay, due: made };
+        }
+        for delivery in add {
+            let Some((_, ids)) = self.events.get_mut(&(tenant, delivery.event_id)) else { continue };
+            ids.push(delivery.id);
+            made.push((delivery.lane, due(&delivery)));
+            self.owe(delivery);
+        }
+        for id in again.into_iter().filter(|id| !self.in_hand.contains(id)).collect::<Vec<_>>() {
+            let mut is_wanted = false;
+            let changed = self.change((tenant, id), |delivery| {
+                is_wanted = transitions::replay(delivery, replay.spec.fresh_ids, now);
+            });
+            made.extend(changed.filter(|_| is_wanted).map(|delivery| (delivery.lane, due(&delivery))));
+        }
+        replay.deliveries_made += made.len() as u64;
+        self.records.insert(RecordKey::Replay(tenant, replay.id), Record::Replay(replay.clone()));
+        Replayed { replay, due: made }
     }
 
     fn take(&mut self, lane: Lane, limit: usize, now: Timestamp) -> Taken {
@@ -176,6 +205,7 @@ impl State {
     }
 
     fn remove_tenant(&mut self, tenant: TenantId) {
+        self.gone.insert(tenant);
         self.events.retain(|(of, _), _| *of != tenant);
         self.deliveries.retain(|(of, _), _| *of != tenant);
         self.attempts.retain(|(of, ..), _| *of != tenant);
@@ -186,7 +216,15 @@ impl State {
             !entries.is_empty()
         });
         self.records.retain(|key, record| match (key, record) {
-            (RecordKey::Source(of, _) | RecordKey::Subscription(of, _) | RecordKey::Inbox(of, _), _) => *of != tenant,
+            (
+                RecordKey::Source(of, _)
+                | RecordKey::Subscription(of, _)
+                | RecordKey::Inbox(of, _)
+                | RecordKey::Replay(of, _)
+                | RecordKey::EventType(of, _)
+                | RecordKey::Seen(of),
+                _,
+            ) => *of != tenant,
             (_, Record::Key(key)) => key.tenant_id != Some(tenant),
             _ => true,
         });
@@ -300,7 +338,7 @@ impl Store for MemoryStore {
             let in_hand = state.in_hand.contains(&id);
             state.change((tenant, id), |delivery| {
                 if delivery.status != Status::Pending && !in_hand {
-                    transitions::requeue(delivery, now);
+                    transitions::requeue(delivery, Trigger::Manual, now);
                 }
             })
         })
@@ -315,6 +353,10 @@ impl Store for MemoryStore {
                 }
             })
         })
+    }
+
+    async fn replay(&self, step: ReplayStep) -> Result<Replayed> {
+        self.with(|state| state.replay(step))
     }
 
     async fn prune(&self, before: Timestamp, now: Timestamp, limit: usize) -> Result<Pruned> {
@@ -365,6 +407,22 @@ impl Store for MemoryStore {
                 .filter(|((of, id), _)| *of == tenant && after.is_none_or(|after| *id < after));
             let wanted = |stored: &&StoredEvent| filter.admits(&stored.event, stored.deliveries);
             page(all.map(|((_, id), (stored, _))| (*id, Some(stored).filter(wanted).cloned())), limit)
+        })
+    }
+
+    async fn events_between(
+        &self,
+        tenant: TenantId,
+        span: (Timestamp, Timestamp),
+        limit: usize,
+        after: Option<EventId>,
+    ) -> Result<Page<StoredEvent, EventId>> {
+        self.with(|state| {
+            let first = before_span(span, after);
+            let all = state.events.iter().filter(|((of, id), _)| *of == tenant && *id > first);
+            let all = all.map(|(_, (stored, _))| Ok::<_, std::convert::Infallible>(stored.clone()));
+            let Ok(page) = span_page(all, span, limit);
+            page
         })
     }
 

@@ -29,8 +29,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ApiKey, Attempt, Delivery, DeliveryId, Event, EventId, EventType, Inbox, InboxId, KeyId, Lane, Source, SourceId,
-    Status, Subscription, SubscriptionId, Tenant, TenantId,
+    ApiKey, Attempt, CatalogueEntry, Delivery, DeliveryId, Event, EventId, EventType, Inbox, InboxId, KeyId, Lane,
+    Replay, ReplayId, SeenTypes, Source, SourceId, Status, Subscription, SubscriptionId, Tenant, TenantId,
 };
 
 /// Why a verb failed.
@@ -109,6 +109,44 @@ pub const EXPAND_AT_ONCE: usize = 64;
 /// Objects that a verb with a filter looks at for one page.
 pub const LOOK: usize = 2_000;
 
+/// Bytes of events after which a page of [`Store::events_between`] ends.
+const SPAN_PAGE: usize = 1 << 20;
+
+/// How far behind a span its events are looked for at least: where the machine's clock was set back, ids went on.
+const CLOCK_SET_BACK: std::time::Duration = std::time::Duration::from_secs(2 * 3600);
+
+/// Behind which id the events of a span are: an id is never older than its event.
+fn before_span((since, _): (Timestamp, Timestamp), after: Option<EventId>) -> EventId {
+    let first = EventId::before(since);
+    after.map_or(first, |after| after.max(first))
+}
+
+/// Makes a page of the events of a span, of all that may be, in the order of their ids.
+fn span_page<E>(
+    events: impl Iterator<Item = std::result::Result<StoredEvent, E>>,
+    (since, until): (Timestamp, Timestamp),
+    limit: usize,
+) -> std::result::Result<Page<StoredEvent, EventId>, E> {
+    let behind = EventId::before(until.checked_add(CLOCK_SET_BACK).unwrap_or(Timestamp::MAX));
+    let mut page = Page { items: Vec::new(), next: None };
+    let (mut bytes, mut last, mut all_behind) = (0, None, true);
+    for (looked, stored) in events.enumerate() {
+        let stored = stored?;
+        if page.items.len() >= limit.max(1) || bytes >= SPAN_PAGE || looked >= LOOK {
+            // After a whole page of what came later there will be nothing else.
+            page.next = last.filter(|_| !all_behind);
+            break;
+        }
+        last = Some(stored.event.id);
+        all_behind &= stored.event.id >= behind && stored.event.received_at >= until;
+        if (since..until).contains(&stored.event.received_at) {
+            bytes += stored.event.weight();
+            page.items.push(stored);
+        }
+    }
+    Ok(page)
+}
+
 /// A lane that has something waiting, and when its first entry is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneHead {
@@ -148,6 +186,29 @@ pub struct Settled {
     pub attempt: Option<Attempt>,
 }
 
+/// A step of a replay, to be written in one unit.
+#[derive(Debug, Clone)]
+pub struct ReplayStep {
+    /// The replay as it is after the step, but for `deliveries_made`, to which the store adds what the step makes.
+    pub replay: Replay,
+    /// Deliveries of events that are there already: each `pending`, with `next_attempt_at` set. One whose event has
+    /// gone meanwhile is left out.
+    pub add: Vec<Delivery>,
+    /// Deliveries that are made due again, as far as they have failed, were cancelled or are held, and are not in hand.
+    pub again: Vec<DeliveryId>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What a [`ReplayStep`] came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replayed {
+    /// The replay, as it is kept.
+    pub replay: Replay,
+    /// What the step made due: the lane, and when.
+    pub due: Vec<(Lane, Timestamp)>,
+}
+
 /// One object of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "made and read a few times a minute at most")]
@@ -162,6 +223,12 @@ pub enum Record {
     Subscription(Subscription),
     /// An inbox.
     Inbox(Inbox),
+    /// A replay, and how far it has come.
+    Replay(Replay),
+    /// An event type.
+    EventType(CatalogueEntry),
+    /// How many events of each type a tenant has had.
+    Seen(SeenTypes),
     /// A named value of the gateway's own.
     Setting(String, Vec<u8>),
 }
@@ -176,6 +243,9 @@ impl Record {
             Self::Source(source) => RecordKey::Source(source.tenant_id, source.id),
             Self::Subscription(s) => RecordKey::Subscription(s.tenant_id, s.id),
             Self::Inbox(inbox) => RecordKey::Inbox(inbox.tenant_id, inbox.id),
+            Self::Replay(replay) => RecordKey::Replay(replay.tenant_id, replay.id),
+            Self::EventType(entry) => RecordKey::EventType(entry.tenant_id, entry.name.clone()),
+            Self::Seen(seen) => RecordKey::Seen(seen.tenant_id),
             Self::Setting(name, _) => RecordKey::Setting(name.clone()),
         }
     }
@@ -194,6 +264,12 @@ pub enum RecordKey {
     Subscription(TenantId, SubscriptionId),
     /// An inbox.
     Inbox(TenantId, InboxId),
+    /// A replay. What it made stays.
+    Replay(TenantId, ReplayId),
+    /// An event type. Its events stay.
+    EventType(TenantId, EventType),
+    /// The counts of a tenant's event types.
+    Seen(TenantId),
     /// A setting.
     Setting(String),
 }
@@ -266,8 +342,28 @@ impl EventFilter {
 pub struct StoredEvent {
     /// The event.
     pub event: Arc<Event>,
-    /// To how many subscriptions it was owed.
+    /// To how many subscriptions it was owed when it came in; what replays have added is not among them.
     pub deliveries: usize,
+}
+
+impl StoredEvent {
+    /// The same without data and attributes, for whoever keeps many.
+    #[must_use]
+    pub fn without_data(event: &Event, deliveries: usize) -> Self {
+        let event = Event {
+            id: event.id,
+            tenant_id: event.tenant_id,
+            external_id: event.external_id.clone(),
+            event_type: event.event_type.clone(),
+            source_id: event.source_id,
+            source: event.source.clone(),
+            timestamp: event.timestamp,
+            received_at: event.received_at,
+            data: "null".into(),
+            attributes: Vec::new(),
+        };
+        Self { event: Arc::new(event), deliveries }
+    }
 }
 
 /// A page of a list, newest first.
@@ -340,6 +436,10 @@ pub trait Store: Send + Sync + 'static {
     /// otherwise the delivery as it is now, unchanged if it could not be cancelled.
     async fn cancel(&self, tenant: TenantId, delivery: DeliveryId, now: Timestamp) -> Result<Option<Delivery>>;
 
+    /// Writes a step of a replay: deliveries are added to events, others are made due again, and the replay's own record
+    /// says so, in one unit. Durable when it returns. Nothing is written for a tenant that is gone.
+    async fn replay(&self, step: ReplayStep) -> Result<Replayed>;
+
     /// A step of retention: events received before `before` go, with their deliveries and attempts, at most
     /// `limit` of them; what of theirs is still open is handed out as expired instead.
     async fn prune(&self, before: Timestamp, now: Timestamp, limit: usize) -> Result<Pruned>;
@@ -361,6 +461,16 @@ pub trait Store: Send + Sync + 'static {
         &self,
         tenant: TenantId,
         filter: &EventFilter,
+        limit: usize,
+        after: Option<EventId>,
+    ) -> Result<Page<StoredEvent, EventId>>;
+
+    /// Events received in a span, oldest first, from behind `after` on; about a mebibyte of them at most, and at least
+    /// one if there is one.
+    async fn events_between(
+        &self,
+        tenant: TenantId,
+        span: (Timestamp, Timestamp),
         limit: usize,
         after: Option<EventId>,
     ) -> Result<Page<StoredEvent, EventId>>;

@@ -19,15 +19,25 @@ pub(crate) fn is_open(delivery: &Delivery) -> bool {
     matches!(delivery.status, Status::Pending | Status::Held)
 }
 
-/// Due again, because a person asked. What was frozen is given up: a manual retry transforms anew.
-pub(crate) fn requeue(delivery: &mut Delivery, now: Timestamp) {
+/// Due again, because a person asked. What was frozen is given up: a manual retry and a replay transform anew.
+pub(crate) fn requeue(delivery: &mut Delivery, trigger: Trigger, now: Timestamp) {
     delivery.status = Status::Pending;
-    delivery.trigger = Trigger::Manual;
+    delivery.trigger = trigger;
     delivery.reason = None;
     delivery.next_attempt_at = Some(now);
     delivery.finished_at = None;
     delivery.frozen = None;
     delivery.begun = false;
+}
+
+/// Due again by a replay; `false` if it is not one of those that failed, were cancelled or are held.
+pub(crate) fn replay(delivery: &mut Delivery, fresh_id: bool, now: Timestamp) -> bool {
+    let is_wanted = matches!(delivery.status, Status::Failed | Status::Cancelled | Status::Held);
+    if is_wanted {
+        requeue(delivery, Trigger::Replay, now);
+        delivery.fresh_id |= fresh_id;
+    }
+    is_wanted
 }
 
 /// Ended by a person.

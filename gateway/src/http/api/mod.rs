@@ -1,12 +1,15 @@
 //! The API, one file per resource: what is asked is taken apart, given to `control`, and shown.
 
 mod deliveries;
+mod event_types;
 mod events;
 mod inboxes;
 mod keys;
 mod plugins;
 mod profiles;
+mod replays;
 mod sources;
+mod stream;
 mod subscriptions;
 mod tenants;
 mod trial;
@@ -19,9 +22,12 @@ use super::route::Route;
 pub(super) fn routes() -> Vec<Route> {
     [
         events::routes(),
+        event_types::routes(),
+        stream::routes(),
         subscriptions::routes(),
         trial::routes(),
         deliveries::routes(),
+        replays::routes(),
         sources::routes(),
         profiles::routes(),
         plugins::routes(),

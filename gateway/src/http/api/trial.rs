@@ -48,7 +48,7 @@ struct PreviewBody {
     /// Settings as for making a subscription, or the id of a saved one.
     #[schema(value_type = NewSubscription)]
     subscription: Value,
-    /// The newest event of this type, or a made-up one.
+    /// The newest event of this type; or else one with the data of the catalogue's first sample, or a made-up one.
     #[serde(default)]
     #[schema(required = false, value_type = String)]
     r#type: Option<EventType>,

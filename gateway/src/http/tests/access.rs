@@ -70,6 +70,10 @@ async fn another_tenants_objects_are_not_there() {
     let deliveries = world.get("/v1/deliveries", &theirs.viewer).await.expect(200);
     let delivery = text(&deliveries, "/data/0/id");
     let key = text(&world.get("/v1/keys", &theirs.admin).await.expect(200), "/data/0/id");
+    world.clock.advance(Duration::from_secs(1));
+    let replay = json!({"since": "2026-01-01T00:00:00Z", "only": "missing"});
+    let replay = text(&world.post("/v1/replays", &theirs.editor, replay).await.expect(202), "/id");
+    world.post("/v1/event-types", &theirs.editor, json!({"name": "theirs"})).await.expect(201);
     let ids = [
         ("subscription", subscription.as_str()),
         ("source", source.as_str()),
@@ -77,6 +81,8 @@ async fn another_tenants_objects_are_not_there() {
         ("event", event.as_str()),
         ("delivery", delivery.as_str()),
         ("key", key.as_str()),
+        ("replay", replay.as_str()),
+        ("event_type", "theirs"),
     ];
     let mut asked = 0;
     for route in route::all() {
@@ -101,10 +107,11 @@ async fn another_tenants_objects_are_not_there() {
         format!("/v1/sources/{source}"),
         format!("/v1/inboxes/{inbox}"),
         format!("/v1/deliveries/{delivery}"),
+        format!("/v1/replays/{replay}"),
     ] {
         world.get(&path, &theirs.viewer).await.expect(200);
     }
-    for list in ["subscriptions", "sources", "inboxes", "events", "deliveries"] {
+    for list in ["subscriptions", "sources", "inboxes", "events", "deliveries", "replays", "event-types"] {
         let page = world.get(&format!("/v1/{list}"), &ours.viewer).await.expect(200);
         assert_eq!(page["data"], json!([]), "{list}");
     }

@@ -166,7 +166,7 @@ async fn queries_are_held_to_their_fields() {
 async fn routes_and_methods_that_are_not_there() {
     let world = World::new().await;
     let tenant = world.tenant("a").await;
-    for path in ["/", "/v1", "/v1/nothing", "/v1/events/", "/v1/replays", "/v1/stream", "/v1/tenants/x/portal-links"] {
+    for path in ["/", "/v1", "/v1/nothing", "/v1/events/", "/v1/tenants/x/portal-links"] {
         world.get(path, &tenant.admin).await.problem(404, "no-such-route");
     }
     let answer = world.call("PUT", "/v1/subscriptions", &tenant.admin, None).await;

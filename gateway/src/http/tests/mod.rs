@@ -2,8 +2,11 @@
 
 mod access;
 mod document;
+mod event_types;
 mod ingest;
 mod inputs;
 mod profiles;
+mod replays;
 mod resources;
+mod stream;
 mod world;

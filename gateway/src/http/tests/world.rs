@@ -128,10 +128,16 @@ impl World {
         Self { router: router(state), clock, readiness }
     }
 
+    pub(super) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        // A stream has no end that could be waited for.
+        let is_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "text/event-stream");
+        let body = if is_stream { Bytes::new() } else { body.collect().await.unwrap().to_bytes() };
         Answer { status: parts.status, headers: parts.headers, body }
     }
 

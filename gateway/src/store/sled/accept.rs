@@ -2,6 +2,7 @@
 //! writes, and does nothing that others can do beside it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 
@@ -11,30 +12,40 @@ use super::fault::Fault;
 use super::hand::{Guard, Hand};
 use super::keys;
 use super::shared::Shared;
-use super::tables::{Table, put_large};
+use super::tables::{Op, Table, put_large};
 use crate::domain::{Delivery, TenantId};
 use crate::store::{Accepted, Dedupe, EXPAND_AT_ONCE};
 
-/// Deliveries of a fan-out that are written out in one commit.
-const PART: usize = 256;
+/// Deliveries of a fan-out that are written out in one commit; as many as fit into one value.
+const PART: usize = 48;
+/// Bytes of what is written ahead of an event that are written in one commit.
+const AHEAD: usize = 64 << 10;
 
 /// About how many bytes it will take while it waits.
 pub(super) fn weight(accepted: &Accepted) -> usize {
     accepted.event.weight() + accepted.deliveries.len() * 320
 }
 
-/// Encodes a batch, and takes in hand what the caller keeps.
-pub(super) fn encode_all(shared: &Shared, guard: &mut Guard, batch: Vec<Accepted>) -> Result<Vec<Incoming>, Fault> {
-    let mut scratch = Vec::new();
-    batch.into_iter().map(|accepted| encode(shared, guard, accepted, &mut scratch)).collect()
+/// Encodes a batch, and takes in hand what the caller keeps. Large fan-outs let others have the processor meanwhile.
+pub(super) async fn encode_all(
+    shared: &Shared,
+    guard: &mut Guard,
+    batch: Vec<Accepted>,
+) -> Result<Vec<Incoming>, Fault> {
+    let mut incoming = Vec::with_capacity(batch.len());
+    for accepted in batch {
+        incoming.push(encode(shared, guard, accepted).await?);
+    }
+    Ok(incoming)
 }
 
 /// An event makes one operation, and one more with a client's id: its deliveries stand in it, and get rows of their
-/// own when they have been attempted, or a little later.
-fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted, scratch: &mut Vec<u8>) -> Result<Incoming, Fault> {
+/// own when they have been attempted, or a little later. If there are many, lists of them are written ahead.
+async fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted) -> Result<Incoming, Fault> {
     let Accepted { event, deliveries, in_hand, dedupe } = accepted;
     let (tenant_id, event_id) = (event.tenant_id, event.id);
     let owed = deliveries.len();
+    let is_large = owed > EXPAND_AT_ONCE;
     let mut incoming = Incoming {
         tenant_id,
         event_id,
@@ -48,47 +59,64 @@ fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted, scratch: &mut 
             };
             (dedupe_key(tenant_id, &dedupe), known)
         }),
-        ops: Vec::with_capacity(if owed <= EXPAND_AT_ONCE { 1 } else { 2 + owed / PART * 8 }),
+        ops: Vec::with_capacity(1),
+        ahead: Vec::new(),
         fresh: Vec::new(),
         parts: Vec::new(),
         held: Vec::new(),
     };
     let key = keys::pair(tenant_id, event_id.to_bytes());
-    if owed > EXPAND_AT_ONCE {
-        codec::put_owed(scratch, &deliveries)?;
-        put_large(&mut incoming.ops, Table::Owed, &key, scratch);
+    let mut scratch = Vec::new();
+    let mut list = Vec::new();
+    if is_large {
+        codec::put_owed(&mut list, &deliveries)?;
     }
-    let records: Vec<_> = deliveries
-        .into_iter()
-        .enumerate()
-        .map(|(number, delivery)| {
-            let record = place(shared, delivery);
-            if number < in_hand && guard.hold(record.delivery.id, Hand::of(&record)) {
-                incoming.held.push(record.delivery.id);
-            }
-            Arc::new(record)
-        })
-        .collect();
-    let inline = if owed <= EXPAND_AT_ONCE { &records[..] } else { &[] };
-    codec::put_event(scratch, &event, inline, owed)?;
-    put_large(&mut incoming.ops, Table::Events, &key, scratch);
-    if owed <= EXPAND_AT_ONCE {
+    let mut records = Vec::with_capacity(owed.min(EXPAND_AT_ONCE));
+    for (number, delivery) in deliveries.into_iter().enumerate() {
+        let record = place(shared, delivery);
+        if number < in_hand && guard.hold(record.delivery.id, Hand::of(&record)) {
+            incoming.held.push(record.delivery.id);
+        }
+        records.push(Arc::new(record));
+        if is_large && (records.len() == PART || number + 1 == owed) {
+            let number = u32::try_from(number / PART).unwrap_or(u32::MAX);
+            let mut part_key = [0; 36];
+            part_key[..32].copy_from_slice(&key);
+            part_key[32..].copy_from_slice(&number.to_be_bytes());
+            codec::put_part(&mut scratch, &records)?;
+            put_large(&mut incoming.ahead, Table::Expansions, &part_key, &scratch);
+            let records = std::mem::take(&mut records);
+            incoming.parts.push(Part { at: Instant::now(), tenant_id, key: part_key, records });
+            tokio::task::yield_now().await;
+        }
+    }
+    codec::put_event(&mut scratch, &event, &records, owed)?;
+    put_large(&mut incoming.ops, Table::Events, &key, &scratch);
+    if is_large {
+        // Behind the parts: by those, what is left of it is found if the event does not come to be.
+        put_large(&mut incoming.ahead, Table::Owed, &key, &list);
+    } else {
         incoming.fresh = records;
-        return Ok(incoming);
-    }
-    for (number, part) in (0_u32..).zip(records.chunks(PART)) {
-        let mut part_key = [0; 36];
-        part_key[..32].copy_from_slice(&key);
-        part_key[32..].copy_from_slice(&number.to_be_bytes());
-        codec::put_part(scratch, part)?;
-        put_large(&mut incoming.ops, Table::Expansions, &part_key, scratch);
-        incoming.parts.push(Part { tenant_id, key: part_key, records: part.to_vec() });
     }
     Ok(incoming)
 }
 
+/// What is written ahead, in units that nobody waits long for.
+pub(super) fn units(ahead: Vec<Op>) -> impl Iterator<Item = Vec<Op>> {
+    let mut rest = ahead.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let mut unit = Vec::new();
+        while let Some(op) = rest.next_if(|op| unit.is_empty() || bytes + op.bytes() <= AHEAD) {
+            bytes += op.bytes();
+            unit.push(op);
+        }
+        (!unit.is_empty()).then_some(unit)
+    })
+}
+
 /// Gives a delivery its place in an ordered lane. It is pending and has nothing frozen: it is new.
-fn place(shared: &Shared, mut delivery: Delivery) -> DeliveryRecord {
+pub(super) fn place(shared: &Shared, mut delivery: Delivery) -> DeliveryRecord {
     delivery.frozen = None;
     delivery.begun = false;
     let position = if delivery.lane.key == 0 { 0 } else { shared.next_position() };

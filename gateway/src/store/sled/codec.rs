@@ -194,6 +194,18 @@ pub(super) fn owed(value: &[u8]) -> Result<Vec<(DeliveryId, SubscriptionId)>, Fa
     Ok(owed_pairs(&read::<Vec<_>>(value, "a list of deliveries")?))
 }
 
+/// Writes to whom a delivery that a replay has added to its event goes.
+pub(super) fn put_added(out: &mut Vec<u8>, delivery: &Delivery) {
+    start(out);
+    out.extend(delivery.subscription_id.to_bytes());
+}
+
+/// Reads what [`put_added`] wrote.
+pub(super) fn added(value: &[u8]) -> Result<SubscriptionId, Fault> {
+    let id = value.split_first().filter(|(format, _)| **format == FORMAT).and_then(|(_, id)| id.try_into().ok());
+    id.map(SubscriptionId::from_bytes).ok_or(Fault::corrupt("an added delivery"))
+}
+
 #[derive(Serialize, Deserialize)]
 struct DeliveryV1<'a> {
     event_id: [u8; 16],
@@ -253,6 +265,7 @@ fn delivery_v1(delivery: &Delivery, frozen: bool, position: u64) -> DeliveryV1<'
         last_status_code,
         frozen: _,
         begun,
+        fresh_id: _,
     } = delivery;
     let cut = |text: &'_ str| text.floor_char_boundary(REASON);
     DeliveryV1 {
@@ -299,19 +312,32 @@ fn delivery_of(tenant_id: TenantId, id: DeliveryId, record: DeliveryV1<'_>) -> R
         last_status_code: record.last_status_code,
         frozen: None,
         begun: record.begun,
+        fresh_id: false,
     };
     Ok(DeliveryRecord { delivery, frozen: record.frozen, position: record.position })
 }
 
+/// What follows the record of a delivery with an id of its own. One that stands in its event never has one.
+const FRESH_ID: [u8; 1] = [1];
+
 /// Writes a delivery's value into `out`.
 pub(super) fn put_delivery(out: &mut Vec<u8>, delivery: &Delivery, frozen: bool, position: u64) -> Result<(), Fault> {
     start(out);
-    write(out, &delivery_v1(delivery, frozen, position))
+    write(out, &delivery_v1(delivery, frozen, position))?;
+    if delivery.fresh_id {
+        out.extend(FRESH_ID);
+    }
+    Ok(())
 }
 
 /// Reads a delivery's value.
 pub(super) fn delivery(tenant_id: TenantId, id: DeliveryId, value: &[u8]) -> Result<DeliveryRecord, Fault> {
-    delivery_of(tenant_id, id, read(value, "a delivery")?)
+    const WHAT: &str = "a delivery";
+    let Some((&FORMAT, rest)) = value.split_first() else { return Err(Fault::corrupt(WHAT)) };
+    let (record, rest) = postcard::take_from_bytes(rest).map_err(|_| Fault::corrupt(WHAT))?;
+    let mut record = delivery_of(tenant_id, id, record)?;
+    record.delivery.fresh_id = rest == FRESH_ID;
+    Ok(record)
 }
 
 /// Writes one part of a fan-out that is still to be expanded.

@@ -5,7 +5,7 @@
 //! waits for a timer. `flush` alone is not a sync on Linux (sled calls `sync_file_range` there), so the file is
 //! synced through a handle of our own; without it 17 of 18 simulated power cuts lost acknowledged events.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,9 +22,9 @@ use super::open::RECENT;
 use super::prune::Plan;
 use super::shared::Shared;
 use super::tables::{Op, Table, Tables, put_large, remove_large};
-use super::{config, keys};
-use crate::domain::{Delivery, DeliveryId, EventId, Lane, Status, TenantId};
-use crate::store::{Receipt, Record, RecordKey, Result as Answer, transitions};
+use super::{accept, config, keys};
+use crate::domain::{Delivery, DeliveryId, EventId, Lane, Status, TenantId, Trigger};
+use crate::store::{Receipt, Record, RecordKey, ReplayStep, Replayed, Result as Answer, due, transitions};
 
 /// Most tree operations of a commit that holds more than one job.
 const MOST_OPS: usize = 2_000;
@@ -36,6 +36,9 @@ const REMEMBERED: usize = 128;
 const IDLE: Duration = Duration::from_secs(1);
 /// Fresh deliveries that are written out in one commit.
 const PART_LATE: usize = 256;
+/// How many times as long as fresh deliveries parts of fan-outs wait to be written out, unless so many deliveries do.
+const PART_LINGERS: u32 = 30;
+const CROWDED: usize = 50_000;
 
 /// The deliveries of one commit that stand in their events and may have no rows yet.
 pub(super) struct Fresh {
@@ -60,6 +63,7 @@ impl Fresh {
 
 /// A part of a fan-out that is durable and not yet written out.
 pub(super) struct Part {
+    pub(super) at: Instant,
     pub(super) tenant_id: TenantId,
     pub(super) key: [u8; 36],
     pub(super) records: Vec<Arc<DeliveryRecord>>,
@@ -74,6 +78,9 @@ pub(super) struct Incoming {
     /// The key in [`Table::Dedupe`], and what will be remembered there.
     pub(super) known: Option<([u8; 48], Known)>,
     pub(super) ops: Vec<Op>,
+    /// Of a large fan-out, what is written before the event is, and means nothing without it; once it is written, what
+    /// takes it back.
+    pub(super) ahead: Vec<Op>,
     /// Deliveries that stand in the event.
     pub(super) fresh: Vec<Arc<DeliveryRecord>>,
     pub(super) parts: Vec<Part>,
@@ -86,13 +93,54 @@ pub(super) type Reply<T> = oneshot::Sender<Answer<T>>;
 
 /// What can be asked of the committer.
 pub(super) enum Job {
-    Accept { items: Vec<Incoming>, guard: Guard, reply: Reply<(Vec<Receipt>, Guard)> },
-    Begin { deliveries: Vec<(TenantId, DeliveryId)>, reply: Reply<()> },
+    /// Writes what comes before a large fan-out's event.
+    Ahead {
+        ops: Vec<Op>,
+        reply: Reply<()>,
+    },
+    Accept {
+        items: Vec<Incoming>,
+        guard: Guard,
+        reply: Reply<(Vec<Receipt>, Guard, Vec<Part>)>,
+    },
+    /// Takes back what was written ahead of an event that then was not accepted.
+    TakeBack {
+        ops: Vec<Op>,
+    },
+    /// Has parts of fan-outs written out in their time; those who look for their deliveries find them already.
+    Expand {
+        parts: Vec<Part>,
+    },
+    Begin {
+        deliveries: Vec<(TenantId, DeliveryId)>,
+        reply: Reply<()>,
+    },
     Settle(Ends),
-    Requeue { tenant: TenantId, id: DeliveryId, now: Timestamp, reply: Reply<Option<Delivery>> },
-    Cancel { tenant: TenantId, id: DeliveryId, now: Timestamp, reply: Reply<Option<Delivery>> },
-    Configure { puts: Vec<Record>, deletes: Vec<RecordKey>, reply: Reply<()> },
-    Prune { plans: Vec<Plan>, reply: Reply<usize> },
+    Requeue {
+        tenant: TenantId,
+        id: DeliveryId,
+        now: Timestamp,
+        reply: Reply<Option<Delivery>>,
+    },
+    Cancel {
+        tenant: TenantId,
+        id: DeliveryId,
+        now: Timestamp,
+        reply: Reply<Option<Delivery>>,
+    },
+    Configure {
+        puts: Vec<Record>,
+        deletes: Vec<RecordKey>,
+        reply: Reply<()>,
+    },
+    Replay {
+        step: Box<ReplayStep>,
+        reply: Reply<Replayed>,
+    },
+    Prune {
+        plans: Vec<Plan>,
+        reply: Reply<usize>,
+    },
 }
 
 impl Job {
@@ -113,8 +161,11 @@ impl Job {
             }
             Self::Settle(ends) => (ends.ops.len() + 4 * ends.raw.len(), ends.bytes),
             Self::Begin { deliveries, .. } => (deliveries.len() * 3, deliveries.len() * 512),
+            Self::Ahead { ops, .. } | Self::TakeBack { ops } => sum(ops),
+            Self::Expand { .. } => (0, 0),
             Self::Prune { plans, .. } => (plans.iter().map(|plan| plan.ops.len()).sum(), 0),
             Self::Requeue { .. } | Self::Cancel { .. } => (4, 1024),
+            Self::Replay { step, .. } => (3 * step.add.len() + 4 * step.again.len() + 1, 0),
             // Scans what is written, so nothing may be about to be.
             Self::Configure { .. } => (MOST_OPS, 0),
         }
@@ -123,9 +174,10 @@ impl Job {
 
 /// What is answered once a commit is durable.
 enum Done {
-    Receipts(Reply<(Vec<Receipt>, Guard)>, Vec<Receipt>, Guard),
+    Receipts(Reply<(Vec<Receipt>, Guard, Vec<Part>)>, Vec<Receipt>, Guard, Vec<Part>),
     Unit(Reply<()>),
     Delivery(Reply<Option<Delivery>>, Option<Delivery>),
+    Replayed(Reply<Replayed>, Replayed),
     Pruned(Reply<usize>, usize),
 }
 
@@ -142,7 +194,6 @@ struct Group {
     ends: Vec<(TenantId, DeliveryId, Lane)>,
     release: Vec<DeliveryId>,
     fresh: Vec<Arc<DeliveryRecord>>,
-    parts: Vec<Part>,
     written: Vec<Arc<DeliveryRecord>>,
     gone: Vec<TenantId>,
     rooms: Vec<OwnedSemaphorePermit>,
@@ -156,6 +207,18 @@ impl Group {
             None => tables.stored(table, key),
         }
     }
+
+    /// How many deliveries replays have added to an event; `None`: this commit adds some.
+    fn added(&self, tables: &Tables, event: &keys::Pair) -> Result<Option<usize>, Fault> {
+        if self.ops.iter().any(|op| op.table == Table::Added && op.key.starts_with(event)) {
+            return Ok(None);
+        }
+        let rows = tables.tree(Table::Added).scan_prefix(event);
+        rows.map(|row| row.map(drop))
+            .collect::<::sled::Result<Vec<()>>>()
+            .map(|rows| Some(rows.len()))
+            .map_err(Into::into)
+    }
 }
 
 /// See the file's essay.
@@ -166,13 +229,13 @@ pub(super) struct Committer {
     pub(super) file: File,
     pub(super) mark: Mark,
     pub(super) tally: Tally,
-    pub(super) expansions: BTreeMap<TenantId, VecDeque<Part>>,
+    /// Parts of fan-outs, oldest first, and how many deliveries there are in them.
+    pub(super) expansions: VecDeque<Part>,
+    pub(super) unwritten: usize,
     /// The fresh deliveries of the last commits, oldest first.
     pub(super) late: VecDeque<Fresh>,
     /// See [`super::SledOptions::linger`].
     pub(super) linger: Duration,
-    /// Whose turn it was last to have a part of a fan-out written out.
-    pub(super) last_turn: Option<TenantId>,
     pub(super) scratch: Vec<u8>,
 }
 
@@ -180,7 +243,7 @@ impl Committer {
     /// Writes until the store closes.
     pub(super) fn run(&mut self) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
-        while shared.inbox.wait(!self.expansions.is_empty(), self.idle()) {
+        while shared.inbox.wait(self.expansions.front().is_some_and(|part| self.is_due(part)), self.idle()) {
             if shared.check().is_err() {
                 // A reader has met damage: nothing more is acknowledged.
                 return Ok(());
@@ -194,8 +257,16 @@ impl Committer {
 
     /// How long it may rest if nobody asks for anything.
     fn idle(&self) -> Duration {
-        let rest = self.late.front().map_or(IDLE, |fresh| self.linger.saturating_sub(fresh.at.elapsed()));
-        rest.min(IDLE)
+        let rest = |at: Instant, linger: Duration| linger.saturating_sub(at.elapsed());
+        let late = self.late.front().map_or(IDLE, |fresh| rest(fresh.at, self.linger));
+        let part = self.expansions.front().map_or(IDLE, |part| rest(part.at, self.linger * PART_LINGERS));
+        late.min(part).min(IDLE)
+    }
+
+    /// Its deliveries are durable as it is. They get rows when they are settled; the rest when there is much of it, or
+    /// when it has waited for long.
+    fn is_due(&self, part: &Part) -> bool {
+        part.at.elapsed() >= self.linger * PART_LINGERS || self.unwritten > CROWDED
     }
 
     fn gather(&mut self) -> Result<Group, Fault> {
@@ -222,12 +293,18 @@ impl Committer {
     fn add(&mut self, group: &mut Group, job: Job) -> Result<(), Fault> {
         match job {
             Job::Accept { items, guard, reply } => {
-                let mut receipts = Vec::with_capacity(items.len());
+                let (mut receipts, mut parts) = (Vec::with_capacity(items.len()), Vec::new());
                 for item in items {
-                    receipts.push(self.accept(group, item)?);
+                    receipts.push(self.accept(group, &mut parts, item)?);
                 }
-                group.done.push(Done::Receipts(reply, receipts, guard));
+                group.done.push(Done::Receipts(reply, receipts, guard, parts));
             }
+            Job::Ahead { ops, reply } => {
+                group.ops.extend(ops);
+                group.done.push(Done::Unit(reply));
+            }
+            Job::TakeBack { ops } => group.ops.extend(ops),
+            Job::Expand { parts } => self.will_expand(parts),
             Job::Settle(ends) => self.settle(group, ends)?,
             Job::Begin { deliveries, reply } => {
                 for (tenant, id) in deliveries {
@@ -256,12 +333,19 @@ impl Committer {
                 }
                 group.done.push(Done::Unit(reply));
             }
+            Job::Replay { step, reply } => {
+                let replayed = self.replay(group, *step)?;
+                group.done.push(Done::Replayed(reply, replayed));
+            }
             Job::Prune { plans, reply } => {
                 let mut events = 0;
                 for plan in plans {
                     let mut applies = true;
                     for (table, key, seen) in &plan.seen {
                         applies &= group.stored(&self.tables, *table, key)?.as_ref() == Some(seen);
+                    }
+                    if let Some((event, added)) = plan.added {
+                        applies &= group.added(&self.tables, &event)? == Some(added);
                     }
                     if applies {
                         group.ops.extend(plan.ops);
@@ -274,7 +358,7 @@ impl Committer {
         Ok(())
     }
 
-    fn accept(&mut self, group: &mut Group, item: Incoming) -> Result<Receipt, Fault> {
+    fn accept(&mut self, group: &mut Group, parts: &mut Vec<Part>, item: Incoming) -> Result<Receipt, Fault> {
         if let Some((key, known)) = item.known {
             let first = match group.known.get(&key) {
                 Some(first) => Some(*first),
@@ -285,6 +369,7 @@ impl Committer {
             };
             if let Some(first) = first.filter(|first| first.until_ms > item.received_ms) {
                 self.shared.hands.release(&item.held);
+                group.ops.extend(item.ahead);
                 let event_id = first.event_id;
                 return Ok(if first.content == known.content {
                     Receipt::Duplicate { event_id, deliveries: first.deliveries as usize }
@@ -299,7 +384,7 @@ impl Committer {
         group.events.push((keys::pair(item.tenant_id, item.event_id.to_bytes()), item.received_ms));
         group.ops.extend(item.ops);
         group.fresh.extend(item.fresh);
-        group.parts.extend(item.parts);
+        parts.extend(item.parts);
         Ok(Receipt::Stored)
     }
 
@@ -391,12 +476,48 @@ impl Committer {
         if record.delivery.status == Status::Pending || self.shared.hands.is_in_hand(id) {
             return self.whole(group, record).map(Some);
         }
-        transitions::requeue(&mut record.delivery, now);
-        if std::mem::take(&mut record.frozen) {
-            self.replace_frozen(group, &keys::pair(tenant, id.to_bytes()), None)?;
-        }
-        self.put_record(group, &record)?;
+        transitions::requeue(&mut record.delivery, Trigger::Manual, now);
+        self.put_requeued(group, &mut record)?;
         Ok(Some(record.delivery))
+    }
+
+    /// Writes a delivery that is due again: what was frozen of it is given up.
+    fn put_requeued(&mut self, group: &mut Group, record: &mut DeliveryRecord) -> Result<(), Fault> {
+        if std::mem::take(&mut record.frozen) {
+            let key = keys::pair(record.delivery.tenant_id, record.delivery.id.to_bytes());
+            self.replace_frozen(group, &key, None)?;
+        }
+        self.put_record(group, record)
+    }
+
+    fn replay(&mut self, group: &mut Group, step: ReplayStep) -> Result<Replayed, Fault> {
+        let ReplayStep { mut replay, add, again, now } = step;
+        let (tenant, mut made) = (replay.tenant_id, Vec::new());
+        if self.shared.is_gone(tenant) {
+            return Ok(Replayed { replay, due: made });
+        }
+        for delivery in add {
+            let event = keys::pair(tenant, delivery.event_id.to_bytes());
+            if group.stored(&self.tables, Table::Events, &event)?.is_none() {
+                continue;
+            }
+            let record = accept::place(&self.shared, delivery);
+            codec::put_added(&mut self.scratch, &record.delivery);
+            group.ops.push(Op::put(Table::Added, &keys::added(&record.delivery), &self.scratch[..]));
+            self.put_record(group, &record)?;
+            made.push((record.delivery.lane, due(&record.delivery)));
+        }
+        for id in again {
+            let Some(mut record) = self.record(group, tenant, id)? else { continue };
+            let free = !self.shared.hands.is_in_hand(id);
+            if free && transitions::replay(&mut record.delivery, replay.spec.fresh_ids, now) {
+                self.put_requeued(group, &mut record)?;
+                made.push((record.delivery.lane, due(&record.delivery)));
+            }
+        }
+        replay.deliveries_made += made.len() as u64;
+        config::put(&self.tables, &mut group.ops, &Record::Replay(replay.clone()))?;
+        Ok(Replayed { replay, due: made })
     }
 
     fn cancel(
@@ -420,26 +541,25 @@ impl Committer {
         self.whole(group, record).map(Some)
     }
 
-    /// Writes out one part of a fan-out; tenants take turns.
+    /// Keeps parts of fan-outs whose deliveries are found already.
+    pub(super) fn will_expand(&mut self, parts: Vec<Part>) {
+        self.unwritten += parts.iter().map(|part| part.records.len()).sum::<usize>();
+        self.expansions.extend(parts);
+    }
+
+    /// Writes out one part of a fan-out, if its time has come: most of it has been settled by then.
     fn expand(&mut self, group: &mut Group) -> Result<(), Fault> {
-        let after = self.last_turn.and_then(|last| {
-            let later = (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded);
-            self.expansions.range(later).next().map(|(tenant, _)| *tenant)
-        });
-        let Some(tenant) = after.or_else(|| self.expansions.keys().next().copied()) else { return Ok(()) };
-        self.last_turn = Some(tenant);
-        let Some(parts) = self.expansions.get_mut(&tenant) else { return Ok(()) };
-        let part = parts.pop_front();
-        if parts.is_empty() {
-            self.expansions.remove(&tenant);
+        if !self.expansions.front().is_some_and(|part| self.is_due(part)) {
+            return Ok(());
         }
-        let Some(part) = part else { return Ok(()) };
+        let Some(part) = self.expansions.pop_front() else { return Ok(()) };
+        self.unwritten -= part.records.len();
         if let Some(stored) = self.tables.stored(Table::Expansions, &part.key)? {
             remove_large(&mut group.ops, Table::Expansions, &part.key, &stored);
         }
-        let records: &[_] = if self.shared.is_gone(tenant) { &[] } else { &part.records };
+        let records: &[_] = if self.shared.is_gone(part.tenant_id) { &[] } else { &part.records };
         for record in records {
-            let key = keys::pair(tenant, record.delivery.id.to_bytes());
+            let key = keys::pair(part.tenant_id, record.delivery.id.to_bytes());
             // One that was in hand may have been settled before it was written out.
             if self.tables.stored(Table::Deliveries, &key)?.is_none() {
                 self.put_record(group, record)?;
@@ -552,19 +672,21 @@ impl Committer {
             hands.add_waiting(&group.fresh, true);
             self.late.push_back(Fresh::new(self.tally.seq, &group.fresh));
         }
-        for part in group.parts {
-            hands.add_waiting(&part.records, false);
-            self.expansions.entry(part.tenant_id).or_default().push_back(part);
-        }
         hands.remove_waiting(&group.written);
         self.shared.add_gone(&group.gone);
         drop(group.rooms);
         // Whoever no longer listens to an answer has none to miss.
         for done in group.done {
             match done {
-                Done::Receipts(reply, receipts, guard) => drop(reply.send(Ok((receipts, guard)))),
+                Done::Receipts(reply, receipts, guard, parts) => {
+                    if let Err(Ok((_, _, parts))) = reply.send(Ok((receipts, guard, parts))) {
+                        parts.iter().for_each(|part| self.shared.hands.add_waiting(&part.records, false));
+                        self.will_expand(parts);
+                    }
+                }
                 Done::Unit(reply) => drop(reply.send(Ok(()))),
                 Done::Delivery(reply, delivery) => drop(reply.send(Ok(delivery))),
+                Done::Replayed(reply, replayed) => drop(reply.send(Ok(replayed))),
                 Done::Pruned(reply, applied) => drop(reply.send(Ok(applied))),
             }
         }

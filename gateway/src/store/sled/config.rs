@@ -19,10 +19,13 @@ enum Kind {
     Subscription = 4,
     Inbox = 5,
     Setting = 6,
+    Replay = 8,
+    EventType = 9,
+    Seen = 10,
 }
 
 /// The kinds that belong to one tenant by their key.
-const OWNED: [Kind; 3] = [Kind::Source, Kind::Subscription, Kind::Inbox];
+const OWNED: [Kind; 6] = [Kind::Source, Kind::Subscription, Kind::Inbox, Kind::Replay, Kind::EventType, Kind::Seen];
 
 fn key(kind: Kind, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind as u8];
@@ -37,6 +40,9 @@ fn key_of(name: &RecordKey) -> Vec<u8> {
         RecordKey::Source(tenant, id) => key(Kind::Source, &[&tenant.to_bytes(), &id.to_bytes()]),
         RecordKey::Subscription(tenant, id) => key(Kind::Subscription, &[&tenant.to_bytes(), &id.to_bytes()]),
         RecordKey::Inbox(tenant, id) => key(Kind::Inbox, &[&tenant.to_bytes(), &id.to_bytes()]),
+        RecordKey::Replay(tenant, id) => key(Kind::Replay, &[&tenant.to_bytes(), &id.to_bytes()]),
+        RecordKey::EventType(tenant, name) => key(Kind::EventType, &[&tenant.to_bytes(), name.as_str().as_bytes()]),
+        RecordKey::Seen(tenant) => key(Kind::Seen, &[&tenant.to_bytes()]),
         RecordKey::Setting(name) => key(Kind::Setting, &[name.as_bytes()]),
     }
 }
@@ -87,6 +93,9 @@ pub(super) fn put(tables: &Tables, ops: &mut Vec<Op>, record: &Record) -> Result
         Record::Key(key) => json(key)?,
         Record::Source(source) => json(source)?,
         Record::Inbox(inbox) => json(inbox)?,
+        Record::Replay(replay) => json(replay)?,
+        Record::EventType(entry) => json(entry)?,
+        Record::Seen(seen) => json(seen)?,
         Record::Subscription(s) => {
             let value = json(s)?;
             replace(tables, ops, Table::Revisions, &revision_key(s.tenant_id, s.id, s.revision), Some(&value))?;
@@ -136,6 +145,9 @@ pub(super) fn record(key: &[u8], value: &[u8]) -> Result<Record, Fault> {
         Some(&kind) if kind == Kind::Source as u8 => Record::Source(from_json(value)?),
         Some(&kind) if kind == Kind::Subscription as u8 => Record::Subscription(from_json(value)?),
         Some(&kind) if kind == Kind::Inbox as u8 => Record::Inbox(from_json(value)?),
+        Some(&kind) if kind == Kind::Replay as u8 => Record::Replay(from_json(value)?),
+        Some(&kind) if kind == Kind::EventType as u8 => Record::EventType(from_json(value)?),
+        Some(&kind) if kind == Kind::Seen as u8 => Record::Seen(from_json(value)?),
         Some(&kind) if kind == Kind::Setting as u8 => {
             let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
             let name = name.ok_or(Fault::corrupt("a setting's name"))?;

@@ -106,6 +106,9 @@ impl Inspection {
                 // With its earlier revisions, which are in a table of their own.
                 Record::Subscription(_) => Ok(()),
                 Record::Inbox(inbox) => lines.add("inbox", &inbox),
+                Record::Replay(replay) => lines.add("replay", &replay),
+                Record::EventType(entry) => lines.add("event_type", &entry),
+                Record::Seen(seen) => lines.add("seen", &seen),
                 Record::Setting(name, value) => lines.add("setting", &json!({"name": name, "value": text(&value)})),
             };
         }

@@ -204,9 +204,7 @@ impl Hands {
     pub(super) fn settled(&self, ends: &[(TenantId, DeliveryId, Lane)]) {
         let mut inner = self.0.lock();
         for (tenant, id, lane) in ends {
-            if inner.waiting.get(&(*tenant, *id)).is_some_and(|waits| waits.fresh) {
-                inner.stop_waiting(*tenant, *id);
-            }
+            inner.stop_waiting(*tenant, *id);
             if inner.held.get(id).is_some_and(|hand| hand.settling) {
                 inner.held.remove(id);
             }

@@ -1,5 +1,6 @@
 //! The verbs: encode, hand over, wait.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,25 +11,26 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::accept;
-use super::commit::{Job, Reply};
+use super::commit::{Job, Part, Reply};
 use super::ends::Ends;
 use super::fault::Fault;
 use super::hand::Guard;
-use super::inbox::NoRoom;
+use super::inbox::{Inbox, NoRoom};
 use super::prune::{self, Plan};
 use super::readers::Readers;
 use super::shared::Shared;
+use super::tables::Op;
 use super::{Opened, SledOptions, config, open, queries};
 use crate::domain::{Attempt, Delivery, DeliveryId, EventId, Lane, Subscription, SubscriptionId, TenantId};
 use crate::store::{
-    Accepted, DeliveryFilter, Error, EventFilter, LaneHead, Page, Pruned, Receipt, Record, RecordKey, Result, Settled,
-    Store, StoredEvent, Taken, Usage,
+    Accepted, DeliveryFilter, Error, EventFilter, LaneHead, Page, Pruned, Receipt, Record, RecordKey, ReplayStep,
+    Replayed, Result, Settled, Store, StoredEvent, Taken, Usage,
 };
 
 /// More deliveries than this that wait to be written out, and ingest is refused for a moment.
 const MOST_WAITING: usize = 200_000;
 /// Operations of retention in one job.
-const PRUNE_JOB: usize = 1_000;
+const PRUNE_JOB: usize = 256;
 
 /// The embedded store. Dropped, it writes what was handed over and gives the directory free; [`Store::close`]
 /// does the same and says whether it went well.
@@ -146,6 +148,53 @@ impl Drop for SledStore {
     }
 }
 
+/// What has been written ahead of events that are not accepted yet. Dropped, it is taken back.
+struct Ahead<'a> {
+    inbox: &'a Inbox,
+    undone: Vec<Op>,
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        if !self.undone.is_empty() {
+            // A store that is closing does it when it is opened again.
+            drop(self.inbox.push(Job::TakeBack { ops: std::mem::take(&mut self.undone) }, None));
+        }
+    }
+}
+
+/// Parts of fan-outs that are durable, and that nobody finds yet. Others have the processor between two of them; dropped,
+/// it makes haste.
+struct Spread<'a> {
+    shared: &'a Shared,
+    /// Those that are found.
+    known: Vec<Part>,
+    rest: VecDeque<Part>,
+}
+
+impl Spread<'_> {
+    async fn all(mut self) {
+        while self.next() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn next(&mut self) -> bool {
+        let Some(part) = self.rest.pop_front() else { return false };
+        self.shared.hands.add_waiting(&part.records, false);
+        self.known.push(part);
+        true
+    }
+}
+
+impl Drop for Spread<'_> {
+    fn drop(&mut self) {
+        while self.next() {}
+        // Where nothing is written any more, they are found at the next start.
+        drop(self.shared.inbox.push(Job::Expand { parts: std::mem::take(&mut self.known) }, None));
+    }
+}
+
 #[async_trait]
 impl Store for SledStore {
     async fn accept(&self, batch: Vec<Accepted>) -> Result<Vec<Receipt>> {
@@ -159,9 +208,22 @@ impl Store for SledStore {
         // Before anything is encoded: who is refused should cost little.
         let room = self.shared.inbox.try_room(bytes).map_err(|no| self.refusal(no))?;
         let mut guard = Guard::new(&self.shared.hands);
-        let items = accept::encode_all(&self.shared, &mut guard, batch).map_err(|fault| self.failed(fault))?;
-        let (receipts, guard) = self.ask_with(Some(room), |reply| Job::Accept { items, guard, reply }).await?;
+        let encoded = accept::encode_all(&self.shared, &mut guard, batch).await;
+        let mut items = encoded.map_err(|fault| self.failed(fault))?;
+        let mut ahead = Ahead { inbox: &self.shared.inbox, undone: Vec::new() };
+        for item in &mut items {
+            let undone: Vec<Op> = item.ahead.iter().map(Op::undone).collect();
+            for ops in accept::units(std::mem::replace(&mut item.ahead, undone)) {
+                ahead.undone.extend(ops.iter().map(Op::undone));
+                self.ask_with(None, |reply| Job::Ahead { ops, reply }).await?;
+            }
+        }
+        ahead.undone.clear();
+        let (receipts, guard, parts) = self.ask_with(Some(room), |reply| Job::Accept { items, guard, reply }).await?;
         guard.hand_over();
+        if !parts.is_empty() {
+            Spread { shared: &self.shared, known: Vec::new(), rest: parts.into() }.all().await;
+        }
         Ok(receipts)
     }
 
@@ -210,6 +272,12 @@ impl Store for SledStore {
 
     async fn cancel(&self, tenant: TenantId, id: DeliveryId, now: Timestamp) -> Result<Option<Delivery>> {
         self.ask(1024, |reply| Job::Cancel { tenant, id, now, reply }).await
+    }
+
+    async fn replay(&self, step: ReplayStep) -> Result<Replayed> {
+        let bytes = 4096 + (step.add.len() + step.again.len()) * 512;
+        self.shared.disk.admit(bytes)?;
+        self.ask(bytes, |reply| Job::Replay { step: Box::new(step), reply }).await
     }
 
     async fn prune(&self, before: Timestamp, now: Timestamp, limit: usize) -> Result<Pruned> {
@@ -262,6 +330,16 @@ impl Store for SledStore {
     ) -> Result<Page<StoredEvent, EventId>> {
         let filter = filter.clone();
         self.read(move |tables, shared| queries::events(tables, shared, tenant, &filter, limit, after)).await
+    }
+
+    async fn events_between(
+        &self,
+        tenant: TenantId,
+        span: (Timestamp, Timestamp),
+        limit: usize,
+        after: Option<EventId>,
+    ) -> Result<Page<StoredEvent, EventId>> {
+        self.read(move |tables, shared| queries::events_between(tables, shared, tenant, span, limit, after)).await
     }
 
     async fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<Option<Delivery>> {

@@ -32,6 +32,11 @@ pub(super) fn pair(tenant: TenantId, id: [u8; 16]) -> Pair {
     join(&[&tenant.to_bytes(), &id])
 }
 
+/// What a replay has added to an event.
+pub(super) fn added(delivery: &Delivery) -> [u8; 48] {
+    join(&[&delivery.tenant_id.to_bytes(), &delivery.event_id.to_bytes(), &delivery.id.to_bytes()])
+}
+
 /// Attempts sort by number within their delivery.
 pub(super) fn attempt(tenant: TenantId, delivery: DeliveryId, number: u32, id: AttemptId) -> [u8; 52] {
     join(&[&tenant.to_bytes(), &delivery.to_bytes(), &number.to_be_bytes(), &id.to_bytes()])

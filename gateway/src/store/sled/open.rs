@@ -4,13 +4,13 @@
 //! opens most of that without a word, with less in it. Nothing is served before it is known that what was
 //! acknowledged is there; if it is not, the operator is told what is missing and what to do.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::codec::{self, Tally};
 use super::commit::{Committer, Fresh, Part};
@@ -21,7 +21,7 @@ use super::keys;
 use super::mark::{Mark, Marked};
 use super::queries;
 use super::shared::Shared;
-use super::tables::{Op, Table, Tables};
+use super::tables::{Op, Table, Tables, remove_large, remove_remains};
 use super::{Opened, SledOptions, ends, prune};
 use crate::domain::{DeliveryId, EventId, Status, TenantId};
 use crate::store::{Error, Result as Answer, Settled, transitions};
@@ -31,7 +31,7 @@ pub(super) const TALLY: &[u8] = b"commit";
 /// What wrote the directory, in [`Table::Meta`].
 pub(super) const SCHEMA: &[u8] = b"schema";
 /// The version of the schema, and the generation of sled: both generations open each other's directories.
-const WRITTEN_BY: (u32, &[u8]) = (2, b"sled 0.34");
+const WRITTEN_BY: (u32, &[u8]) = (3, b"sled 0.34");
 /// Commits that are remembered with their events.
 pub(super) const RECENT: u64 = 1024;
 /// Events that are looked up at the start.
@@ -118,10 +118,10 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         file,
         mark: Mark::open(dir)?,
         tally,
-        expansions: BTreeMap::new(),
+        expansions: VecDeque::new(),
+        unwritten: 0,
         late: VecDeque::new(),
         linger: options.linger,
-        last_turn: None,
         scratch: Vec::new(),
     };
     read_expansions(&mut committer)?;
@@ -305,22 +305,34 @@ fn read_gone(tables: &Tables, shared: &Shared) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Reads what is left to write out of fan-outs.
+/// Reads what is left to write out of fan-outs, and removes what was written ahead of an event that never came.
 fn read_expansions(committer: &mut Committer) -> Result<(), Fault> {
-    let mut expansions: BTreeMap<TenantId, VecDeque<Part>> = BTreeMap::new();
     let tables = Arc::clone(&committer.tables);
+    let mut remains = Vec::new();
     for pair in tables.tree(Table::Expansions).iter() {
         let (key, stored) = pair?;
-        let (tenant_id, key) = keys::bytes_at(&key, 0)
-            .map(TenantId::from_bytes)
-            .zip(keys::bytes_at(&key, 0))
-            .ok_or(Fault::corrupt("a key"))?;
+        let ids = keys::bytes_at::<32>(&key, 0).zip(keys::bytes_at(&key, 0).map(TenantId::from_bytes));
+        let ((event, tenant_id), key) = ids.zip(keys::bytes_at(&key, 0)).ok_or(Fault::corrupt("a key"))?;
+        if tables.stored(Table::Events, &event)?.is_none() {
+            remove_large(&mut remains, Table::Expansions, &key, &stored);
+            remove_remains(&tables, &mut remains, Table::Owed, &event)?;
+            continue;
+        }
         let Some(value) = tables.whole(Table::Expansions, &key, stored)? else { continue };
-        let records = codec::part(tenant_id, &value)?;
+        let mut records = codec::part(tenant_id, &value)?;
+        for at in (0..records.len()).rev() {
+            // One that was settled has a row already.
+            let row = keys::pair(tenant_id, records[at].delivery.id.to_bytes());
+            if tables.stored(Table::Deliveries, &row)?.is_some() {
+                records.swap_remove(at);
+            }
+        }
         committer.shared.hands.add_waiting(&records, false);
-        expansions.entry(tenant_id).or_default().push_back(Part { tenant_id, key, records });
+        committer.will_expand(vec![Part { at: Instant::now(), tenant_id, key, records }]);
     }
-    committer.expansions = expansions;
+    if !remains.is_empty() {
+        committer.write(&mut remains)?;
+    }
     Ok(())
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub(super) ops: Vec<Op>,
     /// Events that go with it.
     pub(super) events: usize,
+    /// An event, and how many deliveries replays had added to it.
+    pub(super) added: Option<(Pair, usize)>,
 }
 
 /// Where the next call goes on.
@@ -153,12 +155,15 @@ impl Step<'_> {
             }
             let event = Arc::new(record.event.clone());
             let owed = queries::owed(self.tables, tenant, id, record)?;
+            let added = queries::added(self.tables, tenant, id)?;
             if self.expanding(tenant, id)? {
                 self.planned.more = true;
                 return Ok(());
             }
             let key = keys::pair(tenant, id.to_bytes());
-            let Some(mut plan) = self.deliveries(tenant, &event, owed.iter().map(|(id, _)| *id))? else {
+            let Some(mut plan) =
+                self.deliveries(tenant, &event, owed.iter().map(|(id, _)| *id).chain(added.clone()))?
+            else {
                 return Ok(());
             };
             if plan.events > 0 {
@@ -166,6 +171,9 @@ impl Step<'_> {
                 if let Some(stored) = self.tables.stored(Table::Owed, &key)? {
                     remove_large(&mut plan.ops, Table::Owed, &key, &stored);
                 }
+                let row = |delivery: &DeliveryId| Op::remove(Table::Added, &[&key[..], &delivery.to_bytes()].concat());
+                plan.ops.extend(added.iter().map(row));
+                plan.added = Some((key, added.len()));
             } else {
                 self.planned.more = true;
             }
@@ -267,7 +275,7 @@ impl Step<'_> {
             if codec::known(&stored)?.until_ms <= end {
                 let ops = vec![Op::remove(Table::Dedupe, &key)];
                 let seen = vec![(Table::Dedupe, key.to_vec(), stored)];
-                self.planned.plans.push(Plan { seen, ops, events: 0 });
+                self.planned.plans.push(Plan { seen, ops, ..Plan::default() });
             }
         }
         Ok(())
@@ -319,7 +327,7 @@ impl Step<'_> {
 
 /// Tables whose keys begin with a tenant, in the order in which a tenant is removed. Parts of fan-outs are not
 /// among them: the committer drops those when their turn comes.
-const TENANTS: [Table; 8] = [
+const TENANTS: [Table; 9] = [
     Table::Deliveries,
     Table::Begun,
     Table::Attempts,
@@ -327,5 +335,6 @@ const TENANTS: [Table; 8] = [
     Table::Dedupe,
     Table::Revisions,
     Table::Owed,
+    Table::Added,
     Table::Events,
 ];

@@ -14,7 +14,9 @@ use super::keys::{self, Entry};
 use super::shared::Shared;
 use super::tables::{Bytes, Table, Tables};
 use crate::domain::{Attempt, Delivery, DeliveryId, Event, EventId, Lane, Status, SubscriptionId, TenantId};
-use crate::store::{DeliveryFilter, Due, EventFilter, LOOK, LaneHead, Page, StoredEvent, Taken};
+use crate::store::{
+    DeliveryFilter, Due, EventFilter, LOOK, LaneHead, Page, StoredEvent, Taken, before_span, span_page,
+};
 
 /// Events read in one call, so that a fan-out reads its event once.
 type Events = HashMap<EventId, Arc<Event>>;
@@ -37,6 +39,26 @@ pub(super) fn owed(
     }
     let value = tables.load(Table::Owed, &keys::pair(tenant, id.to_bytes()))?;
     value.map_or_else(|| Ok(Vec::new()), |value| codec::owed(&value))
+}
+
+/// Those that replays have added to them.
+pub(super) fn added(tables: &Tables, tenant: TenantId, id: EventId) -> Result<Vec<DeliveryId>, Fault> {
+    let rows = tables.tree(Table::Added).scan_prefix(keys::pair(tenant, id.to_bytes()));
+    let delivery = |row: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
+        let id = keys::bytes_at(&row?.0, 32).ok_or(Fault::corrupt("a key"))?;
+        Ok(DeliveryId::from_bytes(id))
+    };
+    rows.map(delivery).collect()
+}
+
+/// All deliveries of an event, newest first.
+fn of_event(tables: &Tables, tenant: TenantId, id: EventId, record: EventRecord) -> Result<Vec<DeliveryId>, Fault> {
+    let mut ids: Vec<_> = owed(tables, tenant, id, record)?.into_iter().map(|(id, _)| id).collect();
+    ids.extend(added(tables, tenant, id)?);
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    // What was salvaged may name one twice.
+    ids.dedup();
+    Ok(ids)
 }
 
 /// Reads a delivery and what must be known of it in hand; also one that waits to be written out.
@@ -276,6 +298,31 @@ pub(super) fn events(
     page(objects.map(|object| object.and_then(read)), limit)
 }
 
+/// Events of a span, oldest first.
+pub(super) fn events_between(
+    tables: &Tables,
+    shared: &Shared,
+    tenant: TenantId,
+    span: (Timestamp, Timestamp),
+    limit: usize,
+    after: Option<EventId>,
+) -> Result<Page<StoredEvent, EventId>, Fault> {
+    if shared.is_gone(tenant) {
+        return Ok(Page { items: Vec::new(), next: None });
+    }
+    let first = keys::pair(tenant, before_span(span, after).to_bytes());
+    let last = keys::pair(tenant, [u8::MAX; 16]);
+    let rows = tables.tree(Table::Events).range((Bound::Excluded(first), Bound::Included(last)));
+    let read = |row: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
+        let (key, stored) = row?;
+        let id = keys::bytes_at(&key, 16).map(EventId::from_bytes).ok_or(Fault::corrupt("a key"))?;
+        let Some(value) = tables.whole(Table::Events, &key, stored)? else { return Ok(None) };
+        let record = codec::event(tenant, id, &value)?;
+        Ok(Some(StoredEvent { event: Arc::new(record.event), deliveries: record.owed }))
+    };
+    span_page(rows.map(read).filter_map(Result::transpose), span, limit)
+}
+
 /// Deliveries, newest first.
 pub(super) fn deliveries(
     tables: &Tables,
@@ -297,8 +344,7 @@ pub(super) fn deliveries(
         let Some(event) = event_record(tables, tenant, event_id)? else {
             return Ok(Page { items: Vec::new(), next: None });
         };
-        let mut ids: Vec<_> = owed(tables, tenant, event_id, event)?.into_iter().map(|(id, _)| id).collect();
-        ids.sort_unstable_by(|a, b| b.cmp(a));
+        let ids = of_event(tables, tenant, event_id, event)?;
         let rest = ids.into_iter().filter(|id| after.is_none_or(|after| *id < after));
         return page(rest.map(wanted), limit);
     }

@@ -210,6 +210,12 @@ impl Inspection {
                     wrong.add("the event of a delivery is missing", delivery);
                     return Ok(());
                 }
+                if !new.lists.contains_key(&(tenant, record.delivery.event_id)) {
+                    // All that its event names are there already: a replay has added this one.
+                    let mut value = Vec::new();
+                    codec::put_added(&mut value, &record.delivery);
+                    new.keep(Table::Added, &keys::added(&record.delivery), &value)?;
+                }
                 self.carry_delivery(record, key, new, wrong)
             }
             Table::Attempts => {

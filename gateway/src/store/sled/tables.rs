@@ -41,10 +41,12 @@ pub(super) enum Table {
     Recent,
     /// tenant → whether all of it has been removed.
     Gone,
+    /// tenant ‖ event ‖ delivery → subscription: what replays have added to an event's own list.
+    Added,
 }
 
 impl Table {
-    pub(super) const ALL: [(Self, &'static str); 15] = [
+    pub(super) const ALL: [(Self, &'static str); 16] = [
         (Self::Events, "events"),
         (Self::Owed, "owed"),
         (Self::Chunks, "chunks"),
@@ -60,6 +62,7 @@ impl Table {
         (Self::Begun, "begun"),
         (Self::Recent, "recent"),
         (Self::Gone, "gone"),
+        (Self::Added, "added"),
     ];
 
     /// What the tree is called.
@@ -84,6 +87,11 @@ impl Op {
 
     pub(super) fn remove(table: Table, key: &[u8]) -> Self {
         Self { table, key: key.into(), value: None }
+    }
+
+    /// What removes what this one puts.
+    pub(super) fn undone(&self) -> Self {
+        Self { table: self.table, key: self.key.clone(), value: None }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -146,6 +154,16 @@ pub(super) fn remove_large(ops: &mut Vec<Op>, table: Table, key: &[u8], stored: 
         ops.push(Op::remove(Table::Chunks, &chunk_key(table, key, number)));
     }
     ops.push(Op::remove(table, key));
+}
+
+/// Removes all that may be there of a value of any size, also if its pieces are not all there yet.
+pub(super) fn remove_remains(tables: &Tables, ops: &mut Vec<Op>, table: Table, key: &[u8]) -> Result<(), Fault> {
+    let first = chunk_key(table, key, 0);
+    for pair in tables.tree(Table::Chunks).scan_prefix(&first[..=key.len()]) {
+        ops.push(Op::remove(Table::Chunks, &pair?.0));
+    }
+    ops.push(Op::remove(table, key));
+    Ok(())
 }
 
 /// The bytes of a value, as sled has them or put together.

@@ -14,7 +14,9 @@ use super::{DiskGuard, Inspection, Opened, SledOptions, SledStore, Space, Wrongs
 use crate::domain::{Delivery, Lane, Outcome, SubscriptionId, TenantId, Verdict};
 use crate::store::conformance::{Subject, suite};
 use crate::store::fixtures::{accepted, at, dedupe, delivered, failed_once, frozen};
-use crate::store::{Accepted, DeliveryFilter, Error, EventFilter, MemoryStore, Receipt, Settled, Store, due};
+use crate::store::{
+    Accepted, DeliveryFilter, Error, EventFilter, MemoryStore, Receipt, ReplayStep, Settled, Store, due,
+};
 
 fn options() -> SledOptions {
     let disk = DiskGuard { ballast: 0, ..DiskGuard::default() };
@@ -338,6 +340,10 @@ fn what_is_lost_is_named_and_the_rest_is_salvaged() {
     let many: Vec<_> = (0..70).map(|_| lane()).collect();
     runtime.block_on(store.accept(sent.clone())).unwrap();
     runtime.block_on(store.accept(vec![accepted(tenant, at(4), &many)])).unwrap();
+    for _ in 0..many.len() {
+        // With each commit a part of them is written out.
+        runtime.block_on(store.begin(Vec::new())).unwrap();
+    }
     let due = runtime.block_on(store.take(&[(to, 1)], at(9))).unwrap().remove(0).due.remove(0);
     let end = failed_once(due.delivery, at(50), Some(frozen(9_000)));
     let attempt = crate::store::fixtures::attempt(1, at(9), Outcome::Delivered, Verdict::Deliver);
@@ -389,6 +395,53 @@ fn what_is_lost_is_named_and_the_rest_is_salvaged() {
     }
 }
 
+/// What a replay has added to an event is checked, and salvaged, like what stands in it.
+#[test]
+fn what_replays_added_is_checked_and_salvaged() {
+    let (dir, new) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let tenant = TenantId::new(at(0));
+    let store = open(dir.path()).0;
+    let sent = accepted(tenant, at(0), &[lane()]);
+    let event = Arc::clone(&sent.event);
+    runtime.block_on(store.accept(vec![sent])).unwrap();
+    let added = crate::store::fixtures::owed(&event, lane());
+    let step = ReplayStep {
+        replay: crate::store::fixtures::replay(tenant),
+        add: vec![added.clone()],
+        again: Vec::new(),
+        now: at(1),
+    };
+    runtime.block_on(store.replay(step)).unwrap();
+    runtime.block_on(store.close()).unwrap();
+    drop(store);
+    let sound = check(dir.path());
+    assert_eq!((&sound.wrong, sound.records["added"]), (&Wrongs::default(), 1));
+    let scratch = TempDir::new().unwrap();
+    let salvaged = Inspection::open(dir.path(), scratch.path()).unwrap().salvage(new.path(), |_| {}).unwrap();
+    assert_eq!((salvaged.kept["added"], salvaged.kept["deliveries"]), (1, 2));
+    assert_eq!(check(new.path()).wrong, Wrongs::default());
+    let store = open(new.path()).0;
+    let of_event = DeliveryFilter { event_id: Some(event.id), ..DeliveryFilter::default() };
+    let found = runtime.block_on(store.deliveries(tenant, &of_event, 9, None)).unwrap().items;
+    assert_eq!((found.len(), &found[0]), (2, &added));
+    drop(store);
+    for (tree, found) in [
+        ("events", "an added delivery has no event"),
+        ("deliveries", "a delivery that a replay has added is missing"),
+        ("added", ""),
+    ] {
+        let damaged = TempDir::new().unwrap();
+        copy(new.path(), damaged.path());
+        let db = ::sled::open(damaged.path()).unwrap();
+        assert!(db.open_tree(tree).unwrap().pop_max().unwrap().is_some(), "{tree}");
+        drop(db);
+        let checked = check(damaged.path());
+        let named = checked.wrong.0.keys().any(|what| what.contains(found));
+        assert_eq!(named, !found.is_empty(), "{tree}: {:?}", checked.wrong);
+    }
+}
+
 #[test]
 fn who_else_may_not_be_in_the_directory() {
     let dir = TempDir::new().unwrap();
@@ -404,10 +457,10 @@ fn who_else_may_not_be_in_the_directory() {
     drop(store);
     // A newer version's, and another program's.
     let db = ::sled::open(dir.path()).unwrap();
-    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 3, b's'][..]).unwrap();
+    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 4, b's'][..]).unwrap();
     drop(db);
     let sentence = refusal(dir.path(), options());
-    assert!(sentence.contains("newer version (schema 3"), "{sentence}");
+    assert!(sentence.contains("newer version (schema 4"), "{sentence}");
     let foreign = TempDir::new().unwrap();
     let db = ::sled::open(foreign.path()).unwrap();
     db.open_tree("somebody's").unwrap().insert(b"a", b"b").unwrap();
@@ -454,7 +507,7 @@ async fn a_full_disk_refuses_events_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_half_forgotten_is_no_damage() {
     let dir = TempDir::new().unwrap();
-    let store = open(dir.path()).0;
+    let store = SledStore::open(dir.path(), SledOptions { linger: Duration::ZERO, ..options() }).unwrap().0;
     let tenant = TenantId::new(at(0));
     let lanes: Vec<_> = (0..600).map(|_| (lane(), 1)).collect();
     let to: Vec<_> = lanes.iter().map(|(lane, _)| *lane).collect();
@@ -463,6 +516,8 @@ async fn an_event_that_is_half_forgotten_is_no_damage() {
     let attempt = || Some(crate::store::fixtures::attempt(1, at(1), Outcome::Delivered, Verdict::Deliver));
     let end = |delivery| Settled { delivery: delivered(delivery, at(1)), attempt: attempt() };
     store.settle(taken.into_iter().flat_map(|taken| taken.due).map(|due| end(due.delivery)).collect()).await.unwrap();
+    // Ends wait for a commit; until then their deliveries are open.
+    store.begin(Vec::new()).await.unwrap();
     loop {
         // At first parts of the fan-out are still to be written out, and nothing goes.
         let pruned = store.prune(at(9), at(9), 9).await.unwrap();
@@ -582,6 +637,8 @@ fn version_1_is_still_read() {
         lane: Lane { subscription_id: SubscriptionId::from_bytes([6; 16]), key: 9 },
         ..crate::store::fixtures::delivery()
     };
+    codec::put_delivery(&mut out, &Delivery { fresh_id: true, ..delivery.clone() }, true, 300).unwrap();
+    assert!(codec::delivery(tenant, delivery.id, &out).unwrap().delivery.fresh_id);
     codec::put_delivery(&mut out, &delivery, true, 300).unwrap();
     let time = [0x80, 0xe4, 0xad, 0x95, 0x0d, 0];
     let expected = [

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{Said, example, fuzz, headers, parts, text};
 use crate::domain::{Secret, Signing};
-use crate::signing::{Keys, Scheme, SignParts, VerifyParts};
+use crate::signing::{Keys, Rejection, Scheme, SignParts, VerifyParts};
 
 const URL: &str = "https://example.com/hooks?a=1";
 const ID: &str = "evt_1";
@@ -16,7 +16,7 @@ const SYMMETRIC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PRIVATE: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
 
 /// A description of each form, and a secret for it.
-const SCHEMES: [(&str, &str); 11] = [
+const SCHEMES: [(&str, &str); 16] = [
     (r#"{"scheme":"standard"}"#, SYMMETRIC),
     (r#"{"scheme":"standard"}"#, PRIVATE),
     (r#"{"scheme":"standard","header_prefix":"svix","tolerance":"1h"}"#, SYMMETRIC),
@@ -37,9 +37,36 @@ const SCHEMES: [(&str, &str); 11] = [
         "k",
     ),
     (
+        r#"{"scheme":"hmac","header":"x-ms","content":"{body}{timestamp}","value":"v={timestamp},d={signature}","timestamp":{"unit":"ms"},"headers":["x-ms-2"]}"#,
+        "k",
+    ),
+    (
+        r#"{"scheme":"hmac","header":"x-rfc","encoding":"base64url","content":"{timestamp}{body}","timestamp":{"header":"x-t","format":"rfc3339"},"secret":{"strip_prefix":"k-","decode":"hex"}}"#,
+        "k-6b",
+    ),
+    (
+        r#"{"scheme":"hmac","header":"x-date","content":"{timestamp}\n{body}","timestamp":{"header":"x-d","fallbacks":["date"],"format":"http_date"}}"#,
+        "k",
+    ),
+    (
+        r#"{"scheme":"asymmetric","algorithm":"ed25519","header":"x-ed","content":"{timestamp}{body}","timestamp_header":"x-t"}"#,
+        PRIVATE,
+    ),
+    (r#"{"scheme":"standard","header_prefixes":["svix"]}"#, SYMMETRIC),
+    (
         r#"{"scheme":"hmac","header":"x-a","content":"{id}/{timestamp}/{body}","value":"Signature keyId=\"main\",signature=\"{signature}\",t=\"{timestamp}\",i=\"{id}\""}"#,
         "k",
     ),
+];
+
+/// Descriptions of what is only verified, or not of these bodies.
+const MORE: [&str; 6] = [
+    r#"{"scheme":"hmac","header":"x-url","content":"{url}{form}","algorithm":"sha1"}"#,
+    r#"{"scheme":"hmac","header":"x-url","content":"{url}","body_hash":{"query":"a","encoding":"base64"}}"#,
+    r#"{"scheme":"hmac","header":"x-l","timestamp":{"body":"$.webhookTimestamp","unit":"ms"},"tolerance":"1m"}"#,
+    r#"{"scheme":"hmac","header":"x-h","content":"{header:x-id}{body}"}"#,
+    r#"{"scheme":"asymmetric","algorithm":"ecdsa_p256","header":"x-e","encoding":"base64"}"#,
+    r#"{"scheme":"shared","in":"basic","name":"hook"}"#,
 ];
 
 const WORDS: &[&str] = &[
@@ -81,6 +108,19 @@ const WORDS: &[&str] = &[
     "\"encoding\":\"base64\"",
     "\"tolerance\":\"5m\"",
     "\"header_prefix\":\"svix\"",
+    "{form}",
+    "{header:x-id}",
+    "\"headers\":[\"x-u\"]",
+    "\"timestamp\":{\"header\":\"x-t\",\"unit\":\"ms\"}",
+    "\"timestamp\":{\"body\":\"$.t\",\"format\":\"rfc3339\"}",
+    "\"fallbacks\":[\"date\"]",
+    "\"body_hash\":{\"query\":\"a\"}",
+    "\"secret\":{\"decode\":\"base64\",\"strip_prefix\":\"whsec_\"}",
+    "\"in\":\"query\"",
+    "2026-01-01T00:00:00Z",
+    "Thu, 01 Jan 2026 00:00:00 GMT",
+    "authorization: Bearer ",
+    "authorization: Basic ",
 ];
 
 fn source(json: &str) -> Scheme {
@@ -136,7 +176,8 @@ fn signature_headers() {
 /// A description that is taken describes something: what is signed by it is verified by it, and nothing else is.
 #[test]
 fn signature_descriptions() {
-    let examples: Vec<_> = SCHEMES.iter().map(|(json, _)| example(&[json, BODIES[1]])).collect();
+    let all = SCHEMES.iter().map(|(json, _)| *json).chain(MORE);
+    let examples: Vec<_> = all.map(|json| example(&[json, BODIES[1]])).collect();
     fuzz("signature descriptions", &examples, WORDS, |input| -> Said {
         let [description, body] = parts(input);
         let described: Signing =
@@ -145,11 +186,62 @@ fn signature_descriptions() {
             assert!(errors.iter().all(|error| error.pointer.starts_with('/')), "{errors:?}");
             errors.into_iter().map(|error| error.pointer).collect::<String>()
         })?;
-        let keys = scheme.keys(&Secret::new(SYMMETRIC.to_owned()), None).expect("it fits every form");
+        let key = [SYMMETRIC, PRIVATE, "00"].into_iter().find(|key| scheme.check_secret(key).is_ok());
+        let Some(key) = key.filter(|_| scheme.signs()) else { return Ok("no key".to_owned()) };
+        let keys = scheme.keys(&Secret::new(key.to_owned()), None).expect("it fits");
         let Some(headers) = signed(&scheme, &keys, body) else { return Ok("not signed".to_owned()) };
-        let verified = scheme.verify(&keys, &request(&headers, body)).expect("what was signed is verified");
+        let verified = match scheme.verify(&keys, &request(&headers, body)) {
+            Ok(verified) => verified,
+            // What is signed is right, and what else is asked for is not there.
+            Err(rejection) => {
+                let asked = described.body_hash.is_some()
+                    || described.timestamp.is_some_and(|timestamp| timestamp.body.is_some())
+                    || rejection == Rejection::NotAForm;
+                assert!(asked && rejection != Rejection::NoMatch, "what was signed is verified: {rejection}");
+                return Ok(rejection.as_str().to_owned());
+            }
+        };
         let changed = [body, b"x"].concat();
         assert!(scheme.verify(&keys, &request(&headers, &changed)).is_err(), "what was changed is not");
         Ok(format!("{verified:?}"))
+    });
+}
+
+/// Who does not know the secret does not guess its form either.
+#[test]
+fn shared_secrets() {
+    let schemes: Vec<(Scheme, Keys)> = [
+        r#"{"scheme":"shared","in":"header","name":"x-token"}"#,
+        r#"{"scheme":"shared","in":"bearer"}"#,
+        r#"{"scheme":"shared","in":"basic","name":"hook"}"#,
+        r#"{"scheme":"shared","in":"query","name":"token"}"#,
+    ]
+    .into_iter()
+    .map(|json| {
+        let scheme = source(json);
+        let keys = scheme.keys(&Secret::new("s3cret".to_owned()), None).unwrap();
+        (scheme, keys)
+    })
+    .collect();
+    let examples = [
+        example(&["0", "x-token: s3cret", ""]),
+        example(&["1", "authorization: Bearer s3cret", ""]),
+        example(&["2", "authorization: Basic aG9vazpzM2NyZXQ=", ""]),
+        example(&["3", "", "a=1&token=s3c%72et"]),
+    ];
+    fuzz("shared secrets", &examples, WORDS, |input| {
+        let [number, lines, query] = parts(input);
+        let number: usize = text(number).trim().parse().map_err(|_| "no scheme".to_owned())?;
+        let (scheme, keys) = &schemes[number % schemes.len()];
+        let url = format!("https://example.com/in?{}", text(query));
+        let headers = headers(lines);
+        let verified = scheme.verify(keys, &VerifyParts { url: &url, ..request(&headers, b"") });
+        let Err(rejection) = verified else {
+            let there = format!("{}{url}", text(lines));
+            let known = there.contains("s3cret") || there.contains("zM2NyZX") || there.contains('%');
+            assert!(known, "a secret that nobody sent");
+            return Ok(number.to_string());
+        };
+        Err(format!("{} {}", number % schemes.len(), rejection.as_str()))
     });
 }

@@ -1,6 +1,7 @@
 //! Events, deliveries, attempts, previews and statistics.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 use super::{Raw, Time};
 use crate::control::{AttemptBody, Bucket, DeliveryDetail, Explanation, Health, Spread, Stats};
 use crate::domain::{Attempt, AttemptRequest, Delivery, LogLine, PluginRun, Verdict};
-use crate::pipeline::{Preview, PreviewStep};
+use crate::pipeline::{AttemptNews, Preview, PreviewStep};
 use crate::store::StoredEvent;
 
 /// An event, without its data.
@@ -154,6 +155,50 @@ impl From<&DeliveryDetail> for DeliveryDetailView {
     }
 }
 
+/// A delivery that has changed.
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct DeliveryNewsView {
+    #[serde(flatten)]
+    delivery: DeliveryView,
+    /// The attempt that has ended; `null` where it changed without one.
+    attempt: Option<AttemptNewsView>,
+}
+
+/// An attempt that has ended. `GET /v1/deliveries/{delivery}` has all of it.
+#[derive(Debug, Serialize)]
+struct AttemptNewsView {
+    id: String,
+    number: u32,
+    trigger: &'static str,
+    outcome: &'static str,
+    blame: &'static str,
+    detail: String,
+    started_at: Time,
+    duration_ms: f64,
+    status_code: Option<u16>,
+}
+
+impl DeliveryNewsView {
+    pub(in crate::http) fn new(delivery: &Delivery, attempt: Option<&AttemptNews>) -> Self {
+        let attempt = attempt.map(|attempt| AttemptNewsView {
+            id: attempt.id.to_string(),
+            number: attempt.number,
+            trigger: attempt.trigger.as_str(),
+            outcome: attempt.outcome.as_str(),
+            blame: attempt.outcome.blame().as_str(),
+            detail: attempt.outcome.describe(),
+            started_at: attempt.started_at.into(),
+            duration_ms: milliseconds(attempt.duration),
+            status_code: attempt.status_code,
+        });
+        Self { delivery: delivery.into(), attempt }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
 /// One recorded try.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Attempt)]
@@ -264,7 +309,7 @@ impl AttemptView {
             blame: attempt.outcome.blame().as_str(),
             detail: attempt.outcome.describe(),
             started_at: attempt.started_at.into(),
-            duration_ms: (attempt.duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0,
+            duration_ms: milliseconds(attempt.duration),
             request: attempt.request.as_ref().map(|request| RequestView::new(request, body)),
             response: attempt.response.as_ref().map(|response| {
                 let (body, body_encoding) = text_or_base64(&response.body);

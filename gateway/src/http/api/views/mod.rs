@@ -1,8 +1,10 @@
 //! How objects look to clients. Field names are a contract; nothing secret is in any of these but where a
 //! secret has just been made or was asked for.
 
+mod event_type;
 mod history;
 mod profile;
+mod replay;
 mod shapes;
 mod source;
 mod subscription;
@@ -11,11 +13,13 @@ mod tenant;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub(in super::super) use self::event_type::{EventTypeView, NewEventTypeBody, SampleView};
 pub(in super::super) use self::history::{
-    DeliveryDetailView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView, StatsView, TestView,
-    headers_view, text_or_base64,
+    DeliveryDetailView, DeliveryNewsView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView,
+    StatsView, TestView, headers_view, text_or_base64,
 };
 pub(in super::super) use self::profile::{ProfileSummary, ProfileView, ReloadedView};
+pub(in super::super) use self::replay::{NewReplayBody, ReplayView};
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};
 pub(in super::super) use self::source::{RefusalView, RotatedSource, SourceTrialView, SourceView};
 pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView};
