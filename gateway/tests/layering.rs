@@ -17,10 +17,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("store", &["domain"]),
     ("engine", &["domain"]),
     ("egress", &["domain", "clock"]),
-    (
-        "registry",
-        &["domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress"],
-    ),
+    ("registry", &["domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress"]),
     (
         "pipeline",
         &["domain", "clock", "filter", "signing", "retry", "profiles", "store", "engine", "egress", "registry"],
@@ -28,8 +25,8 @@ const ROOMS: [(&str, &[&str]); 17] = [
     (
         "control",
         &[
-            "domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress", "registry",
-            "pipeline",
+            "domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress",
+            "registry", "pipeline",
         ],
     ),
     (

@@ -80,6 +80,11 @@ impl Control {
 
 fn log(broken: &[Broken]) {
     for one in broken {
-        tracing::error!(file = one.file, line = one.line, reason = one.reason, "a profile is broken and does not count: {one}");
+        tracing::error!(
+            file = one.file,
+            line = one.line,
+            reason = one.reason,
+            "a profile is broken and does not count: {one}"
+        );
     }
 }

@@ -153,8 +153,7 @@ impl Control {
             Some(text) => {
                 let schemes = old.spec.verification.iter().map(Scheme::for_source);
                 let schemes = schemes.collect::<std::result::Result<Vec<_>, _>>().map_err(broken)?;
-                let unfit: Vec<String> =
-                    schemes.iter().filter_map(|scheme| scheme.check_secret(&text).err()).collect();
+                let unfit: Vec<String> = schemes.iter().filter_map(|scheme| scheme.check_secret(&text).err()).collect();
                 if unfit.len() == schemes.len() {
                     return Err(Error::field("/secret", unfit.join("; or: ")));
                 }
@@ -163,7 +162,10 @@ impl Control {
             None => {
                 let scheme = Scheme::for_source(first).map_err(broken)?;
                 if scheme.takes_public_key() {
-                    return Err(Error::field("/secret", "give the product's new public key: only the product can make one"));
+                    return Err(Error::field(
+                        "/secret",
+                        "give the product's new public key: only the product can make one",
+                    ));
                 }
                 scheme.generate_secret()
             }
@@ -191,9 +193,7 @@ impl Control {
         let inlet = self.source(tenant, id)?;
         expected.check(&Self::source_version(&inlet.source))?;
         let Some(source) = finished(&inlet.stored()) else {
-            return Err(Error::Conflict(
-                "no rotation is under way; POST …/rotate-secret begins one".to_owned(),
-            ));
+            return Err(Error::Conflict("no rotation is under way; POST …/rotate-secret begins one".to_owned()));
         };
         let source = Source { updated_at: self.clock.now(), ..source };
         self.registry.save(vec![Record::Source(source)], vec![]).await?;
@@ -228,7 +228,8 @@ fn finished(source: &Source) -> Option<Source> {
 /// A description of another scheme replaces the old one: merged into it, the fields of the old would be refused as
 /// unknown to the new.
 fn replace_schemes(value: &mut Value, patch: &Map<String, Value>) {
-    let scheme = |value: Option<&Value>| value.and_then(|it| it.get("scheme")).and_then(Value::as_str).map(str::to_owned);
+    let scheme =
+        |value: Option<&Value>| value.and_then(|it| it.get("scheme")).and_then(Value::as_str).map(str::to_owned);
     if let (Some(wanted), Some(current)) = (scheme(patch.get("verification")), scheme(value.get("verification")))
         && wanted != current
         && let Some(object) = value.as_object_mut()

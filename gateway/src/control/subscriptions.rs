@@ -232,7 +232,10 @@ impl Control {
             return Ok(());
         }
         if wanted.contains_key("auth") {
-            return Err(Error::field("/secret", "in this profile it is the bearer token: give `secret` or `auth`, not both"));
+            return Err(Error::field(
+                "/secret",
+                "in this profile it is the bearer token: give `secret` or `auth`, not both",
+            ));
         }
         let auth = match wanted.shift_remove("secret") {
             Some(Value::String(token)) => serde_json::json!({ "type": "bearer", "token": token }),

@@ -166,7 +166,8 @@ impl Control {
             return Ok(stored.event);
         }
         let described = self.catalogue(tenant).remove(&event_type);
-        let own = described.and_then(|kind| kind.entry.samples.first().map(|sample| Box::<str>::from(sample.data.as_str())));
+        let own =
+            described.and_then(|kind| kind.entry.samples.first().map(|sample| Box::<str>::from(sample.data.as_str())));
         let now = self.clock.now();
         let exactly = EventPattern::parse(event_type.as_str()).ok();
         let sample = plan.profile.as_ref().zip(exactly.as_ref()).and_then(|(profile, exactly)| profile.sample(exactly));

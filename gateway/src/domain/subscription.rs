@@ -386,6 +386,9 @@ mod tests {
         let chosen = json!({"events": ["a"], "body_format": "js", "retry_policy": {}, "enabled": true});
         assert_eq!(serde_json::to_value(spec.without_defaults()).unwrap(), chosen);
         let bare: SubscriptionSpec = serde_json::from_value(json!({"events": ["a"]})).unwrap();
-        assert_eq!((bare.envelope(), bare.body_format(), bare.success()), (Envelope::Standard, BodyFormat::Kept, vec!["2xx".to_owned()]));
+        assert_eq!(
+            (bare.envelope(), bare.body_format(), bare.success()),
+            (Envelope::Standard, BodyFormat::Kept, vec!["2xx".to_owned()])
+        );
     }
 }

@@ -215,7 +215,8 @@ async fn unpack(app: &App, inlet: &Inlet, headers: &HeaderMap, raw: &Bytes) -> R
     };
     let packing = packing.ok_or_else(|| Refusal {
         header: Some(header::CONTENT_ENCODING.to_string()),
-        ..Problem::new(Kind::UnsupportedContentEncoding, "send the body as it is, or packed once by gzip or deflate").into()
+        ..Problem::new(Kind::UnsupportedContentEncoding, "send the body as it is, or packed once by gzip or deflate")
+            .into()
     })?;
     let max = max_body(app, inlet);
     let limit = max.min(ALWAYS.max(raw.len().saturating_mul(MOST_TIMES)));

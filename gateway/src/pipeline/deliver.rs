@@ -80,7 +80,8 @@ async fn exchange(parts: &Parts, plan: &Plan, work: &Work, content: &Content, re
     };
     // The body is kept by reference where it can be had again: the event as it came, in the envelope of the
     // revision that the delivery names. A profile has no revisions.
-    let by_reference = *content == Content::Kept && plan.profile.is_none() && plan.subscription.revision == work.delivery.revision;
+    let by_reference =
+        *content == Content::Kept && plan.profile.is_none() && plan.subscription.revision == work.delivery.revision;
     report.request = Some(prepared.shown(plan, !by_reference));
     if must_not_repeat(plan)
         && let Err(error) = begin(parts, work).await

@@ -75,9 +75,8 @@ impl Pipeline {
             error.errors.iter_mut().for_each(|error| error.pointer = format!("/{at}{}", error.pointer));
             error
         };
-        let read = |(at, item): (usize, &&RawValue)| {
-            event(inlet, posted, item.get()).map_err(|error| numbered(at, error))
-        };
+        let read =
+            |(at, item): (usize, &&RawValue)| event(inlet, posted, item.get()).map_err(|error| numbered(at, error));
         items.iter().enumerate().map(read).collect()
     }
 }

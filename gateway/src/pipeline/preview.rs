@@ -7,7 +7,8 @@ use super::lanes::Work;
 use super::record::Report;
 use super::{Parts, Pipeline, deliver, ingest};
 use crate::domain::{
-    Attempt, AttemptRequest, Delivery, DeliveryId, Event, EventId, LogLine, Outcome, PluginRun, Status, Trigger, Verdict,
+    Attempt, AttemptRequest, Delivery, DeliveryId, Event, EventId, LogLine, Outcome, PluginRun, Status, Trigger,
+    Verdict,
 };
 use crate::registry::{Plan, to_the_end};
 use crate::store::{self, Accepted, Settled};

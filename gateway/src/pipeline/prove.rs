@@ -108,6 +108,8 @@ fn check_data(data: &str, schema: Option<&Value>) -> Result<(), Vec<FieldError>>
         return Err(vec![FieldError::new("/body", "there is nothing in it; a sample shows what really comes")]);
     }
     let errors = schema.map(|schema| registry::check_schema(schema, &value, "")).unwrap_or_default();
-    let told = |error: FieldError| FieldError::new("/body", format!("does not fit the schema at `{}`: {}", error.pointer, error.detail));
+    let told = |error: FieldError| {
+        FieldError::new("/body", format!("does not fit the schema at `{}`: {}", error.pointer, error.detail))
+    };
     if errors.is_empty() { Ok(()) } else { Err(errors.into_iter().map(told).collect()) }
 }

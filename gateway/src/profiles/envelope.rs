@@ -132,7 +132,11 @@ impl Envelope {
         let members = own.as_ref().and_then(|_| frame.data.trim().strip_prefix('{')?.strip_suffix('}'));
         let is_said = |name: &str| own.as_ref().is_some_and(|own| own.0.contains(name));
         // Where data says it all it goes out as it came, white space and all.
-        if own.is_some() && self.0.iter().all(|field| matches!(field, Field::Named { name, .. } if is_said(name)) || matches!(field, Field::Spread)) {
+        if own.is_some()
+            && self.0.iter().all(|field| {
+                matches!(field, Field::Named { name, .. } if is_said(name)) || matches!(field, Field::Spread)
+            })
+        {
             return frame.data.to_owned();
         }
         let mut out = String::with_capacity(frame.data.len() + 160);
@@ -366,16 +370,28 @@ mod tests {
                 "{ \"amount\": 100.0 }",
                 r#"{"id":"evt \"1\"","type":"experience.start","timestamp":"2025-01-25T14:30:00.000Z","data":{ "amount": 100.0 },"metadata":{"webhook_id":"sub_1","delivery_attempt":3}}"#,
             ),
-            (json!({"n": 1, "t": true, "l": ["{attempt}", "no. {attempt} of {delivery.id}", ""], "e": {}}), "1",
-             r#"{"n":1,"t":true,"l":[3,"no. 3 of dlv_1",""],"e":{}}"#),
-            (json!({"event_type": "{event.type}", "...": "{data}"}), "{ \"a\": 1.0 }",
-             r#"{"event_type":"experience.start", "a": 1.0 }"#),
+            (
+                json!({"n": 1, "t": true, "l": ["{attempt}", "no. {attempt} of {delivery.id}", ""], "e": {}}),
+                "1",
+                r#"{"n":1,"t":true,"l":[3,"no. 3 of dlv_1",""],"e":{}}"#,
+            ),
+            (
+                json!({"event_type": "{event.type}", "...": "{data}"}),
+                "{ \"a\": 1.0 }",
+                r#"{"event_type":"experience.start", "a": 1.0 }"#,
+            ),
             (json!({"...": "{data}", "event_type": "{event.type}"}), "{}", r#"{"event_type":"experience.start"}"#),
             // What data says itself is not said again, however it is spelled there.
-            (json!({"event_type": "{event.type}", "...": "{data}"}), " {\"event\\u005ftype\" : \"B\"} ",
-             " {\"event\\u005ftype\" : \"B\"} "),
-            (json!({"action": "{event.type.last}", "...": "{data}", "timestamp": "{event.timestamp}"}),
-             "{\"timestamp\":\"then\"}", r#"{"action":"start","timestamp":"then"}"#),
+            (
+                json!({"event_type": "{event.type}", "...": "{data}"}),
+                " {\"event\\u005ftype\" : \"B\"} ",
+                " {\"event\\u005ftype\" : \"B\"} ",
+            ),
+            (
+                json!({"action": "{event.type.last}", "...": "{data}", "timestamp": "{event.timestamp}"}),
+                "{\"timestamp\":\"then\"}",
+                r#"{"action":"start","timestamp":"then"}"#,
+            ),
             // What has no members stands there as a whole.
             (json!({"a": "{event.source}", "...": "{data}"}), "[1, 2]", r#"{"a":"shop","data":[1, 2]}"#),
             (json!({"...": "{data}"}), "{ }", "{ }"),

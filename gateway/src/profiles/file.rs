@@ -125,7 +125,9 @@ fn profile(page: &Page, is_shipped: bool, check: Check<'_>) -> Result<Profile, V
             Ok(schema) => {
                 parsed.insert(name, schema);
             }
-            Err(error) => errors.push(FieldError::new(format!("/schemas/{}", escape(&name)), format!("not JSON: {error}"))),
+            Err(error) => {
+                errors.push(FieldError::new(format!("/schemas/{}", escape(&name)), format!("not JSON: {error}")))
+            }
         }
     }
     let mut names = HashSet::new();
@@ -191,9 +193,20 @@ fn delivery_half(mut fields: Map<String, Value>) -> Result<DeliveryHalf, Vec<Fie
     typed::<SubscriptionSpec>(Value::Object(whole), at)?;
     let dedupe = dedupe.unwrap_or_default();
     if let Some(place) = dedupe.iter().position(|path| !path.starts_with("$.")) {
-        return Err(vec![FieldError::new(format!("{at}/dedupe/{place}"), "a path into the event's data, such as \"$.request_id\"")]);
+        return Err(vec![FieldError::new(
+            format!("{at}/dedupe/{place}"),
+            "a path into the event's data, such as \"$.request_id\"",
+        )]);
     }
-    Ok(DeliveryHalf { written, fields, envelope, content_type, secret: secret.unwrap_or_default(), unknown_prefix, dedupe })
+    Ok(DeliveryHalf {
+        written,
+        fields,
+        envelope,
+        content_type,
+        secret: secret.unwrap_or_default(),
+        unknown_prefix,
+        dedupe,
+    })
 }
 
 fn entry(raw: RawEvent, schemas: &BTreeMap<String, Value>, at: &str, errors: &mut Vec<FieldError>) -> EventEntry {
@@ -221,7 +234,10 @@ fn entry(raw: RawEvent, schemas: &BTreeMap<String, Value>, at: &str, errors: &mu
     for (index, sample) in raw.samples.into_iter().enumerate() {
         let event_type = sample.r#type.as_deref().unwrap_or(&raw.name);
         let Ok(event_type) = EventType::parse(event_type) else {
-            fault(&format!("/samples/{index}"), format!("`{event_type}` is no event type; say in `type` which one the sample has"));
+            fault(
+                &format!("/samples/{index}"),
+                format!("`{event_type}` is no event type; say in `type` which one the sample has"),
+            );
             continue;
         };
         if pattern.as_ref().is_some_and(|pattern| !pattern.matches(event_type.as_str())) {
@@ -236,15 +252,20 @@ fn entry(raw: RawEvent, schemas: &BTreeMap<String, Value>, at: &str, errors: &mu
 }
 
 /// Takes a field of our own out of a half, so that the rest is only what the API knows.
-fn taken<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str, at: &str) -> Result<Option<T>, Vec<FieldError>> {
+fn taken<T: DeserializeOwned>(
+    fields: &mut Map<String, Value>,
+    name: &str,
+    at: &str,
+) -> Result<Option<T>, Vec<FieldError>> {
     fields.shift_remove(name).map(|value| typed(value, &format!("{at}/{name}"))).transpose()
 }
 
 fn only(fields: &Map<String, Value>, known: &[&str], own: &[&str], at: &str) -> Result<(), Vec<FieldError>> {
     let names = || known.iter().chain(own).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let unknown = fields.keys().filter(|name| !known.contains(&name.as_str()));
-    let errors: Vec<FieldError> =
-        unknown.map(|name| FieldError::new(format!("{at}/{name}"), format!("not known here; there are {}", names()))).collect();
+    let errors: Vec<FieldError> = unknown
+        .map(|name| FieldError::new(format!("{at}/{name}"), format!("not known here; there are {}", names())))
+        .collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

@@ -26,4 +26,4 @@ mod tests;
 
 pub use self::envelope::{Envelope, Frame};
 pub use self::profile::{DeliveryHalf, EventEntry, Profile, Sample, SecretUse, SourceHalf, Term};
-pub use self::set::{Broken, Check, Proven, Profiles};
+pub use self::set::{Broken, Check, Profiles, Proven};

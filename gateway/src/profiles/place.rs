@@ -96,7 +96,8 @@ fn table(table: &dyn TableLike, at: &str) -> Result<Value, FieldError> {
             Item::Value(value) => plain(value, &at)?,
             Item::Table(inner) => self::table(inner, &at)?,
             Item::ArrayOfTables(tables) => {
-                let items = tables.iter().enumerate().map(|(index, inner)| self::table(inner, &format!("{at}/{index}")));
+                let items =
+                    tables.iter().enumerate().map(|(index, inner)| self::table(inner, &format!("{at}/{index}")));
                 Value::Array(items.collect::<Result<_, _>>()?)
             }
         };

@@ -67,7 +67,8 @@ impl Profiles {
     /// `self` has under its name stays.
     #[must_use]
     pub fn with_folder(&self, folder: &Path, check: Check<'_>) -> (Self, Vec<Broken>) {
-        let mut all = Self(self.0.iter().filter(|(_, one)| one.is_shipped).map(|(k, v)| (k.clone(), v.clone())).collect());
+        let mut all =
+            Self(self.0.iter().filter(|(_, one)| one.is_shipped).map(|(k, v)| (k.clone(), v.clone())).collect());
         let files = match files(folder) {
             Ok(files) => files,
             Err(reason) => {
@@ -118,7 +119,8 @@ impl Profiles {
     /// # Errors
     /// If there is none, or it is none for subscriptions, in a sentence.
     pub fn for_delivery(&self, name: &str) -> Result<&Arc<Profile>, String> {
-        let profile = self.get(name).ok_or_else(|| format!("there is no profile `{name}`; GET /v1/profiles lists them"))?;
+        let profile =
+            self.get(name).ok_or_else(|| format!("there is no profile `{name}`; GET /v1/profiles lists them"))?;
         match profile.delivery {
             Some(_) => Ok(profile),
             None => Err(format!("the profile `{name}` says nothing of subscriptions: it is for sources")),

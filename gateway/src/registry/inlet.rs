@@ -315,8 +315,9 @@ pub(super) fn compile(
 
 fn half<'p>(name: &str, profiles: &'p Profiles) -> Result<&'p SourceHalf, Vec<FieldError>> {
     let wrong = |detail: String| vec![FieldError::new("/profile", detail)];
-    let profile =
-        profiles.get(name).ok_or_else(|| wrong(format!("there is no profile `{name}`; GET /v1/profiles lists them")))?;
+    let profile = profiles
+        .get(name)
+        .ok_or_else(|| wrong(format!("there is no profile `{name}`; GET /v1/profiles lists them")))?;
     profile.source.as_ref().ok_or_else(|| wrong(format!("the profile `{name}` says nothing of a source")))
 }
 
@@ -350,9 +351,11 @@ fn schemes(spec: &SourceSpec, errors: &mut Vec<FieldError>) -> Vec<Scheme> {
     for (at, wanted) in spec.verification.iter().enumerate().take(MOST_PROOFS) {
         match Scheme::for_source(wanted) {
             Ok(scheme) => schemes.push(scheme),
-            Err(found) => errors.extend(found.into_iter().map(|error| {
-                FieldError::new(format!("/verification{}{}", place(at), error.pointer), error.detail)
-            })),
+            Err(found) => errors.extend(
+                found
+                    .into_iter()
+                    .map(|error| FieldError::new(format!("/verification{}{}", place(at), error.pointer), error.detail)),
+            ),
         }
     }
     schemes
@@ -552,7 +555,10 @@ fn question(wanted: &Handshake, base: &str, verifies: bool, errors: &mut Vec<Fie
         && !verified
     {
         // Whoever may choose what is signed can have any request signed.
-        refuse("/answer/json", "an answer made with the secret is for verified requests: give a `verification`".to_owned());
+        refuse(
+            "/answer/json",
+            "an answer made with the secret is for verified requests: give a `verification`".to_owned(),
+        );
     }
     let status = status(wanted.answer.status_code);
     if status.is_none() {

@@ -292,7 +292,8 @@ impl Registry {
                 }
             }
         }
-        let named = |room: &Room| room.plans.values().filter(|plan| plan.spec.profile.is_some()).cloned().collect::<Vec<_>>();
+        let named =
+            |room: &Room| room.plans.values().filter(|plan| plan.spec.profile.is_some()).cloned().collect::<Vec<_>>();
         let named: Vec<Arc<Plan>> = self.0.state.read().tenants.values().flat_map(named).collect();
         for plan in named {
             match self.compile((*plan.subscription).clone()) {
@@ -328,7 +329,8 @@ impl Registry {
             source.next_secret = None;
         }
         if let Some(token) = source.spec.verify_token.take() {
-            source.verify_token = Some(self.0.vault.seal(&inlet::context(source.id, "verify_token"), &Secret::new(token)));
+            source.verify_token =
+                Some(self.0.vault.seal(&inlet::context(source.id, "verify_token"), &Secret::new(token)));
         }
         source
     }

@@ -15,8 +15,8 @@ use url::Url;
 
 use super::{Shelf, Surroundings, schema, seal};
 use crate::domain::{
-    Auth, AuthNeed, Envelope, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, SchemeKind, Secret, State, Subscription,
-    SubscriptionSpec,
+    Auth, AuthNeed, Envelope, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, SchemeKind, Secret, State,
+    Subscription, SubscriptionSpec,
 };
 use crate::egress;
 use crate::engine::Plugin;

@@ -11,8 +11,8 @@ use url::Url;
 
 use super::{Shelf, plan, schema};
 use crate::domain::{
-    Auth, FieldError, SchemeKind, Sealed, Secret, Signing, State, StateReason, Subscription, SubscriptionId, SubscriptionSpec,
-    TenantId,
+    Auth, FieldError, SchemeKind, Sealed, Secret, Signing, State, StateReason, Subscription, SubscriptionId,
+    SubscriptionSpec, TenantId,
 };
 use crate::profiles::Profiles;
 use crate::signing::Scheme;

@@ -247,8 +247,7 @@ fn templated(mistakes: &mut Mistakes, signing: &Signing, side: Side) -> Option<L
         }
     };
     // A rotation puts a second header beside the first, so its name has to fit too.
-    let beside =
-        header.as_ref().and_then(|header| mistakes.note("/header", signature_name(&format!("{header}-next"))));
+    let beside = header.as_ref().and_then(|header| mistakes.note("/header", signature_name(&format!("{header}-next"))));
     let mut headers: Vec<HeaderName> = header.iter().cloned().chain(beside).collect();
     for (at, name) in more(mistakes, "/headers", &signing.headers) {
         headers.extend(mistakes.note(&format!("/headers/{at}"), signature_name(name)));
@@ -271,8 +270,7 @@ fn templated(mistakes: &mut Mistakes, signing: &Signing, side: Side) -> Option<L
         time.check_signed(mistakes, &content, &value, signing.tolerance.is_some());
     }
     let timestamp_headers: Vec<HeaderName> = time.headers.into_iter().map(|(_, name)| name).collect();
-    let carrier =
-        |header| Carrier { header, id_header: None, timestamp_headers: timestamp_headers.clone() };
+    let carrier = |header| Carrier { header, id_header: None, timestamp_headers: timestamp_headers.clone() };
     Some(Layout {
         carriers: headers.into_iter().map(carrier).collect(),
         rotates_beside: true,
@@ -490,7 +488,8 @@ impl Time {
                 mistakes.add(pointer, "must be left out where `value` has {timestamp}: there can be only one");
             }
             (_, Some(_)) if in_value => {
-                mistakes.add("/timestamp/body", "must be left out where `value` has {timestamp}: there can be only one");
+                mistakes
+                    .add("/timestamp/body", "must be left out where `value` has {timestamp}: there can be only one");
             }
             (_, Some(_)) if content.has(Placeholder::Timestamp) => {
                 mistakes.add("/content", "must not sign {timestamp} beside a body that has the time in it");
@@ -503,7 +502,10 @@ impl Time {
                 "signs {timestamp}, but nothing carries it: put {timestamp} into `value` or name a `timestamp_header`",
             ),
             (None, None) if self.elsewhere && !in_value => {
-                mistakes.add("/timestamp", "must say where the time is: a `header`, a place in the `body`, or {timestamp} in `value`");
+                mistakes.add(
+                    "/timestamp",
+                    "must say where the time is: a `header`, a place in the `body`, or {timestamp} in `value`",
+                );
             }
             _ => {}
         }

@@ -13,7 +13,8 @@ use super::secret::LENIENT;
 /// What stands before the 32 bytes of an Ed25519 key in SPKI (RFC 8410, section 4).
 const ED25519_SPKI: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
 /// What stands before the 65 bytes of an uncompressed P-256 point in SPKI (RFC 5480, section 2).
-const P256_SPKI: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\
+const P256_SPKI: &[u8] =
+    b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\
     \x03\x42\x00";
 
 const PEM_BEGIN: &str = "-----BEGIN PUBLIC KEY-----";

@@ -155,7 +155,10 @@ async fn shapes_that_are_not_shipped() {
     let asked = public.get(&format!("{url}?hub.mode=subscribe&hub.verify_token=t0ken&hub.challenge=a%3Cb")).await;
     asked.is(200);
     assert_eq!((asked.text.as_str(), asked.header("content-type")), ("a<b", "text/plain; charset=utf-8"));
-    public.get(&format!("{url}?hub.mode=subscribe&hub.verify_token=k&hub.challenge=1")).await.problem(401, "bad-signature");
+    public
+        .get(&format!("{url}?hub.mode=subscribe&hub.verify_token=k&hub.challenge=1"))
+        .await
+        .problem(401, "bad-signature");
     public.get(&format!("{url}?hub.mode=subscribe&hub.challenge=1")).await.problem(401, "bad-signature");
     public.get(&format!("{url}?hub.mode=subscribe&hub.verify_token=t0ken")).await.problem(400, "unparsable");
     public.get(&url).await.problem(405, "method-not-allowed");
@@ -231,7 +234,10 @@ async fn questions_are_answered_and_are_no_events() {
         if !made["verification"].is_null() {
             let wrong = [("content-type", "application/json"), ("x-s", "00")];
             public.send("POST", &url, &wrong, body.clone()).await.problem(401, "bad-signature");
-            public.send("POST", &url, &[("content-type", "application/json")], body).await.problem(401, "bad-signature");
+            public
+                .send("POST", &url, &[("content-type", "application/json")], body)
+                .await
+                .problem(401, "bad-signature");
         }
     }
     assert_eq!(tenant.api.get("/v1/events").await.json(200)["data"], json!([]));
@@ -334,8 +340,7 @@ async fn packed_bodies() {
     };
     let post = async |coding: &str, body: Vec<u8>| {
         let signature = hmac_hex("k", &[&body]);
-        let headers =
-            [("content-type", "application/json"), ("content-encoding", coding), ("x-s", signature.as_str())];
+        let headers = [("content-type", "application/json"), ("content-encoding", coding), ("x-s", signature.as_str())];
         gateway.public().send("POST", &url, &headers, body).await
     };
     let receipt = post("gzip", gzip(b"{\"a\": 1.0}")).await.json(202);
@@ -482,7 +487,10 @@ async fn refusals_and_trials() {
     };
     let order = "{\"type\":\"order.paid\",\"id\":\"7\", \"n\":1.0}";
     let yields = attempt(order, Some(sign(order)), Some(at_time)).await;
-    assert_eq!((&yields["verified"], &yields["rejection"], &yields["problem"]), (&json!(true), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&yields["verified"], &yields["rejection"], &yields["problem"]),
+        (&json!(true), &Value::Null, &Value::Null)
+    );
     let event = &yields["events"][0];
     assert_eq!((&event["type"], &event["id"], &event["dedupe"]), (&json!("order.paid"), &json!("7"), &json!("7")));
     assert_eq!(event["would_match"], 1);
@@ -526,7 +534,8 @@ async fn refusals_and_trials() {
     let refusals = tenant.api.get(&at(&made, "/refusals")).await;
     assert!(!refusals.text.contains("s3cret") && !refusals.text.contains("v1="), "{}", refusals.text);
     let refusals = refusals.json(200);
-    let told: Vec<_> = refusals["data"].as_array().unwrap().iter().map(|one| (&one["status_code"], &one["header"])).collect();
+    let told: Vec<_> =
+        refusals["data"].as_array().unwrap().iter().map(|one| (&one["status_code"], &one["header"])).collect();
     assert_eq!(told, [(&json!(404), &Value::Null), (&json!(401), &Value::Null), (&json!(401), &json!("x-s"))]);
     let last = &refusals["data"][1];
     assert_eq!((&last["reason"], &last["content_type"]), (&json!("bad-signature"), &json!("text/plain")));

@@ -76,15 +76,14 @@ impl Signer {
     fn request(&self, to: SocketAddr, body: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
         let now = self.clock.now();
         let id = EventId::new(now).to_string();
-        let parts =
-            SignParts {
-                id: &id,
-                timestamp_s: now.as_second(),
-                body: &body,
-                url: PATH,
-                method: Method::POST.as_str(),
-                headers: &HeaderMap::new(),
-            };
+        let parts = SignParts {
+            id: &id,
+            timestamp_s: now.as_second(),
+            body: &body,
+            url: PATH,
+            method: Method::POST.as_str(),
+            headers: &HeaderMap::new(),
+        };
         let signature = self.scheme.sign(&self.keys, &parts)?;
         let mut request = Request::builder().method(Method::POST).uri(PATH).header(header::HOST, to.to_string());
         for (name, value) in signature {

@@ -169,7 +169,8 @@ mod tests {
         let chapter = chapter(json!({"scheme": "hmac", "header": "x-sig", "value": "sha256={signature}"}), "secret");
         let keys = chapter.scheme.keys(chapter.secret.as_ref().unwrap(), None).unwrap();
         let sign = |body: &[u8]| {
-            let parts = SignParts { id: "evt_1", timestamp_s: 0, body, url: "", method: "POST", headers: &HeaderMap::new() };
+            let parts =
+                SignParts { id: "evt_1", timestamp_s: 0, body, url: "", method: "POST", headers: &HeaderMap::new() };
             HeaderMap::from_iter(chapter.scheme.sign(&keys, &parts).unwrap())
         };
         assert_eq!(chapter.prove(&arrival(sign(b"{}"))), Proof::Signed("x-sig".to_owned()));

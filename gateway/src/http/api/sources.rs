@@ -258,7 +258,9 @@ async fn attempt(
     let asked = Asked { method: trial.method, headers: &headers, query: &trial.query, raw, now };
     let proven = prove(&app, &inlet, &asked).err();
     let found = match is_too_large {
-        true => Err(Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken"))),
+        true => {
+            Err(Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken")))
+        }
         false => look(&app, &inlet, &asked).await.map_err(|refusal| refusal.problem),
     };
     let view = match found {

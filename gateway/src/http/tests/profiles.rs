@@ -128,9 +128,7 @@ fn signed(verification: &Value, key: &Key, sample: &Sample, url: &str, at: Times
                 .replace("{form}", &pairs)
                 .replace("{body}", &body);
             let raw = match key {
-                Key::Text(secret) => {
-                    digest(&field("algorithm").unwrap(), secret.as_bytes(), content.as_bytes())
-                }
+                Key::Text(secret) => digest(&field("algorithm").unwrap(), secret.as_bytes(), content.as_bytes()),
                 Key::Ed25519(key) => ed25519_dalek::Signer::sign(key, content.as_bytes()).to_bytes().to_vec(),
                 Key::Ecdsa(key) => {
                     key.sign(&ring::rand::SystemRandom::new(), content.as_bytes()).unwrap().as_ref().to_vec()
@@ -178,7 +176,8 @@ async fn source(world: &World, tenant: &Tenant, profile: &str, secret: &str) -> 
 }
 
 async fn post(world: &World, id: &str, request: &Request) -> super::world::Answer {
-    let headers: Vec<(&str, &str)> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let headers: Vec<(&str, &str)> =
+        request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let has_type = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let json = [("content-type", "application/json")];
     let headers = [if has_type { &[] } else { json.as_slice() }, &headers].concat();
@@ -252,20 +251,26 @@ async fn no_profile_takes_what_its_product_has_not_signed() {
             let signed_header = ["webhook-id", "svix-id", "twitch-eventsub-message-id"];
             let mut renamed = fresh();
             let of_scheme = way["scheme"] == "standard" || content.contains("{header:");
-            if let Some((_, value)) = renamed.headers.iter_mut().find(|(name, _)| {
-                of_scheme && signed_header.iter().any(|signed| name.eq_ignore_ascii_case(signed))
-            }) {
+            if let Some((_, value)) = renamed
+                .headers
+                .iter_mut()
+                .find(|(name, _)| of_scheme && signed_header.iter().any(|signed| name.eq_ignore_ascii_case(signed)))
+            {
                 value.push('x');
                 forged.push(("another id", renamed));
             }
-            let timed = way["scheme"] == "standard" || content.contains("{timestamp}") || way["timestamp"]["body"].is_string();
+            let timed =
+                way["scheme"] == "standard" || content.contains("{timestamp}") || way["timestamp"]["body"].is_string();
             if timed {
                 let hour = jiff::SignedDuration::from_hours(1);
                 forged.push(("an hour late", signed(way, &key, sample, &url, now - hour)));
                 forged.push(("an hour early", signed(way, &key, sample, &url, now + hour)));
                 let mut shifted = fresh();
                 let name = way["timestamp"]["header"].as_str().or_else(|| way["timestamp_header"].as_str());
-                let shift = |value: &mut String| *value = value.replace("2026-01-01T00:00:00", "2026-01-01T00:00:01").replace("1767225600", "1767225601");
+                let shift = |value: &mut String| {
+                    *value =
+                        value.replace("2026-01-01T00:00:00", "2026-01-01T00:00:01").replace("1767225600", "1767225601")
+                };
                 let header = shifted.headers.iter_mut().find(|(found, _)| {
                     name.is_some_and(|name| found.eq_ignore_ascii_case(name)) || found.ends_with("-timestamp")
                 });
@@ -276,7 +281,13 @@ async fn no_profile_takes_what_its_product_has_not_signed() {
             }
             for (how, request) in &forged {
                 let answer = post(&world, &id, request).await;
-                assert_eq!(answer.status, 401, "{} {at} with {how}: {}", profile.name, String::from_utf8_lossy(&answer.body));
+                assert_eq!(
+                    answer.status,
+                    401,
+                    "{} {at} with {how}: {}",
+                    profile.name,
+                    String::from_utf8_lossy(&answer.body)
+                );
             }
             assert!(post(&world, &id, &fresh()).await.status.is_success(), "{} {at}", profile.name);
             let found = world.get(&format!("/v1/events?source_id={id}"), &tenant.viewer).await.expect(200);
@@ -325,10 +336,16 @@ async fn questions_are_answered_and_are_no_events() {
         sample.body = body.to_owned();
         sample.headers.extend(headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
         if name == "twitch" {
-            sample.headers.retain(|name, value| !name.eq_ignore_ascii_case("twitch-eventsub-message-type") || value != "notification");
+            sample.headers.retain(|name, value| {
+                !name.eq_ignore_ascii_case("twitch-eventsub-message-type") || value != "notification"
+            });
         }
         let answer = post(&world, &id, &signed(way, &key, &sample, &url, world.clock.now())).await;
-        assert_eq!((answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned()), (status, wanted), "{name}");
+        assert_eq!(
+            (answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned()),
+            (status, wanted),
+            "{name}"
+        );
         let unsigned = Request { headers: Vec::new(), query: String::new(), body: body.to_owned() };
         assert_eq!(post(&world, &id, &unsigned).await.status, 401, "{name}");
         let found = world.get(&format!("/v1/events?source_id={id}"), &tenant.viewer).await.expect(200);
@@ -342,7 +359,8 @@ async fn what_is_the_same_is_for_the_profile_to_say() {
     let world = World::new().await;
     let tenant = world.tenant("a").await;
     let (id, _) = source(&world, &tenant, "unibo", "key").await;
-    let payout = |state: &str| json!({"event_type": format!("PRIZE_PAYOUT_{state}"), "request_id": "r-1", "amount": 1.0});
+    let payout =
+        |state: &str| json!({"event_type": format!("PRIZE_PAYOUT_{state}"), "request_id": "r-1", "amount": 1.0});
     let opted = json!({"event_type": "PLAYER_OPTED_IN", "player_id": "p", "campaign_id": "c"});
     for body in [payout("CREATED"), payout("CREATED"), payout("SUCCEEDED"), opted.clone(), opted] {
         let headers = vec![("authorization".to_owned(), "Bearer key".to_owned())];
@@ -350,7 +368,8 @@ async fn what_is_the_same_is_for_the_profile_to_say() {
         assert!(post(&world, &id, &request).await.status.is_success());
     }
     let found = world.get(&format!("/v1/events?source_id={id}"), &tenant.viewer).await.expect(200);
-    let mut types: Vec<&str> = found["data"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let mut types: Vec<&str> =
+        found["data"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
     types.sort_unstable();
     assert_eq!(types, ["PLAYER_OPTED_IN", "PLAYER_OPTED_IN", "PRIZE_PAYOUT_CREATED", "PRIZE_PAYOUT_SUCCEEDED"]);
 }
@@ -384,7 +403,8 @@ async fn a_users_own_settings_lie_over_the_profiles() {
     let patched = world.patch(&path, &tenant.editor, json!({"profile": "linear"})).await.expect(200);
     assert_eq!(patched["verification"]["header"], "Linear-Signature");
     // A rotation writes down what was written, not what the profile gives.
-    let rotated = world.post(&format!("{path}/rotate-secret"), &tenant.editor, json!({"overlap": "1h"})).await.expect(200);
+    let rotated =
+        world.post(&format!("{path}/rotate-secret"), &tenant.editor, json!({"overlap": "1h"})).await.expect(200);
     assert_eq!(rotated["verification"]["header"], "Linear-Signature");
     let patched = world.patch(&path, &tenant.editor, json!({"profile": null})).await.expect(200);
     assert_eq!(patched["verification"], Value::Null);
@@ -400,7 +420,10 @@ async fn a_subscription_says_only_what_differs_from_its_profile() {
     let made = world.post("/v1/subscriptions", &tenant.editor, wanted.clone()).await.expect(201);
     assert_eq!((&made["profile"], &made["events"]), (&json!("ilara"), &wanted["events"]));
     assert_eq!((&made["signing"]["header"], &made["body_format"]), (&json!("x-ilara-signature"), &json!("js")));
-    assert_eq!((&made["envelope"], &made["timeout"], &made["success"]), (&json!("profile"), &json!("30s"), &json!(["2xx"])));
+    assert_eq!(
+        (&made["envelope"], &made["timeout"], &made["success"]),
+        (&json!("profile"), &json!("30s"), &json!(["2xx"]))
+    );
     let waits = ["0s", "1m", "5m", "30m", "2h"];
     assert_eq!(made["retry_policy"], json!({"schedule": waits, "max_retries": 3, "jitter": 0.0}));
     let path = format!("/v1/subscriptions/{}", text(&made, "/id"));
@@ -408,11 +431,20 @@ async fn a_subscription_says_only_what_differs_from_its_profile() {
 
     // A part of the profile's word is changed; the rest of it stays the profile's, also over what rewrites the whole.
     let patched = patch(json!({"signing": {"header": "x-mine"}, "timeout": "5s"})).await.expect(200);
-    assert_eq!((&patched["signing"]["header"], &patched["signing"]["value"]), (&json!("x-mine"), &json!("sha256={signature}")));
+    assert_eq!(
+        (&patched["signing"]["header"], &patched["signing"]["value"]),
+        (&json!("x-mine"), &json!("sha256={signature}"))
+    );
     world.call("POST", &format!("{path}/pause"), &tenant.editor, None).await.expect(200);
-    world.call("POST", &format!("{path}/rotate-secret"), &tenant.admin, Some(json!({"overlap": "0s"}))).await.expect(200);
+    world
+        .call("POST", &format!("{path}/rotate-secret"), &tenant.admin, Some(json!({"overlap": "0s"})))
+        .await
+        .expect(200);
     let patched = patch(json!({"profile": "loyali", "signing": null})).await.expect(200);
-    assert_eq!((&patched["signing"]["header"], &patched["body_format"]), (&json!("X-Loyali-Signature"), &json!("kept")));
+    assert_eq!(
+        (&patched["signing"]["header"], &patched["body_format"]),
+        (&json!("X-Loyali-Signature"), &json!("kept"))
+    );
     assert_eq!((&patched["timeout"], &patched["retry_policy"]["max_retries"]), (&json!("5s"), &json!(3)));
     // Waits of one's own take the place of the profile's.
     let patched = patch(json!({"retry_policy": {"backoff": "fixed", "initial": "10s"}})).await.expect(200);
@@ -450,7 +482,10 @@ async fn a_tenants_profile() {
         world.post("/v1/webhooks", &tenant.editor, wanted).await
     };
     let made = make(json!({"secret": "key"})).await.expect(201);
-    assert_eq!((&made["profile"], &made["secret"], &made["user_agent"]), (&json!("unibo"), &Value::Null, &json!("Unibo-Webhooks/1.0")));
+    assert_eq!(
+        (&made["profile"], &made["secret"], &made["user_agent"]),
+        (&json!("unibo"), &Value::Null, &json!("Unibo-Webhooks/1.0"))
+    );
     assert_eq!((&made["auth"], &made["secrets_set"]), (&json!({"type": "bearer"}), &json!(["#/auth/token"])));
     let one = format!("/v1/subscriptions/{}", text(&made, "/id"));
     let cleared = world.patch(&one, &tenant.editor, json!({"secret": null})).await.expect(200);
@@ -475,7 +510,10 @@ async fn profiles_are_listed_and_read() {
     let list = world.get("/v1/profiles", &tenant.viewer).await.expect(200);
     let list = list["data"].as_array().unwrap();
     let unibo = list.iter().find(|one| one["name"] == "unibo").unwrap();
-    assert_eq!((&unibo["has_source"], &unibo["has_delivery"], &unibo["event_count"], &unibo["sample_count"]), (&json!(true), &json!(true), &json!(5), &json!(17)));
+    assert_eq!(
+        (&unibo["has_source"], &unibo["has_delivery"], &unibo["event_count"], &unibo["sample_count"]),
+        (&json!(true), &json!(true), &json!(5), &json!(17))
+    );
     assert!(list.len() > 30);
     for one in list {
         let profile = world.get(&format!("/v1/profiles/{}", text(one, "/name")), OPERATOR).await.expect(200);

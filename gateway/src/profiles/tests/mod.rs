@@ -67,10 +67,7 @@ fn the_reference_systems_have_both_halves_and_all_of_their_types() {
             "ltvboost",
             "response.created response.scored action.queued action.sent action.failed segment.updated segment.ready",
         ),
-        (
-            "unibo",
-            "PRIZE_PAYOUT_CREATED PRIZE_PAYOUT_SUCCEEDED PRIZE_PAYOUT_FAILED PLAYER_OPTED_IN PLAYER_OPTED_OUT",
-        ),
+        ("unibo", "PRIZE_PAYOUT_CREATED PRIZE_PAYOUT_SUCCEEDED PRIZE_PAYOUT_FAILED PLAYER_OPTED_IN PLAYER_OPTED_OUT"),
     ] {
         let profile = all.get(name).unwrap();
         assert!(profile.delivery.is_some(), "{name}");
@@ -123,7 +120,10 @@ fn read(text: &str) -> Result<Profile, (usize, String)> {
 #[test]
 fn a_strangers_file_is_read() {
     let profile = read(STRANGER).unwrap();
-    assert_eq!(&*profile.events[0].samples[0].data, r#"{"no": 7, "what": "anvil.dropped", "at": 1767225600, "mass": 100.0}"#);
+    assert_eq!(
+        &*profile.events[0].samples[0].data,
+        r#"{"no": 7, "what": "anvil.dropped", "at": 1767225600, "mass": 100.0}"#
+    );
     assert!(profile.delivery.unwrap().envelope.is_some() && !profile.is_shipped);
 }
 
@@ -136,7 +136,12 @@ fn mistakes_have_a_line_and_a_reason() {
         ("name = \"acme\"", "name = \"Acme Inc\"", 1, "1 to 64 characters"),
         ("name = \"acme\"\n", "", 1, "missing field `name`"),
         ("[source]\n", "[source]\nsecret = \"s\"\n", 6, "`source.secret`: not known here; there are `verification`"),
-        ("header = \"X-Acme\", content = \"{body}\" }\nextract", "header = \"X-Acme\", contents = \"{body}\" }\nextract", 6, "unknown field `contents`"),
+        (
+            "header = \"X-Acme\", content = \"{body}\" }\nextract",
+            "header = \"X-Acme\", contents = \"{body}\" }\nextract",
+            6,
+            "unknown field `contents`",
+        ),
         ("content = \"{body}\" }\nextract", "content = \"{bdy}\" }\nextract", 6, "unknown placeholder {bdy}"),
         ("id = \"$.no\"", "id = \"$.no[\"", 7, "`source.extract.id`"),
         ("id = \"$.no\"", "key = \"$.no\"", 7, "extract knows"),
@@ -155,9 +160,19 @@ fn mistakes_have_a_line_and_a_reason() {
         ("00:00:00Z", "00:00:01Z", 22, "and not `2026-01-01T00:00:01Z`"),
         ("time = \"2026-01-01T00:00:00Z\"", "time = \"yesterday\"", 22, "`events.0.samples.0.time`"),
         ("time = \"2026-01-01T00:00:00Z\"", "time = 2026-01-01T00:00:00Z", 22, "write a time as text"),
-        ("\"what\": \"anvil.dropped\"", "\"what\": \"anvil.lifted\"", 20, "reads `anvil.lifted` and not `anvil.dropped`"),
+        (
+            "\"what\": \"anvil.dropped\"",
+            "\"what\": \"anvil.lifted\"",
+            20,
+            "reads `anvil.lifted` and not `anvil.dropped`",
+        ),
         ("\"no\": 7,", "\"no\": 7", 20, "not JSON"),
-        ("{\"no\": 7, \"what\": \"anvil.dropped\", \"at\": 1767225600, \"mass\": 100.0}", "{}", 20, "finds nothing in this request"),
+        (
+            "{\"no\": 7, \"what\": \"anvil.dropped\", \"at\": 1767225600, \"mass\": 100.0}",
+            "{}",
+            20,
+            "finds nothing in this request",
+        ),
     ] {
         assert!(STRANGER.contains(old), "{old}");
         let (found, reason) = read(&STRANGER.replacen(old, new, 1)).unwrap_err();
@@ -178,9 +193,8 @@ fn a_broken_file_takes_nothing_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let renamed = |name: &str| STRANGER.replacen("acme", name, 1);
-    let names = |all: &Profiles| {
-        all.iter().filter(|one| !one.is_shipped).map(|one| one.name.clone()).collect::<Vec<_>>()
-    };
+    let names =
+        |all: &Profiles| all.iter().filter(|one| !one.is_shipped).map(|one| one.name.clone()).collect::<Vec<_>>();
     let shipped = shipped();
     let load = |before: &Profiles| before.with_folder(folder.path(), &Pipeline::prove);
 

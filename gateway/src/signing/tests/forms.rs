@@ -444,10 +444,7 @@ fn mistakes_in_these_forms_have_their_places() {
         (r#"{"scheme":"hmac","header":"x-s","timestamp":{"body":"$..t"}}"#, &["/timestamp/body"]),
         (r#"{"scheme":"hmac","header":"x-s","timestamp":{"body":"t"}}"#, &["/timestamp/body"]),
         (r#"{"scheme":"hmac","header":"x-s","timestamp":{"header":"x-t","body":"$.t"}}"#, &["/timestamp/body"]),
-        (
-            r#"{"scheme":"hmac","header":"x-s","content":"{timestamp}{body}","timestamp":{"body":"$.t"}}"#,
-            &["/content"],
-        ),
+        (r#"{"scheme":"hmac","header":"x-s","content":"{timestamp}{body}","timestamp":{"body":"$.t"}}"#, &["/content"]),
         (r#"{"scheme":"hmac","header":"x-s","content":"{form}","timestamp":{"body":"$.t"}}"#, &["/timestamp/body"]),
         (
             r#"{"scheme":"hmac","header":"x-s","content":"{timestamp}{body}","value":"t={timestamp},s={signature}",
@@ -456,10 +453,7 @@ fn mistakes_in_these_forms_have_their_places() {
         ),
         (r#"{"scheme":"asymmetric","header":"x-s"}"#, &["/algorithm"]),
         (r#"{"scheme":"asymmetric","header":"x-s","algorithm":"sha256"}"#, &["/algorithm"]),
-        (
-            r#"{"scheme":"asymmetric","header":"x-s","algorithm":"ed25519","secret":{"decode":"hex"}}"#,
-            &["/secret"],
-        ),
+        (r#"{"scheme":"asymmetric","header":"x-s","algorithm":"ed25519","secret":{"decode":"hex"}}"#, &["/secret"]),
         (r#"{"scheme":"shared"}"#, &["/in"]),
         (r#"{"scheme":"shared","in":"header"}"#, &["/name"]),
         (r#"{"scheme":"shared","in":"header","name":"a b"}"#, &["/name"]),

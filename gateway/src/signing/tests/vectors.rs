@@ -19,8 +19,14 @@ fn github() {
 #[test]
 fn standard_webhooks() {
     // standard-webhooks/standard-webhooks, the test of every library in `libraries/`.
-    let parts =
-        SignParts { id: STANDARD_ID, timestamp_s: STANDARD_TIME, body: STANDARD_BODY, url: URL, method: "POST", headers: no_headers() };
+    let parts = SignParts {
+        id: STANDARD_ID,
+        timestamp_s: STANDARD_TIME,
+        body: STANDARD_BODY,
+        url: URL,
+        method: "POST",
+        headers: no_headers(),
+    };
     let headers = signed(&delivery(STANDARD), STANDARD_SECRET, None, &parts);
     assert_eq!(headers, standard_headers(STANDARD_SIGNATURE));
     let found = verified(&source(STANDARD), &[STANDARD_SECRET], &headers, STANDARD_BODY, STANDARD_TIME);
@@ -35,8 +41,14 @@ fn standard_webhooks_with_a_private_key() {
     let public = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
     let signature = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
     let scheme = delivery(ED25519);
-    let parts =
-        SignParts { id: STANDARD_ID, timestamp_s: STANDARD_TIME, body: STANDARD_BODY, url: URL, method: "POST", headers: no_headers() };
+    let parts = SignParts {
+        id: STANDARD_ID,
+        timestamp_s: STANDARD_TIME,
+        body: STANDARD_BODY,
+        url: URL,
+        method: "POST",
+        headers: no_headers(),
+    };
     for key in [key, seed] {
         let headers = signed(&scheme, key, None, &parts);
         assert_eq!(headers, standard_headers(signature));

@@ -107,8 +107,14 @@ async fn the_documents_call_and_verifier() {
     assert_eq!(made["secret"], SECRET, "shown once");
     let id = made["id"].as_str().unwrap();
     let read = tenant.api.get(&format!("/v1/integrations/webhooks/{id}")).await.json(200);
-    assert_eq!((&read["profile"], &read["events"]), (&json!("ilara"), &json!(["purchase_complete", "subscription_start"])));
-    assert_eq!((&read["timeout"], &read["body_format"], &read["envelope"]), (&json!("30s"), &json!("js"), &json!("profile")));
+    assert_eq!(
+        (&read["profile"], &read["events"]),
+        (&json!("ilara"), &json!(["purchase_complete", "subscription_start"]))
+    );
+    assert_eq!(
+        (&read["timeout"], &read["body_format"], &read["envelope"]),
+        (&json!("30s"), &json!("js"), &json!("profile"))
+    );
 
     let receipt = tenant.api.text("POST", "/v1/events", PAYLOAD).await.json(202);
     assert_eq!(receipt["deliveries"], 1);
@@ -167,7 +173,8 @@ async fn high_value_purchases() {
             wanted_ids.push(receipt["id"].clone());
         }
     }
-    let mut arrived: Vec<Value> = endpoint.at("/webhooks/purchases").iter().map(|one| one.json()["id"].clone()).collect();
+    let mut arrived: Vec<Value> =
+        endpoint.at("/webhooks/purchases").iter().map(|one| one.json()["id"].clone()).collect();
     arrived.sort_by_key(Value::to_string);
     wanted_ids.sort_by_key(Value::to_string);
     assert_eq!(arrived, wanted_ids);
@@ -187,7 +194,8 @@ async fn the_retry_table_and_the_log() {
     let made = tenant.api.text("POST", "/v1/integrations/webhooks", FILTERED).await.json(201);
     let purchase = json!({"properties": {"amount": 50, "currency": "USD"}});
     let event = tenant.post("event.purchase_complete", purchase.clone()).await;
-    let failed = walk(&gateway, &clock, &endpoint, &tenant, &event, ("/webhooks/purchases", &[60, 300, 1800, 7200])).await;
+    let failed =
+        walk(&gateway, &clock, &endpoint, &tenant, &event, ("/webhooks/purchases", &[60, 300, 1800, 7200])).await;
     for (attempt, request) in (1..).zip(endpoint.at("/webhooks/purchases")) {
         assert_eq!(request.json()["metadata"], json!({"webhook_id": made["id"], "delivery_attempt": attempt}));
         let logged = &failed["attempts"][attempt - 1];
@@ -214,7 +222,8 @@ async fn the_retry_table_and_the_log() {
 /// number of the attempt is not part of it.
 #[tokio::test]
 async fn fewer_retries() {
-    let endpoint = Receiver::scripted(|request, _| Answer::Status(if request.path == "/sentinel" { 200 } else { 500 })).await;
+    let endpoint =
+        Receiver::scripted(|request, _| Answer::Status(if request.path == "/sentinel" { 200 } else { 500 })).await;
     let (gateway, tenant) = start(&endpoint).await;
     let clock = gateway.clock().await;
     let made = tenant.api.text("POST", "/v1/integrations/webhooks", CREATE).await.json(201);

@@ -77,7 +77,8 @@ async fn the_documents_verifier() {
 /// At most five attempts.
 #[tokio::test]
 async fn five_attempts() {
-    let endpoint = Receiver::scripted(|request, _| Answer::Status(if request.path == "/sentinel" { 200 } else { 304 })).await;
+    let endpoint =
+        Receiver::scripted(|request, _| Answer::Status(if request.path == "/sentinel" { 200 } else { 304 })).await;
     let gateway = Setup::new().with_clock().start().await;
     let clock = gateway.clock().await;
     let tenant = gateway.tenant_as("intelligems").await;
@@ -91,7 +92,8 @@ async fn five_attempts() {
 #[tokio::test]
 async fn the_documents_integrations() {
     let doubles = Receiver::scripted(|request, _| {
-        let json = |text: &str| Answer::Full(200, vec![("content-type", "application/json".to_owned())], text.to_owned());
+        let json =
+            |text: &str| Answer::Full(200, vec![("content-type", "application/json".to_owned())], text.to_owned());
         match request.path.as_str() {
             path if path.starts_with("/services/") => Answer::Full(200, vec![], "ok".to_owned()),
             "/token" => json(r#"{"access_token":"ya29.1","expires_in":3600}"#),
@@ -99,7 +101,8 @@ async fn the_documents_integrations() {
         }
     })
     .await;
-    let hosts = ["hooks.slack.com", "hooks.zapier.com", "sheets.googleapis.com", "oauth2.googleapis.com", "api.shop.example"];
+    let hosts =
+        ["hooks.slack.com", "hooks.zapier.com", "sheets.googleapis.com", "oauth2.googleapis.com", "api.shop.example"];
     let gateway = hosts.iter().fold(Setup::new(), |setup, host| setup.map(doubles.mapping(host))).start().await;
     let tenant = gateway.tenant_as("intelligems").await;
     let columns: Vec<Value> = [
@@ -135,7 +138,8 @@ async fn the_documents_integrations() {
     let message = doubles.first("/services/T1/B1/abc").await.json();
     assert_eq!(message["text"], "*Free &lt;shipping&gt; &amp; *more**: start by dana@shop.example");
     let row = doubles.first("/v4/spreadsheets/s1/values/").await.json();
-    let wanted = ["Free <shipping> & *more*", "start", "shipping", "2026-03-02T09:15:00Z", "exp_8842", "dana@shop.example"];
+    let wanted =
+        ["Free <shipping> & *more*", "start", "shipping", "2026-03-02T09:15:00Z", "exp_8842", "dana@shop.example"];
     assert_eq!(row["values"], json!([wanted]));
     let call = doubles.first("/experiments").await;
     assert_eq!((call.method.as_str(), call.header("x-api-key")), ("POST", "a key"));

@@ -44,14 +44,16 @@ async fn an_upgrade_and_a_stale_one() {
     let request = endpoint.first("/loyali").await;
     assert_eq!(signed_at(&request), clock.now().await.as_second());
     let id = delivered["id"].as_str().unwrap();
-    let wanted =
-        format!(r#"{{"id":"{id}","event_type":"tier.upgraded","created_at":"2024-01-20T14:30:00.000Z","data":{TIER_UPGRADED}}}"#);
+    let wanted = format!(
+        r#"{{"id":"{id}","event_type":"tier.upgraded","created_at":"2024-01-20T14:30:00.000Z","data":{TIER_UPGRADED}}}"#
+    );
     assert_eq!(request.text(), wanted);
 
     let source = json!({"name": "loyali", "profile": "loyali", "secret": SECRET});
     let source = tenant.api.post("/v1/sources", source).await.json(201);
     let again = async || {
-        let headers = [("content-type", "application/json"), ("x-loyali-signature", request.header("x-loyali-signature"))];
+        let headers =
+            [("content-type", "application/json"), ("x-loyali-signature", request.header("x-loyali-signature"))];
         gateway.public().send("POST", source["url"].as_str().unwrap(), &headers, request.body.clone()).await
     };
     again().await.is(202);
@@ -87,7 +89,11 @@ async fn failed_and_resent() {
     let stats = tenant.api.get(&format!("{webhook}/stats?window=48h")).await.json(200);
     let health = |stats: &Value| -> Vec<(String, f64, bool)> {
         let of = |one: &Value| {
-            (one["metric"].as_str().unwrap().to_owned(), one["threshold"].as_f64().unwrap(), one["ok"].as_bool().unwrap())
+            (
+                one["metric"].as_str().unwrap().to_owned(),
+                one["threshold"].as_f64().unwrap(),
+                one["ok"].as_bool().unwrap(),
+            )
         };
         stats["health"].as_array().unwrap().iter().map(of).collect()
     };
@@ -131,7 +137,10 @@ async fn a_test_of_any_type() {
         tenant.api.post(&format!("{webhook}/test"), json!({"type": event["name"]})).await.is(200);
         let request = endpoint.wait("/loyali", at + 1).await.pop().unwrap();
         signed_at(&request);
-        assert_eq!((&request.json()["event_type"], &request.json()["data"]), (&event["name"], &event["samples"][0]["data"]));
+        assert_eq!(
+            (&request.json()["event_type"], &request.json()["data"]),
+            (&event["name"], &event["samples"][0]["data"])
+        );
     }
     tenant.api.poke(&format!("{webhook}/test")).await.is(200);
     let request = endpoint.wait("/loyali", types.len() + 1).await.pop().unwrap();

@@ -73,7 +73,13 @@ async fn the_documents_curl_and_verifier() {
     let arrived = endpoint.wait("/webhooks/ltvboost", 2).await;
     let mut bodies: Vec<&str> = arrived.iter().map(|one| one.text()).collect();
     bodies.sort_unstable();
-    assert_eq!(bodies, [r#"{"type":"action.sent","data":{"action_id":"act_1"}}"#, r#"{"type":"response.created","data":{"response_id":"resp_1","score":1.0}}"#]);
+    assert_eq!(
+        bodies,
+        [
+            r#"{"type":"action.sent","data":{"action_id":"act_1"}}"#,
+            r#"{"type":"response.created","data":{"response_id":"resp_1","score":1.0}}"#
+        ]
+    );
     assert_eq!(answers(RECEIVER, "text", &arrived, "your-webhook-secret").await, ["200 OK"; 2]);
     assert_eq!(answers(RECEIVER, "text", &forged(&arrived), "your-webhook-secret").await, ["401 Invalid signature"; 2]);
 }
@@ -81,7 +87,8 @@ async fn the_documents_curl_and_verifier() {
 /// Six attempts, each wait five times the one before, and none after a day.
 #[tokio::test]
 async fn backs_off() {
-    let endpoint = Receiver::scripted(|request, _| Answer::Status(if request.path == "/sentinel" { 200 } else { 500 })).await;
+    let endpoint =
+        Receiver::scripted(|request, _| Answer::Status(if request.path == "/sentinel" { 200 } else { 500 })).await;
     let gateway = Setup::new().with_clock().start().await;
     let clock = gateway.clock().await;
     let tenant = gateway.tenant_as("ltvboost").await;

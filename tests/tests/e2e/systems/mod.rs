@@ -152,7 +152,8 @@ async fn walk(
         .iter()
         .map(|attempt| attempt["started_at"].as_str().unwrap().parse().unwrap())
         .collect();
-    let waited: Vec<u64> = starts.windows(2).map(|two| two[1].duration_since(two[0]).as_secs().unsigned_abs()).collect();
+    let waited: Vec<u64> =
+        starts.windows(2).map(|two| two[1].duration_since(two[0]).as_secs().unsigned_abs()).collect();
     assert_eq!(waited, waits, "{failed}");
     failed
 }

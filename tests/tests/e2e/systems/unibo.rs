@@ -7,14 +7,38 @@ use super::{answers, forged, walk};
 
 /// The document's examples, byte for byte, by their event types.
 const EXAMPLES: [(&str, &str); 8] = [
-    ("PRIZE_PAYOUT_CREATED", "{\n\"campaign_id\": \"campaign-123\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440000\",\n\"player_id\": \"player-hash-abc123\",\n\"player_currency\": \"USD\",\n\"event_type\": \"PRIZE_PAYOUT_CREATED\",\n\"status\": \"TODO\",\n\"prize_type\": \"cash\",\n\"amount\": 100.5,\n\"bonus_id\": 456\n}"),
-    ("PRIZE_PAYOUT_SUCCEEDED", "{\n\"campaign_id\": \"summer-campaign-2024\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440000\",\n\"player_id\": \"player-abc123\",\n\"player_currency\": \"USD\",\n\"event_type\": \"PRIZE_PAYOUT_SUCCEEDED\",\n\"status\": \"SUCCESS\",\n\"prize_type\": \"cash\",\n\"amount\": 100.5,\n\"bonus_id\": 456\n}"),
-    ("PRIZE_PAYOUT_CREATED", "{\n\"campaign_id\": \"slot-tournament-2024\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440001\",\n\"player_id\": \"player-def456\",\n\"player_currency\": \"EUR\",\n\"event_type\": \"PRIZE_PAYOUT_CREATED\",\n\"status\": \"TODO\",\n\"prize_type\": \"free_spins\",\n\"amount\": 50,\n\"game_id\": 123,\n\"bonus_id\": 789\n}"),
-    ("PRIZE_PAYOUT_SUCCEEDED", "{\n\"campaign_id\": \"welcome-bonus\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440002\",\n\"player_id\": \"player-ghi789\",\n\"player_currency\": \"GBP\",\n\"event_type\": \"PRIZE_PAYOUT_SUCCEEDED\",\n\"status\": \"SUCCESS\",\n\"prize_type\": \"bonus_amount\",\n\"amount\": 75.25,\n\"bonus_id\": 101\n}"),
-    ("PRIZE_PAYOUT_CREATED", "{\n\"campaign_id\": \"deposit-match\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440003\",\n\"player_id\": \"player-jkl012\",\n\"player_currency\": \"USD\",\n\"event_type\": \"PRIZE_PAYOUT_CREATED\",\n\"status\": \"TODO\",\n\"prize_type\": \"deposit_bonus\",\n\"percentage_value\": 100.0,\n\"bonus_id\": 202\n}"),
-    ("PRIZE_PAYOUT_SUCCEEDED", "{\n\"campaign_id\": \"loyalty-rewards\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440004\",\n\"player_id\": \"player-mno345\",\n\"player_currency\": \"USD\",\n\"event_type\": \"PRIZE_PAYOUT_SUCCEEDED\",\n\"status\": \"SUCCESS\",\n\"prize_type\": \"catalog_item\",\n\"item\": \"Gaming Headset\",\n\"value\": 25.0,\n\"bonus_id\": 303\n}"),
-    ("PLAYER_OPTED_IN", "{\n\"player_id\": \"player-abc123\",\n\"campaign_id\": \"summer-campaign-2024\",\n\"event_type\": \"PLAYER_OPTED_IN\"\n}"),
-    ("PLAYER_OPTED_OUT", "{\n\"player_id\": \"player-def456\",\n\"campaign_id\": \"winter-tournament-2024\",\n\"event_type\": \"PLAYER_OPTED_OUT\"\n}"),
+    (
+        "PRIZE_PAYOUT_CREATED",
+        "{\n\"campaign_id\": \"campaign-123\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440000\",\n\"player_id\": \"player-hash-abc123\",\n\"player_currency\": \"USD\",\n\"event_type\": \"PRIZE_PAYOUT_CREATED\",\n\"status\": \"TODO\",\n\"prize_type\": \"cash\",\n\"amount\": 100.5,\n\"bonus_id\": 456\n}",
+    ),
+    (
+        "PRIZE_PAYOUT_SUCCEEDED",
+        "{\n\"campaign_id\": \"summer-campaign-2024\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440000\",\n\"player_id\": \"player-abc123\",\n\"player_currency\": \"USD\",\n\"event_type\": \"PRIZE_PAYOUT_SUCCEEDED\",\n\"status\": \"SUCCESS\",\n\"prize_type\": \"cash\",\n\"amount\": 100.5,\n\"bonus_id\": 456\n}",
+    ),
+    (
+        "PRIZE_PAYOUT_CREATED",
+        "{\n\"campaign_id\": \"slot-tournament-2024\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440001\",\n\"player_id\": \"player-def456\",\n\"player_currency\": \"EUR\",\n\"event_type\": \"PRIZE_PAYOUT_CREATED\",\n\"status\": \"TODO\",\n\"prize_type\": \"free_spins\",\n\"amount\": 50,\n\"game_id\": 123,\n\"bonus_id\": 789\n}",
+    ),
+    (
+        "PRIZE_PAYOUT_SUCCEEDED",
+        "{\n\"campaign_id\": \"welcome-bonus\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440002\",\n\"player_id\": \"player-ghi789\",\n\"player_currency\": \"GBP\",\n\"event_type\": \"PRIZE_PAYOUT_SUCCEEDED\",\n\"status\": \"SUCCESS\",\n\"prize_type\": \"bonus_amount\",\n\"amount\": 75.25,\n\"bonus_id\": 101\n}",
+    ),
+    (
+        "PRIZE_PAYOUT_CREATED",
+        "{\n\"campaign_id\": \"deposit-match\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440003\",\n\"player_id\": \"player-jkl012\",\n\"player_currency\": \"USD\",\n\"event_type\": \"PRIZE_PAYOUT_CREATED\",\n\"status\": \"TODO\",\n\"prize_type\": \"deposit_bonus\",\n\"percentage_value\": 100.0,\n\"bonus_id\": 202\n}",
+    ),
+    (
+        "PRIZE_PAYOUT_SUCCEEDED",
+        "{\n\"campaign_id\": \"loyalty-rewards\",\n\"request_id\": \"550e8400-e29b-41d4-a716-446655440004\",\n\"player_id\": \"player-mno345\",\n\"player_currency\": \"USD\",\n\"event_type\": \"PRIZE_PAYOUT_SUCCEEDED\",\n\"status\": \"SUCCESS\",\n\"prize_type\": \"catalog_item\",\n\"item\": \"Gaming Headset\",\n\"value\": 25.0,\n\"bonus_id\": 303\n}",
+    ),
+    (
+        "PLAYER_OPTED_IN",
+        "{\n\"player_id\": \"player-abc123\",\n\"campaign_id\": \"summer-campaign-2024\",\n\"event_type\": \"PLAYER_OPTED_IN\"\n}",
+    ),
+    (
+        "PLAYER_OPTED_OUT",
+        "{\n\"player_id\": \"player-def456\",\n\"campaign_id\": \"winter-tournament-2024\",\n\"event_type\": \"PLAYER_OPTED_OUT\"\n}",
+    ),
 ];
 
 const API_KEY: &str = "your-secret-api-key";
@@ -45,7 +69,10 @@ async fn the_documents_examples() {
     let tenant = gateway.tenant_as("unibo").await;
     let wanted = json!({"url": endpoint.url("/webhooks/prizes"), "events": ["*"], "secret": API_KEY});
     let made = tenant.api.post("/v1/webhooks", wanted).await.json(201);
-    assert_eq!((&made["secret"], &made["auth"], &made["secrets_set"]), (&Value::Null, &json!({"type": "bearer"}), &json!(["#/auth/token"])));
+    assert_eq!(
+        (&made["secret"], &made["auth"], &made["secrets_set"]),
+        (&Value::Null, &json!({"type": "bearer"}), &json!(["#/auth/token"]))
+    );
     for (event_type, example) in EXAMPLES {
         let event = format!(r#"{{"type":"{event_type}","data":{example}}}"#);
         let receipt = tenant.api.text("POST", "/v1/events", &event).await.json(202);
@@ -76,7 +103,8 @@ async fn the_documents_examples() {
 /// A failure is logged and never tried again.
 #[tokio::test]
 async fn no_second_attempt() {
-    let endpoint = Receiver::scripted(|request, _| Answer::Status(if request.path == "/sentinel" { 200 } else { 500 })).await;
+    let endpoint =
+        Receiver::scripted(|request, _| Answer::Status(if request.path == "/sentinel" { 200 } else { 500 })).await;
     let gateway = Setup::new().with_clock().start().await;
     let clock = gateway.clock().await;
     let tenant = gateway.tenant_as("unibo").await;
@@ -144,5 +172,8 @@ async fn what_is_a_duplicate() {
     });
     let mut types: Vec<String> = arrived.await.iter().map(|one| one.json()["event_type"].to_string()).collect();
     types.sort();
-    assert_eq!(types, ["\"PLAYER_OPTED_IN\"", "\"PLAYER_OPTED_IN\"", "\"PRIZE_PAYOUT_CREATED\"", "\"PRIZE_PAYOUT_SUCCEEDED\""]);
+    assert_eq!(
+        types,
+        ["\"PLAYER_OPTED_IN\"", "\"PLAYER_OPTED_IN\"", "\"PRIZE_PAYOUT_CREATED\"", "\"PRIZE_PAYOUT_SUCCEEDED\""]
+    );
 }

@@ -24,8 +24,7 @@ pub(in super::super) use self::shapes::{NewSource, NewSubscription};
 pub(in super::super) use self::source::{RefusalView, RotatedSource, SourceTrialView, SourceView};
 pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView};
 pub(in super::super) use self::tenant::{
-    CreatedKey, CreatedTenant, InboxView, KeyView, MeView, NewKeyBody, NewTenantBody, PluginView, TenantView,
-    UsageView,
+    CreatedKey, CreatedTenant, InboxView, KeyView, MeView, NewKeyBody, NewTenantBody, PluginView, TenantView, UsageView,
 };
 
 /// A time, RFC 3339 in UTC with milliseconds.
