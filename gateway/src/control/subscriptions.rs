@@ -190,9 +190,8 @@ impl Control {
         self.subscription(tenant, id)
     }
 
-    fn patched(&self, tenant: TenantId, old: &Subscription, patch: Map<String, Value>) -> Result<Subscription> {
+    fn patched(&self, tenant: TenantId, old: &Subscription, mut patch: Map<String, Value>) -> Result<Subscription> {
         refuse_unavailable(&patch)?;
-        let mut patch = patch;
         self.secret_as_token(&mut patch, Some(&old.spec))?;
         let new_secret = patch.contains_key("secret");
         let mut spec = self.registry.open_spec(old)?;

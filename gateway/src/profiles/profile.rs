@@ -53,8 +53,8 @@ impl Profile {
     /// The first sample whose type this pattern matches.
     #[must_use]
     pub fn sample(&self, pattern: &EventPattern) -> Option<&Sample> {
-        let samples = self.events.iter().flat_map(|entry| &entry.samples);
-        samples.into_iter().find(|sample| pattern.matches(sample.event_type.as_str()))
+        let mut samples = self.events.iter().flat_map(|entry| &entry.samples);
+        samples.find(|sample| pattern.matches(sample.event_type.as_str()))
     }
 }
 

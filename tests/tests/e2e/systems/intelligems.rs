@@ -116,7 +116,7 @@ async fn the_documents_integrations() {
     .iter()
     .map(|(header, value)| json!({"header": header, "value": value}))
     .collect();
-    for wanted in [
+    for mut wanted in [
         json!({"url": "https://hooks.zapier.com/hooks/catch/1/abc/", "connector": {"name": "zapier"}}),
         json!({"url": "https://hooks.slack.com/services/T1/B1/abc", "connector": {"name": "slack", "config": {
             "text": "*{{ data.experience.name }}*: {{ data.action }} by {{ data.triggered_by.email }}"}}}),
@@ -126,7 +126,6 @@ async fn the_documents_integrations() {
             "connector": {"name": "http", "config": {"fields": {
                 "title": "{{ data.experience.name }}", "who": {"mail": "{{ data.triggered_by.email }}"}}}}}),
     ] {
-        let mut wanted = wanted;
         wanted["events"] = json!(["experience.start"]);
         tenant.api.post("/v1/webhooks", wanted).await.is(201);
     }
