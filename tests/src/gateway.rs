@@ -301,6 +301,16 @@ impl Gateway {
         Tenant { id: text("id"), api: self.public().with_key(&text("key")) }
     }
 
+    /// Makes a tenant that has a profile, which is also its name.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    pub async fn tenant_as(&self, profile: &str) -> Tenant {
+        let tenant = self.tenant(profile).await;
+        self.operator().patch(&format!("/v1/tenants/{}", tenant.id), json!({"profile": profile})).await.is(200);
+        tenant
+    }
+
     /// A tenant that was made before a restart, at the address of now.
     #[must_use]
     pub fn again(&self, tenant: &Tenant) -> Tenant {

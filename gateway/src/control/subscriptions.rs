@@ -13,6 +13,7 @@ use crate::domain::{
     Algorithm, FieldError, NextSecret, SchemeKind, Secret, State, StateReason, Status, Subscription, SubscriptionId,
     SubscriptionSpec, TenantId,
 };
+use crate::profiles::SecretUse;
 use crate::registry::Plan;
 use crate::signing::Scheme;
 use crate::store::{DeliveryFilter, Record, RecordKey};
@@ -21,8 +22,7 @@ use crate::store::{DeliveryFilter, Record, RecordKey};
 const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Fields of a subscription that are refused with a reason.
-const REFUSED: [(&str, &str); 13] = [
-    ("profile", NOT_YET),
+const REFUSED: [(&str, &str); 12] = [
     ("ordering", NOT_YET),
     ("id", READ_ONLY),
     ("tenant_id", READ_ONLY),
@@ -94,8 +94,15 @@ impl Control {
     }
 
     /// What a client asked for as a subscription that is not saved.
-    pub(super) fn draft(&self, tenant: TenantId, wanted: Map<String, Value>) -> Result<Subscription> {
+    pub(super) fn draft(&self, tenant: TenantId, mut wanted: Map<String, Value>) -> Result<Subscription> {
         refuse_unavailable(&wanted)?;
+        // `null` is the client's own word, too: none, whatever its tenant has.
+        if !wanted.contains_key("profile")
+            && let Some(profile) = &self.tenant(tenant)?.profile
+        {
+            wanted.insert("profile".to_owned(), profile.as_str().into());
+        }
+        self.secret_as_token(&mut wanted, None)?;
         let spec: SubscriptionSpec = read_value(Value::Object(without_nulls(wanted)))?;
         self.check_sources(tenant, &spec)?;
         Ok(self.registry.seal(tenant, SubscriptionId::new(self.clock.now()), spec, None)?)
@@ -183,10 +190,18 @@ impl Control {
         self.subscription(tenant, id)
     }
 
-    fn patched(&self, tenant: TenantId, old: &Subscription, patch: Map<String, Value>) -> Result<Subscription> {
+    fn patched(&self, tenant: TenantId, old: &Subscription, mut patch: Map<String, Value>) -> Result<Subscription> {
         refuse_unavailable(&patch)?;
+        self.secret_as_token(&mut patch, Some(&old.spec))?;
         let new_secret = patch.contains_key("secret");
         let mut spec = self.registry.open_spec(old)?;
+        if spec.profile.is_none() && patch.contains_key("profile") {
+            spec = spec.without_defaults();
+        }
+        // What is changed in part begins as it holds.
+        if spec.signing.is_none() && patch.get("signing").is_some_and(|signing| signing.get("scheme").is_none()) {
+            spec.signing = Some(self.subscription(tenant, old.id)?.spec.signing());
+        }
         // The gateway may have disabled it since its owner enabled it; only a word of the owner undoes that.
         spec.enabled = old.state != State::Disabled;
         let mut value = serde_json::to_value(spec).map_err(|error| Error::Internal(error.to_string()))?;
@@ -202,13 +217,42 @@ impl Control {
         Ok(new)
     }
 
+    /// Where a profile's secret is a token that is sent along, a given secret becomes that; unless the client signs with
+    /// it.
+    fn secret_as_token(&self, wanted: &mut Map<String, Value>, old: Option<&SubscriptionSpec>) -> Result<()> {
+        let profile = match wanted.get("profile") {
+            Some(named) => named.as_str(),
+            None => old.and_then(|old| old.profile.as_deref()),
+        };
+        let profiles = self.registry.profiles();
+        let half = profile.and_then(|name| profiles.get(name)).and_then(|profile| profile.delivery.as_ref());
+        let signs = wanted.contains_key("signing") || old.is_some_and(|old| old.signing.is_some());
+        if half.is_none_or(|half| half.secret != SecretUse::Bearer) || signs || !wanted.contains_key("secret") {
+            return Ok(());
+        }
+        if wanted.contains_key("auth") {
+            return Err(Error::field(
+                "/secret",
+                "in this profile it is the bearer token: give `secret` or `auth`, not both",
+            ));
+        }
+        let auth = match wanted.shift_remove("secret") {
+            Some(Value::String(token)) => serde_json::json!({ "type": "bearer", "token": token }),
+            Some(Value::Null) | None => Value::Null,
+            Some(_) => return Err(Error::field("/secret", "a secret is a text")),
+        };
+        wanted.insert("auth".to_owned(), auth);
+        Ok(())
+    }
+
     fn check_sources(&self, tenant: TenantId, spec: &SubscriptionSpec) -> Result<()> {
         let unknown = spec.source_ids.iter().enumerate().filter(|(_, id)| self.source(tenant, **id).is_err());
         settle(unknown.map(|(at, _)| FieldError::new(format!("/source_ids/{at}"), "there is no such source")).collect())
     }
 
     fn rotated(&self, old: &Subscription, secret: Option<String>, overlap: Duration) -> Result<Subscription> {
-        if old.spec.signing.scheme == SchemeKind::None {
+        let signing = self.subscription(old.tenant_id, old.id)?.spec.signing();
+        if signing.scheme == SchemeKind::None {
             return Err(Error::Conflict("this subscription does not sign, so it has no secret to rotate".to_owned()));
         }
         if old.next_secret.is_some() {
@@ -219,7 +263,7 @@ impl Control {
         if overlap > LONGEST_OVERLAP {
             return Err(Error::field("/overlap", "an overlap is at most \"30d\""));
         }
-        let scheme = Scheme::for_delivery(&old.spec.signing)
+        let scheme = Scheme::for_delivery(&signing)
             .map_err(|errors| Error::Internal(format!("the stored signing scheme does not compile: {errors:?}")))?;
         let secret = match secret {
             Some(text) => {
@@ -265,10 +309,11 @@ impl Control {
     /// The public key of a subscription that signs with one.
     #[must_use]
     pub fn public_key(&self, plan: &Plan) -> Option<String> {
-        if plan.subscription.spec.signing.algorithm != Some(Algorithm::Ed25519) {
+        let signing = plan.spec.signing();
+        if signing.algorithm != Some(Algorithm::Ed25519) {
             return None;
         }
-        let scheme = Scheme::for_delivery(&plan.subscription.spec.signing).ok()?;
+        let scheme = Scheme::for_delivery(&signing).ok()?;
         scheme.public_key(&self.registry.open_secret(&plan.subscription, "/secret")?)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::reading::{NOT_YET, READ_ONLY, check_metadata, check_name, check_uid, merge, refuse, settle};
+use super::reading::{READ_ONLY, check_metadata, check_name, check_uid, merge, refuse, settle};
 use super::{Control, Error, Expected, Result, mint, read_value};
 use crate::domain::{FieldError, Role, Secret, Tenant, TenantId, TenantLimits};
 use crate::store::{Record, RecordKey};
@@ -19,6 +19,9 @@ pub struct NewTenant {
     /// The operator's own id for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
+    /// The profile of its subscriptions that name none: one with a delivery half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// Free for the operator; at most 16 KiB.
     #[serde(default)]
     pub metadata: Map<String, Value>,
@@ -41,8 +44,7 @@ pub struct TenantUsage {
 }
 
 /// Fields of a tenant that are refused with a reason.
-const REFUSED: [(&str, &str); 4] =
-    [("profile", NOT_YET), ("id", READ_ONLY), ("created_at", READ_ONLY), ("key", READ_ONLY)];
+const REFUSED: [(&str, &str); 3] = [("id", READ_ONLY), ("created_at", READ_ONLY), ("key", READ_ONLY)];
 
 impl Control {
     /// Makes a tenant and its first admin key, whose text is shown this once.
@@ -52,12 +54,13 @@ impl Control {
     pub async fn create_tenant(&self, wanted: Map<String, Value>) -> Result<(Arc<Tenant>, Secret)> {
         settle(refuse(&wanted, &REFUSED))?;
         let wanted: NewTenant = read_value(Value::Object(wanted))?;
-        check(&wanted)?;
+        self.check_tenant(&wanted, None)?;
         let now = self.clock.now();
         let tenant = Tenant {
             id: TenantId::new(now),
             uid: wanted.uid,
             name: wanted.name,
+            profile: wanted.profile,
             metadata: wanted.metadata,
             limits: wanted.limits,
             created_at: now,
@@ -121,17 +124,19 @@ impl Control {
         let now = NewTenant {
             name: old.name.clone(),
             uid: old.uid.clone(),
+            profile: old.profile.clone(),
             metadata: old.metadata.clone(),
             limits: old.limits.clone(),
         };
         let mut value = serde_json::to_value(now).map_err(|error| Error::Internal(error.to_string()))?;
         merge(&mut value, Value::Object(patch));
         let wanted: NewTenant = read_value(value)?;
-        check(&wanted)?;
+        self.check_tenant(&wanted, old.profile.as_deref())?;
         let tenant = Tenant {
             id,
             uid: wanted.uid,
             name: wanted.name,
+            profile: wanted.profile,
             metadata: wanted.metadata,
             limits: wanted.limits,
             created_at: old.created_at,
@@ -156,6 +161,23 @@ impl Control {
         Ok(())
     }
 
+    /// A profile that it has already may have gone since; that is no reason to refuse another change.
+    fn check_tenant(&self, wanted: &NewTenant, profile: Option<&str>) -> Result<()> {
+        let mut errors = Vec::new();
+        check_name(Some(&wanted.name), &mut errors);
+        check_uid(wanted.uid.as_deref(), &mut errors);
+        check_metadata(&wanted.metadata, &mut errors);
+        if let Some(name) = wanted.profile.as_deref().filter(|name| Some(*name) != profile)
+            && let Err(detail) = self.registry.profiles().for_delivery(name)
+        {
+            errors.push(FieldError::new("/profile", detail));
+        }
+        if wanted.limits.events_per_second == Some(0) {
+            errors.push(FieldError::new("/limits/events_per_second", "at least 1; leave it out for the default"));
+        }
+        settle(errors)
+    }
+
     /// How much a tenant has.
     ///
     /// # Errors
@@ -169,15 +191,4 @@ impl Control {
             inboxes: self.registry.inboxes(id).len(),
         })
     }
-}
-
-fn check(wanted: &NewTenant) -> Result<()> {
-    let mut errors = Vec::new();
-    check_name(Some(&wanted.name), &mut errors);
-    check_uid(wanted.uid.as_deref(), &mut errors);
-    check_metadata(&wanted.metadata, &mut errors);
-    if wanted.limits.events_per_second == Some(0) {
-        errors.push(FieldError::new("/limits/events_per_second", "at least 1; leave it out for the default"));
-    }
-    settle(errors)
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{AttemptBody, Control, Error, Result};
 use crate::domain::{Delivery, Event, EventId, EventType, FieldError, SubscriptionId, TenantId};
+use crate::filter::EventPattern;
 use crate::pipeline::Preview;
 use crate::registry::Plan;
 use crate::store::EventFilter;
@@ -114,15 +115,19 @@ impl Control {
             }
             EventChoice { event_type: None, event_id: None, event: Some(event) } => self.given(tenant, event),
             EventChoice { event_type: Some(event_type), event_id: None, event: None } => {
-                self.newest_or_made_up(tenant, event_type).await
+                self.newest_or_made_up(tenant, plan, event_type).await
             }
             EventChoice { event_type: None, event_id: None, event: None } => {
-                let named = plan.subscription.spec.events.iter().find_map(|event| EventType::parse(event).ok());
+                let exact = plan.patterns.iter().find_map(|pattern| EventType::parse(pattern.as_str()).ok());
                 let is_wanted = |name: &EventType| plan.patterns.iter().any(|one| one.matches(name.as_str()));
-                let first = named.or_else(|| self.catalogue(tenant).into_keys().find(is_wanted));
+                let sample = |pattern| Some(plan.profile.as_ref()?.sample(pattern)?.event_type.clone());
+                let first = exact
+                    .or_else(|| self.catalogue(tenant).into_keys().find(is_wanted))
+                    .or_else(|| plan.patterns.iter().find_map(sample));
                 let plain = first.or_else(|| EventType::parse("test").ok());
                 self.newest_or_made_up(
                     tenant,
+                    plan,
                     plain.ok_or_else(|| Error::Internal("`test` is an event type".to_owned()))?,
                 )
                 .await
@@ -153,26 +158,31 @@ impl Control {
         }))
     }
 
-    /// Somebody who tries wants to see something: where no event of the type has come yet and the catalogue has no
-    /// sample of it, one is made up and says so.
-    async fn newest_or_made_up(&self, tenant: TenantId, event_type: EventType) -> Result<Arc<Event>> {
+    /// Somebody who tries wants to see something: where no event of the type has come yet, it is the sample of the
+    /// tenant's catalogue or of the subscription's profile, or one is made up and says so.
+    async fn newest_or_made_up(&self, tenant: TenantId, plan: &Plan, event_type: EventType) -> Result<Arc<Event>> {
         let filter = EventFilter { event_type: Some(event_type.clone()), ..Default::default() };
         if let Some(stored) = self.store.events(tenant, &filter, 1, None).await?.items.into_iter().next() {
             return Ok(stored.event);
         }
-        let sample = self.catalogue(tenant).remove(&event_type);
-        let sample = sample.and_then(|kind| kind.entry.samples.first().map(|sample| sample.data.as_str().into()));
+        let described = self.catalogue(tenant).remove(&event_type);
+        let own =
+            described.and_then(|kind| kind.entry.samples.first().map(|sample| Box::<str>::from(sample.data.as_str())));
         let now = self.clock.now();
+        let exactly = EventPattern::parse(event_type.as_str()).ok();
+        let sample = plan.profile.as_ref().zip(exactly.as_ref()).and_then(|(profile, exactly)| profile.sample(exactly));
+        let sample = sample.filter(|_| own.is_none());
+        let made_up = r#"{"message":"A made-up event: none of this type has come yet."}"#;
         Ok(Arc::new(Event {
             id: EventId::new(now),
             tenant_id: tenant,
-            external_id: None,
+            external_id: sample.and_then(|sample| sample.id.as_deref()).map(Into::into),
             event_type,
             source_id: None,
             source: None,
-            timestamp: now,
+            timestamp: sample.and_then(|sample| sample.time).unwrap_or(now),
             received_at: now,
-            data: sample.unwrap_or_else(|| r#"{"message":"A made-up event: none of this type has come yet."}"#.into()),
+            data: own.or_else(|| Some(sample?.data.clone())).unwrap_or_else(|| made_up.into()),
             attributes: Vec::new(),
         }))
     }

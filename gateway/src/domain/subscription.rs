@@ -24,6 +24,9 @@ pub struct SubscriptionSpec {
     /// Where deliveries go; may be absent if the connector's config gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The profile whose delivery half stands under these settings: what they do not say, it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// Exact event types or wildcards.
     pub events: Vec<String>,
     /// Only events of these sources; absent or empty means any.
@@ -41,15 +44,15 @@ pub struct SubscriptionSpec {
     /// The signing secret, on its way in only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// How requests are signed.
-    #[serde(default)]
-    pub signing: Signing,
+    /// How requests are signed; see [`SubscriptionSpec::signing`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Signing>,
     /// How the event is wrapped where there is no connector.
-    #[serde(default)]
-    pub envelope: Envelope,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
     /// How the JSON of the body is spelled.
-    #[serde(default)]
-    pub body_format: BodyFormat,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_format: Option<BodyFormat>,
     /// Headers added to every request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -66,14 +69,14 @@ pub struct SubscriptionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     /// Which answers are a success: `2xx`, `204`, `200-299`.
-    #[serde(default = "default_success")]
-    pub success: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success: Option<Vec<String>>,
     /// When to try again.
     #[serde(default)]
     pub retry_policy: RetryPolicy,
     /// How long an answer may take, 1 s to 60 s.
-    #[serde(default = "default_timeout", with = "duration")]
-    pub timeout: Duration,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
+    pub timeout: Option<Duration>,
     /// At most so many requests in a period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
@@ -100,12 +103,54 @@ pub(super) fn enabled_by_default() -> bool {
     true
 }
 
-fn default_success() -> Vec<String> {
-    vec!["2xx".to_owned()]
-}
+/// Which answers are a success unless somebody says otherwise.
+const USUAL_SUCCESS: &str = "2xx";
+/// How long an answer may take unless somebody says otherwise.
+const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn default_timeout() -> Duration {
-    Duration::from_secs(30)
+/// What holds where neither the client nor a profile says anything.
+impl SubscriptionSpec {
+    /// How requests are signed: as Standard Webhooks has it.
+    #[must_use]
+    pub fn signing(&self) -> Signing {
+        self.signing.clone().unwrap_or_default()
+    }
+
+    /// How the event is wrapped: in the standard envelope.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        self.envelope.unwrap_or_default()
+    }
+
+    /// How the JSON of the body is spelled: as it came.
+    #[must_use]
+    pub fn body_format(&self) -> BodyFormat {
+        self.body_format.unwrap_or_default()
+    }
+
+    /// Which answers are a success: `2xx`.
+    #[must_use]
+    pub fn success(&self) -> Vec<String> {
+        self.success.clone().unwrap_or_else(|| vec![USUAL_SUCCESS.to_owned()])
+    }
+
+    /// How long an answer may take: 30 s.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(USUAL_TIMEOUT)
+    }
+
+    /// The same without what only repeats the defaults: before there were profiles, all of them were written down with
+    /// every subscription, and nobody had chosen them.
+    #[must_use]
+    pub fn without_defaults(mut self) -> Self {
+        self.signing = self.signing.filter(|signing| *signing != Signing::default());
+        self.envelope = self.envelope.filter(|envelope| *envelope != Envelope::default());
+        self.body_format = self.body_format.filter(|format| *format != BodyFormat::default());
+        self.success = self.success.filter(|success| success.as_slice() != [USUAL_SUCCESS]);
+        self.timeout = self.timeout.filter(|timeout| *timeout != USUAL_TIMEOUT);
+        self
+    }
 }
 
 /// A transform and its config.
@@ -145,6 +190,8 @@ pub enum Envelope {
     None,
     /// CloudEvents 1.0, structured.
     Cloudevents,
+    /// That of the subscription's profile.
+    Profile,
 }
 
 /// How the body's JSON is spelled.
@@ -318,4 +365,30 @@ pub struct NextSecret {
     pub secret: Sealed,
     /// From when on it alone counts.
     pub from: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// As versions before profiles wrote it: with every default.
+    #[test]
+    fn what_earlier_versions_wrote() {
+        let written = json!({
+            "events": ["a"], "signing": {"scheme": "standard"}, "envelope": "standard", "body_format": "js",
+            "success": ["2xx"], "retry_policy": {}, "timeout": "30s", "enabled": true,
+        });
+        let spec: SubscriptionSpec = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&spec).unwrap(), written);
+        assert_eq!((spec.signing(), spec.timeout()), (Signing::default(), USUAL_TIMEOUT));
+        let chosen = json!({"events": ["a"], "body_format": "js", "retry_policy": {}, "enabled": true});
+        assert_eq!(serde_json::to_value(spec.without_defaults()).unwrap(), chosen);
+        let bare: SubscriptionSpec = serde_json::from_value(json!({"events": ["a"]})).unwrap();
+        assert_eq!(
+            (bare.envelope(), bare.body_format(), bare.success()),
+            (Envelope::Standard, BodyFormat::Kept, vec!["2xx".to_owned()])
+        );
+    }
 }

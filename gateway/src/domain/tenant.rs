@@ -15,6 +15,9 @@ pub struct Tenant {
     pub uid: Option<String>,
     /// A name for people.
     pub name: String,
+    /// The profile of its subscriptions that name none.
+    #[serde(default)]
+    pub profile: Option<String>,
     /// Free for the operator.
     pub metadata: Map<String, Value>,
     /// What it may use.

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use super::{envelope, js};
-use crate::domain::{BodyFormat, Delivery, Envelope, Event, Frozen, Secret, SubscriptionSpec};
-use crate::registry::PLACEHOLDER;
+use crate::domain::{BodyFormat, Delivery, DeliveryId, Envelope, Event, Frozen, Secret, SubscriptionSpec};
+use crate::profiles::Frame;
+use crate::registry::{PLACEHOLDER, Plan};
 
 /// What is to be sent, before it is wrapped and signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,24 +68,60 @@ impl Content {
     }
 }
 
+/// Which attempt at which delivery a request is made for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending {
+    pub(super) delivery: DeliveryId,
+    /// The number of the attempt; the first is 1.
+    pub(super) attempt: u32,
+}
+
 /// The bytes and the content type that a subscription without a connector sends for this.
-pub(super) fn wrap(spec: &SubscriptionSpec, event: &Event, content: &Content) -> (Bytes, &'static str) {
+pub(super) fn wrap(plan: &Plan, event: &Event, content: &Content, sending: Sending) -> (Bytes, HeaderValue) {
+    let Some(own) = plan.envelope() else {
+        let (text, content_type) = plain(&plan.spec, event, content);
+        return (text, HeaderValue::from_static(content_type));
+    };
+    let text = viewed(event, content, |view| {
+        own.render(&Frame {
+            event_id: &event.public_id(),
+            event_type: view.event_type,
+            timestamp: view.timestamp,
+            source: event.source.as_deref().unwrap_or_default(),
+            subscription_id: &plan.subscription.id.to_string(),
+            delivery_id: &sending.delivery.to_string(),
+            attempt: sending.attempt,
+            data: view.data,
+        })
+    });
+    (spelled(plan.spec.body_format(), text), plan.content_type.clone())
+}
+
+/// The same in one of the gateway's own envelopes.
+fn plain(spec: &SubscriptionSpec, event: &Event, content: &Content) -> (Bytes, &'static str) {
+    let (text, content_type) = viewed(event, content, |view| match spec.envelope() {
+        // A profile's is written by the plan that has it.
+        Envelope::Standard | Envelope::Profile => (envelope::standard(view), "application/json"),
+        Envelope::None => (view.data.to_owned(), "application/json"),
+        Envelope::Cloudevents => (envelope::cloudevents(view), "application/cloudevents+json; charset=utf-8"),
+    });
+    (spelled(spec.body_format(), text), content_type)
+}
+
+fn viewed<T>(event: &Event, content: &Content, write: impl FnOnce(&envelope::View<'_>) -> T) -> T {
     let time = crate::domain::rfc3339(event.timestamp);
     let (event_type, timestamp, data) = match content {
         Content::Changed { event_type, timestamp, data } => (event_type.as_str(), timestamp.as_str(), data.as_str()),
         _ => (event.event_type.as_str(), time.as_str(), &*event.data),
     };
-    let view = envelope::View { event, event_type, timestamp, data };
-    let (text, content_type) = match spec.envelope {
-        Envelope::Standard => (envelope::standard(&view), "application/json"),
-        Envelope::None => (data.to_owned(), "application/json"),
-        Envelope::Cloudevents => (envelope::cloudevents(&view), "application/cloudevents+json; charset=utf-8"),
-    };
-    let text = match spec.body_format {
+    write(&envelope::View { event, event_type, timestamp, data })
+}
+
+fn spelled(format: BodyFormat, text: String) -> Bytes {
+    Bytes::from(match format {
         BodyFormat::Kept => text,
         BodyFormat::Js => js::stringify(&text),
-    };
-    (Bytes::from(text), content_type)
+    })
 }
 
 /// The event with the id that receivers of a delivery see, where that is another.
@@ -92,7 +130,7 @@ pub(super) fn with_id_of(delivery: &Delivery, event: &Event) -> Option<Event> {
 }
 
 /// The body of a recorded attempt that was kept by reference: made again from the event, what the transforms
-/// left, and the subscription as it was.
+/// left, and the subscription as it was. None is kept so that was sent under a profile, which may be another by now.
 #[must_use]
 pub fn body_of(spec: &SubscriptionSpec, event: &Event, delivery: &Delivery) -> Bytes {
     let as_sent = with_id_of(delivery, event);
@@ -100,8 +138,8 @@ pub fn body_of(spec: &SubscriptionSpec, event: &Event, delivery: &Delivery) -> B
     let frozen: Option<&Frozen> = delivery.frozen.as_deref();
     match frozen.map(Content::thaw) {
         Some(Content::Made { body, .. }) => Bytes::from(body),
-        Some(content) => wrap(spec, event, &content).0,
-        None => wrap(spec, event, &Content::Kept).0,
+        Some(content) => plain(spec, event, &content).0,
+        None => plain(spec, event, &Content::Kept).0,
     }
 }
 

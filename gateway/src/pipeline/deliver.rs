@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::Parts;
-use super::body::{self, Content, Place};
+use super::body::{self, Content, Place, Sending};
 use super::lanes::{End, Work};
 use super::record::{self, Report};
 use crate::clock::since;
@@ -70,7 +70,8 @@ fn as_sent(work: &Work) -> Option<Work> {
 /// Sends what was made and reads the answer into the report.
 async fn exchange(parts: &Parts, plan: &Plan, work: &Work, content: &Content, report: &mut Report) {
     let id = work.delivery.message_id();
-    let mut prepared = match prepare(parts, plan, (&work.event, &id), content, report.started_at).await {
+    let sending = Sending { delivery: work.delivery.id, attempt: work.delivery.attempt_count + 1 };
+    let mut prepared = match prepare(parts, plan, (&work.event, &id), content, sending, report.started_at).await {
         Ok(prepared) => prepared,
         Err(outcome) => {
             report.outcome = outcome;
@@ -78,8 +79,9 @@ async fn exchange(parts: &Parts, plan: &Plan, work: &Work, content: &Content, re
         }
     };
     // The body is kept by reference where it can be had again: the event as it came, in the envelope of the
-    // revision that the delivery names.
-    let by_reference = *content == Content::Kept && plan.subscription.revision == work.delivery.revision;
+    // revision that the delivery names. A profile has no revisions.
+    let by_reference =
+        *content == Content::Kept && plan.profile.is_none() && plan.subscription.revision == work.delivery.revision;
     report.request = Some(prepared.shown(plan, !by_reference));
     if must_not_repeat(plan)
         && let Err(error) = begin(parts, work).await
@@ -99,7 +101,7 @@ async fn exchange(parts: &Parts, plan: &Plan, work: &Work, content: &Content, re
         && parts.authenticator.invalidate(credential)
     {
         // A token may have been revoked before its time: once more, with a new one.
-        match prepare(parts, plan, (&work.event, &id), content, report.started_at).await {
+        match prepare(parts, plan, (&work.event, &id), content, sending, report.started_at).await {
             Ok(prepared) => sent = send(parts, plan, work, prepared).await,
             Err(outcome) => {
                 report.outcome = outcome;
@@ -300,6 +302,7 @@ pub(super) async fn prepare(
     plan: &Plan,
     (event, id): (&Event, &str),
     content: &Content,
+    sending: Sending,
     now: Timestamp,
 ) -> Result<Prepared, Outcome> {
     let unbuildable = |detail: String| Outcome::Unbuildable { detail };
@@ -307,7 +310,7 @@ pub(super) async fn prepare(
     for (name, value) in &plan.headers {
         headers.append(name.clone(), value.clone());
     }
-    for name in &plan.subscription.spec.forward_headers {
+    for name in &plan.spec.forward_headers {
         let kept = event.attributes.iter().find(|(kept, _)| kept.eq_ignore_ascii_case(name));
         if let Some((name, value)) = kept
             && let (Ok(name), Ok(value)) = (HeaderName::try_from(&**name), HeaderValue::try_from(&**value))
@@ -318,8 +321,8 @@ pub(super) async fn prepare(
     let (method, url, body) = match content {
         Content::Kept | Content::Changed { .. } => {
             let url = plan.url.clone().ok_or_else(|| unbuildable("the subscription has no url".to_owned()))?;
-            let (body, content_type) = body::wrap(&plan.subscription.spec, event, content);
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+            let (body, content_type) = body::wrap(plan, event, content, sending);
+            headers.insert(header::CONTENT_TYPE, content_type);
             (Method::POST, url, body)
         }
         Content::Made { method, url, headers: made, content_type, body } => {

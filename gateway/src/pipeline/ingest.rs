@@ -17,7 +17,8 @@ use crate::clock::{later, since};
 use crate::domain::{
     BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, Lane, Status, TenantId, Trigger,
 };
-use crate::filter::Document;
+use crate::filter::{Document, EventPattern, Path};
+use crate::profiles::Profile;
 use crate::registry::{Inlet, Plan, to_the_end};
 use crate::store::{self, Accepted, Dedupe, Receipt};
 
@@ -72,10 +73,10 @@ impl Pipeline {
     async fn take_in(&self, tenant: TenantId, items: Vec<NewEvent>) -> Vec<Result<Ingested, IngestError>> {
         let parts = &self.0;
         let now = parts.clock.now();
-        let Some(limits) = parts.registry.tenant(tenant).map(|tenant| tenant.limits.clone()) else {
+        let Some(owner) = parts.registry.tenant(tenant) else {
             return items.iter().map(|_| Err(IngestError::NoTenant)).collect();
         };
-        let rate = limits.events_per_second.unwrap_or(parts.limits.events_per_second);
+        let rate = owner.limits.events_per_second.unwrap_or(parts.limits.events_per_second);
         let second = Duration::from_secs(1);
         if let Err(retry_after) = parts.rates.take(tenant, items.len(), rate, second, now) {
             return items.iter().map(|_| Err(IngestError::RateLimited { retry_after })).collect();
@@ -83,9 +84,11 @@ impl Pipeline {
         let mut accepted = Vec::with_capacity(items.len());
         let mut pace = Pace::begin(&parts.long_matches);
         let mut refused = Vec::new();
+        let profiles = parts.registry.profiles();
+        let profile = owner.profile.as_ref().and_then(|name| profiles.get(name));
         for (at, item) in items.into_iter().enumerate() {
             match checked(parts, tenant, item, &mut pace).await {
-                Ok(item) => accepted.push(accept(parts, tenant, item, now, &mut pace).await),
+                Ok(item) => accepted.push(accept(parts, tenant, profile, item, now, &mut pace).await),
                 Err(errors) => refused.push((at, errors)),
             }
         }
@@ -238,9 +241,17 @@ async fn checked(
 }
 
 /// Makes the event and what is owed for it.
-async fn accept(parts: &Parts, tenant: TenantId, item: NewEvent, now: Timestamp, pace: &mut Pace<'_>) -> Accepted {
-    let window = item.dedupe_window.unwrap_or(parts.limits.dedupe_window);
-    let dedupe = dedupe(&item, later(now, window));
+async fn accept(
+    parts: &Parts,
+    tenant: TenantId,
+    profile: Option<&Arc<Profile>>,
+    item: NewEvent,
+    now: Timestamp,
+    pace: &mut Pace<'_>,
+) -> Accepted {
+    let until = later(now, item.dedupe_window.unwrap_or(parts.limits.dedupe_window));
+    let by_profile = profile.and_then(|profile| dedupe_by_profile(profile, &item, until));
+    let dedupe = by_profile.or_else(|| dedupe(&item, until));
     let event = Arc::new(event(tenant, item, now));
     let mut deliveries = Vec::new();
     let mut waiting = Vec::new();
@@ -425,7 +436,7 @@ pub(super) fn delivery(plan: &Plan, event: &Event, trigger: Trigger, now: Timest
 
 /// The type has matched already.
 pub(super) fn wants(plan: &Plan, event: &Event, document: &Document<'_>) -> bool {
-    let sources = &plan.subscription.spec.source_ids;
+    let sources = &plan.spec.source_ids;
     plan.takes_events()
         && (sources.is_empty() || event.source_id.is_some_and(|id| sources.contains(&id)))
         // A filter that can't be afforded selects nothing; explain says so.
@@ -436,10 +447,10 @@ pub(super) fn wants(plan: &Plan, event: &Event, document: &Document<'_>) -> bool
 pub(super) fn why(plan: &Plan, event: &Event) -> (bool, String) {
     let event_type = event.event_type.as_str();
     if !plan.patterns.iter().any(|pattern| pattern.matches(event_type)) {
-        let wanted = plan.subscription.spec.events.join("`, `");
-        return (false, format!("the type `{event_type}` matches none of `{wanted}`"));
+        let wanted: Vec<&str> = plan.patterns.iter().map(EventPattern::as_str).collect();
+        return (false, format!("the type `{event_type}` matches none of `{}`", wanted.join("`, `")));
     }
-    let sources = &plan.subscription.spec.source_ids;
+    let sources = &plan.spec.source_ids;
     if !sources.is_empty() && !event.source_id.is_some_and(|id| sources.contains(&id)) {
         return (false, "it did not come through one of the subscription's sources".to_owned());
     }
@@ -453,6 +464,25 @@ pub(super) fn why(plan: &Plan, event: &Event) -> (bool, String) {
         return (false, "the subscription is disabled".to_owned());
     }
     (true, "type and filters match".to_owned())
+}
+
+/// The same by the word of the tenant's profile: the type with what stands at some places of the data, where an event
+/// has them all. A source and a client's `Idempotency-Key` have the word before it.
+fn dedupe_by_profile(profile: &Profile, item: &NewEvent, until: Timestamp) -> Option<Dedupe> {
+    let places = &profile.delivery.as_ref()?.dedupe;
+    if places.is_empty() || item.source_id.is_some() || item.dedupe.is_some() {
+        return None;
+    }
+    let mut key = item.event_type.to_string();
+    for place in places {
+        let found = Path::parse(place).ok()?.raw(&item.data).ok()??;
+        if found == "null" {
+            return None;
+        }
+        key.push(' ');
+        key.push_str(found);
+    }
+    Some(Dedupe { scope: format!("profile:{}", profile.name), key, content: Sha256::new().finalize().into(), until })
 }
 
 /// What makes this event the same as an earlier one, if it says so.

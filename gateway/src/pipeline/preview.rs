@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::body::Content;
+use super::body::{Content, Sending};
 use super::lanes::Work;
 use super::record::Report;
 use super::{Parts, Pipeline, deliver, ingest};
 use crate::domain::{
-    Attempt, AttemptRequest, Delivery, Event, EventId, LogLine, Outcome, PluginRun, Status, Trigger, Verdict,
+    Attempt, AttemptRequest, Delivery, DeliveryId, Event, EventId, LogLine, Outcome, PluginRun, Status, Trigger,
+    Verdict,
 };
 use crate::registry::{Plan, to_the_end};
 use crate::store::{self, Accepted, Settled};
@@ -126,7 +127,10 @@ async fn shown(
     event: &Event,
     content: &Content,
 ) -> (Option<AttemptRequest>, Option<String>) {
-    match deliver::prepare(parts, plan, (event, &event.id.to_string()), content, parts.clock.now()).await {
+    let now = parts.clock.now();
+    // What there is none of yet looks as it would.
+    let sending = Sending { delivery: DeliveryId::new(now), attempt: 1 };
+    match deliver::prepare(parts, plan, (event, &event.id.to_string()), content, sending, now).await {
         Ok(prepared) => (Some(prepared.shown(plan, true)), None),
         Err(outcome) => (None, Some(outcome.describe())),
     }

@@ -1,8 +1,8 @@
 //! Profiles: products as data files.
 //!
 //! **Who acts.** `app` loads the shipped files, which are compiled in, and those of the operator's folder; `control`
-//! loads the folder again when it is told to. `registry` lays a source's own settings over a profile's source half,
-//! and `pipeline` writes a profile's [`Envelope`]. **What a profile is.** A *source half*: how a request from the
+//! loads the folder again when it is told to. `registry` lays the settings of sources and subscriptions over a
+//! profile's halves, and `pipeline` writes a profile's [`Envelope`]. **What a profile is.** A *source half*: how a request from the
 //! product proves itself and what is read from it, in the words of a source of the API. A *delivery half*: how the
 //! product signs, wraps and retries, in the words of a subscription. A *catalogue*: the event types with a title and
 //! real requests for each. And the product's own names for our things. Adding a product needs no code.

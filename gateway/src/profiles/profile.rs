@@ -1,5 +1,6 @@
 //! What a profile says, read and checked as far as this room can.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Envelope;
-use crate::domain::{EventType, SourceSpec};
+use crate::domain::{EventType, RESERVED_PREFIX, SourceSpec, SubscriptionSpec};
+use crate::filter::EventPattern;
 
 /// A product.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +32,30 @@ pub struct Profile {
     pub events: Vec<EventEntry>,
     /// Whether it is compiled in.
     pub is_shipped: bool,
+}
+
+impl Profile {
+    /// What a name in a subscription's `events` stands for: itself, or, where the product leaves a prefix out that the
+    /// catalogue has, the same with it.
+    #[must_use]
+    pub fn meant_by<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        let Some(prefix) = self.delivery.as_ref().and_then(|half| half.unknown_prefix.as_deref()) else {
+            return name.into();
+        };
+        let first = |name: &'a str| name.split('.').next().unwrap_or(name);
+        let known = self.events.iter().any(|entry| entry.name.split('.').next() == Some(first(name)));
+        match known || first(name) == "*" || name.starts_with(RESERVED_PREFIX) {
+            true => name.into(),
+            false => format!("{prefix}{name}").into(),
+        }
+    }
+
+    /// The first sample whose type this pattern matches.
+    #[must_use]
+    pub fn sample(&self, pattern: &EventPattern) -> Option<&Sample> {
+        let mut samples = self.events.iter().flat_map(|entry| &entry.samples);
+        samples.find(|sample| pattern.matches(sample.event_type.as_str()))
+    }
 }
 
 /// One of our things, which the product calls something else.
@@ -100,6 +126,45 @@ pub struct DeliveryHalf {
     /// `extract`-like paths into the event's data that make two events of one type the same; an event that lacks one
     /// of them is never a duplicate. Empty: the event's id decides, as always.
     pub dedupe: Vec<String>,
+}
+
+impl DeliveryHalf {
+    /// A user's settings laid over this half: of `headers` and `retry_policy` each part, of the rest each field as a
+    /// whole.
+    ///
+    /// # Errors
+    /// If they do not go together, in the reader's words.
+    pub fn under(&self, own: &SubscriptionSpec) -> Result<SubscriptionSpec, String> {
+        let own = serde_json::to_value(own).map_err(|error| error.to_string())?;
+        let mut whole = self.fields.clone();
+        if self.envelope.is_some() {
+            whole.insert("envelope".to_owned(), "profile".into());
+        }
+        for (name, value) in own.as_object().into_iter().flatten() {
+            match (whole.get_mut(name), value.as_object()) {
+                (Some(Value::Object(parts)), Some(own)) if name == "headers" => parts.extend(own.clone()),
+                (Some(Value::Object(parts)), Some(own)) if name == "retry_policy" => retries(parts, own.clone()),
+                _ => {
+                    whole.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        serde_json::from_value(Value::Object(whole)).map_err(|error| error.to_string())
+    }
+}
+
+/// A user's retry policy laid over a product's. Waits of the user's own, listed or computed, take the place of the
+/// product's; `max_retries` alone cuts those, and `exponential` beside them is what products call a list that grows.
+fn retries(product: &mut Map<String, Value>, mut own: Map<String, Value>) {
+    const WAITS: [&str; 6] = ["schedule", "max_retries", "backoff", "initial", "factor", "max_delay"];
+    let lists = product.contains_key("schedule");
+    let computes = own.get("backoff").is_some_and(|backoff| !lists || backoff != "exponential");
+    if computes || ["schedule", "initial", "factor", "max_delay"].iter().any(|field| own.contains_key(*field)) {
+        product.retain(|field, _| !WAITS.contains(&field.as_str()));
+    } else {
+        own.shift_remove("backoff");
+    }
+    product.extend(own);
 }
 
 /// What the secret that a user gives a subscription is for.

@@ -114,6 +114,19 @@ impl Profiles {
         self.0.get(name)
     }
 
+    /// The profile of this name, for subscriptions.
+    ///
+    /// # Errors
+    /// If there is none, or it is none for subscriptions, in a sentence.
+    pub fn for_delivery(&self, name: &str) -> Result<&Arc<Profile>, String> {
+        let profile =
+            self.get(name).ok_or_else(|| format!("there is no profile `{name}`; GET /v1/profiles lists them"))?;
+        match profile.delivery {
+            Some(_) => Ok(profile),
+            None => Err(format!("the profile `{name}` says nothing of subscriptions: it is for sources")),
+        }
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Profile>> {
         self.0.values()

@@ -278,8 +278,8 @@ impl Registry {
         self.0.profiles.load_full()
     }
 
-    /// From now on these are the profiles, for the sources that name one, too. A source that does not go together with
-    /// its profile any more stays as it was, and is reported.
+    /// From now on these are the profiles, for the sources and subscriptions that name one, too. What does not go
+    /// together with its profile any more stays as it was, and is reported.
     pub async fn set_profiles(&self, profiles: Arc<Profiles>) {
         let _writing = self.0.writing.lock().await;
         self.0.profiles.store(profiles);
@@ -292,6 +292,17 @@ impl Registry {
                 }
             }
         }
+        let named =
+            |room: &Room| room.plans.values().filter(|plan| plan.spec.profile.is_some()).cloned().collect::<Vec<_>>();
+        let named: Vec<Arc<Plan>> = self.0.state.read().tenants.values().flat_map(named).collect();
+        for plan in named {
+            match self.compile((*plan.subscription).clone()) {
+                Ok(plan) => self.0.state.write().put(vec![Compiled::Plan(Box::new(plan))]),
+                Err(errors) => {
+                    tracing::error!(subscription_id = %plan.subscription.id, ?errors, "a subscription does not fit its profile any more; it stays as it was");
+                }
+            }
+        }
     }
 
     /// Compiles a subscription without saving it.
@@ -299,7 +310,7 @@ impl Registry {
     /// # Errors
     /// Every mistake, with its place.
     pub fn compile(&self, subscription: Subscription) -> Result<Plan, Vec<FieldError>> {
-        plan::compile(subscription, &self.0.vault, &self.0.shelf, &self.0.surroundings)
+        plan::compile(subscription, &self.0.vault, &self.0.shelf, &self.0.surroundings, &self.profiles())
     }
 
     /// Compiles a source without saving it.
@@ -345,7 +356,8 @@ impl Registry {
         spec: SubscriptionSpec,
         change: Option<(&Subscription, &serde_json::Value)>,
     ) -> Result<Subscription, Vec<FieldError>> {
-        let sealer = seal::Sealer { vault: &self.0.vault, shelf: &self.0.shelf };
+        let profiles = self.profiles();
+        let sealer = seal::Sealer { vault: &self.0.vault, shelf: &self.0.shelf, profiles: &profiles };
         sealer.seal(tenant, id, spec, change, self.0.clock.now())
     }
 

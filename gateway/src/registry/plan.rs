@@ -1,5 +1,6 @@
 //! A subscription, compiled: everything that can be worked out before the first event is worked out here.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +15,27 @@ use url::Url;
 
 use super::{Shelf, Surroundings, schema, seal};
 use crate::domain::{
-    Auth, AuthNeed, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, SchemeKind, Secret, State, Subscription,
-    SubscriptionSpec,
+    Auth, AuthNeed, Envelope, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, SchemeKind, Secret, State,
+    Subscription, SubscriptionSpec,
 };
 use crate::egress;
 use crate::engine::Plugin;
 use crate::filter::{EventPattern, Filter};
+use crate::profiles::{self, Profile, Profiles};
 use crate::retry::Schedule;
 use crate::signing::{Keys, Scheme};
 use crate::vault::Vault;
 
 /// A subscription, compiled.
 pub struct Plan {
-    /// As it is stored.
+    /// As it is stored: what the client wrote.
     pub subscription: Arc<Subscription>,
+    /// What holds: the same over its profile's delivery half. No secret is in it.
+    pub spec: SubscriptionSpec,
+    /// Its profile.
+    pub profile: Option<Arc<Profile>>,
+    /// The content type of what is sent in its profile's envelope.
+    pub content_type: HeaderValue,
     /// Which event types it wants.
     pub patterns: Vec<EventPattern>,
     /// Which of those events it wants.
@@ -180,7 +188,14 @@ impl Plan {
     /// The time an answer may take.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        self.subscription.spec.timeout
+        self.spec.timeout()
+    }
+
+    /// The envelope of its profile, if that is the one it uses.
+    #[must_use]
+    pub fn envelope(&self) -> Option<&profiles::Envelope> {
+        let half = self.profile.as_ref()?.delivery.as_ref()?;
+        half.envelope.as_ref().filter(|_| self.spec.envelope() == Envelope::Profile)
     }
 
     /// A stored subscription that no longer compiles: it takes events, and its deliveries wait until it is mended.
@@ -207,6 +222,9 @@ impl Plan {
             rate: None,
             on_unknown: OnUnknown::Retry,
             fault: Some(said.join("; ")),
+            spec: subscription.spec.clone(),
+            profile: None,
+            content_type: JSON,
             subscription: Arc::new(subscription),
         }
     }
@@ -242,12 +260,12 @@ fn is_credential(url: &Url) -> bool {
 pub fn check_defaults(spec: &SubscriptionSpec) -> Vec<FieldError> {
     let mut errors = Vec::new();
     check_plain_fields(spec, &mut errors);
-    if let Err(found) = Scheme::for_delivery(&spec.signing) {
+    if let Err(found) = Scheme::for_delivery(&spec.signing()) {
         errors
             .extend(found.into_iter().map(|error| FieldError::new(format!("/signing{}", error.pointer), error.detail)));
     }
     headers(spec, &mut HashSet::new(), &mut errors);
-    errors.extend(Success::parse(&spec.success).err().into_iter().flatten());
+    errors.extend(Success::parse(&spec.success()).err().into_iter().flatten());
     if let Err(found) = Schedule::compile(&spec.retry_policy) {
         errors.extend(
             found.into_iter().map(|error| FieldError::new(format!("/retry_policy{}", error.pointer), error.detail)),
@@ -261,13 +279,17 @@ pub(super) fn compile(
     vault: &Vault,
     shelf: &Shelf,
     surroundings: &Surroundings,
+    profiles: &Profiles,
 ) -> Result<Plan, Vec<FieldError>> {
     let mut errors = Vec::new();
-    let spec = seal::open_spec(vault, &subscription).map_err(|detail| {
+    let opened = seal::open_spec(vault, &subscription).map_err(|detail| {
         vec![FieldError::new("/secret", format!("a stored secret does not open; enter it again: {detail}"))]
     })?;
+    let (spec, profile) = whole(&opened, profiles)?;
+    let (shown, _) = whole(&subscription.spec, profiles)?;
     check_plain_fields(&spec, &mut errors);
-    let patterns = patterns(&spec, &mut errors);
+    let content_type = content_type(&spec, profile.as_deref(), &mut errors);
+    let patterns = patterns(&spec, profile.as_deref(), &mut errors);
     let filter = spec.filters.as_ref().and_then(|filters| {
         Filter::compile(filters)
             .map_err(|found| {
@@ -298,7 +320,7 @@ pub(super) fn compile(
     let mut secret_headers = HashSet::new();
     let headers = headers(&spec, &mut secret_headers, &mut errors);
     let fetched = fetched(&spec, connector.as_ref(), &mut errors);
-    let success = Success::parse(&spec.success).unwrap_or_else(|found| {
+    let success = Success::parse(&spec.success()).unwrap_or_else(|found| {
         errors.extend(found);
         Success(Vec::new())
     });
@@ -341,6 +363,9 @@ pub(super) fn compile(
         }),
         on_unknown: manifest.map_or(OnUnknown::Retry, |manifest| manifest.on_unknown),
         subscription: Arc::new(subscription),
+        spec: shown,
+        profile,
+        content_type,
         patterns,
         filter,
         transforms,
@@ -379,7 +404,7 @@ fn check_plain_fields(spec: &SubscriptionSpec, errors: &mut Vec<FieldError>) {
     if spec.name.as_ref().is_some_and(|name| name.len() > 200) {
         refuse("/name", "a name is at most 200 bytes");
     }
-    if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&spec.timeout) {
+    if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&spec.timeout()) {
         refuse("/timeout", "a timeout is \"1s\" to \"60s\"");
     }
     if spec.rate_limit.is_some_and(|rate| {
@@ -408,12 +433,46 @@ fn check_plain_fields(spec: &SubscriptionSpec, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn patterns(spec: &SubscriptionSpec, errors: &mut Vec<FieldError>) -> Vec<EventPattern> {
+/// What is sent unless something else is said.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What holds for a spec: the same over its profile's delivery half, if it names one.
+pub(super) fn whole(
+    spec: &SubscriptionSpec,
+    profiles: &Profiles,
+) -> Result<(SubscriptionSpec, Option<Arc<Profile>>), Vec<FieldError>> {
+    let wrong = |detail: String| vec![FieldError::new("/profile", detail)];
+    let Some(name) = &spec.profile else { return Ok((spec.clone(), None)) };
+    let profile = profiles.for_delivery(name).map_err(wrong)?;
+    let whole = profile.delivery.as_ref().map_or_else(|| Ok(spec.clone()), |half| half.under(spec)).map_err(wrong)?;
+    Ok((whole, Some(profile.clone())))
+}
+
+fn content_type(spec: &SubscriptionSpec, profile: Option<&Profile>, errors: &mut Vec<FieldError>) -> HeaderValue {
+    if spec.envelope() != Envelope::Profile {
+        return JSON;
+    }
+    let half = profile.and_then(|profile| profile.delivery.as_ref());
+    if half.is_none_or(|half| half.envelope.is_none()) {
+        errors.push(FieldError::new(
+            "/envelope",
+            "`profile` is the envelope of the subscription's profile, which has none; say `standard`, `none` or `cloudevents`",
+        ));
+    }
+    let Some(text) = half.and_then(|half| half.content_type.as_deref()) else { return JSON };
+    HeaderValue::try_from(text).unwrap_or_else(|_| {
+        errors.push(FieldError::new("/profile", format!("the profile's content type `{text}` is no header value")));
+        JSON
+    })
+}
+
+fn patterns(spec: &SubscriptionSpec, profile: Option<&Profile>, errors: &mut Vec<FieldError>) -> Vec<EventPattern> {
     if spec.events.is_empty() || spec.events.len() > 200 {
         errors.push(FieldError::new("/events", "name 1 to 200 event types or wildcards, or [\"*\"] for all"));
     }
     let parse = |(at, text): (usize, &String)| {
-        EventPattern::parse(text)
+        let meant = profile.map_or(Cow::Borrowed(text.as_str()), |profile| profile.meant_by(text));
+        EventPattern::parse(&meant)
             .map_err(|error| errors.push(FieldError::new(format!("/events/{at}"), error.to_string())))
             .ok()
     };
@@ -517,10 +576,11 @@ fn signer(
     vault: &Vault,
     errors: &mut Vec<FieldError>,
 ) -> Option<Signer> {
-    if spec.signing.scheme == SchemeKind::None {
+    let signing = spec.signing();
+    if signing.scheme == SchemeKind::None {
         return None;
     }
-    let scheme = match Scheme::for_delivery(&spec.signing) {
+    let scheme = match Scheme::for_delivery(&signing) {
         Ok(scheme) => scheme,
         Err(found) => {
             errors.extend(

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
-use super::Shelf;
-use super::schema;
+use super::{Shelf, plan, schema};
 use crate::domain::{
-    Auth, FieldError, SchemeKind, Sealed, Secret, State, StateReason, Subscription, SubscriptionId, SubscriptionSpec,
-    TenantId,
+    Auth, FieldError, SchemeKind, Sealed, Secret, Signing, State, StateReason, Subscription, SubscriptionId,
+    SubscriptionSpec, TenantId,
 };
+use crate::profiles::Profiles;
 use crate::signing::Scheme;
 use crate::vault::Vault;
 
@@ -24,6 +24,7 @@ pub(super) fn context(id: SubscriptionId, pointer: &str) -> String {
 }
 
 pub(super) struct Sealer<'a> {
+    pub(super) profiles: &'a Profiles,
     pub(super) vault: &'a Vault,
     pub(super) shelf: &'a Shelf,
 }
@@ -49,7 +50,10 @@ impl Sealer<'_> {
             None => {}
         }
         fields.extend(spec.secret_headers.keys().map(|name| format!("/secret_headers/{}", schema::escape(name))));
-        give_signing_secret(&mut spec, &mut errors);
+        match plan::whole(&spec, self.profiles) {
+            Ok((whole, _)) => give_signing_secret(&mut spec, &whole.signing(), &mut errors),
+            Err(found) => errors.extend(found),
+        }
         if let Some((old, patch)) = change {
             self.entered_again(&spec, old, patch, &mut errors);
         }
@@ -175,11 +179,11 @@ pub(super) fn open_spec(vault: &Vault, subscription: &Subscription) -> Result<Su
 }
 
 /// A subscription that signs and was given no secret gets one.
-fn give_signing_secret(spec: &mut SubscriptionSpec, errors: &mut Vec<FieldError>) {
-    if spec.signing.scheme == SchemeKind::None || spec.secret.is_some() {
+fn give_signing_secret(spec: &mut SubscriptionSpec, signing: &Signing, errors: &mut Vec<FieldError>) {
+    if signing.scheme == SchemeKind::None || spec.secret.is_some() {
         return;
     }
-    match Scheme::for_delivery(&spec.signing) {
+    match Scheme::for_delivery(signing) {
         Ok(scheme) => spec.secret = Some(scheme.generate_secret().expose().to_owned()),
         Err(found) => errors
             .extend(found.into_iter().map(|error| FieldError::new(format!("/signing{}", error.pointer), error.detail))),

@@ -335,7 +335,15 @@ async fn configuration(mut subject: impl Subject) {
     let record = |id, name: &str| {
         let limits = TenantLimits::default();
         let metadata = serde_json::Map::new();
-        Record::Tenant(Tenant { id, uid: None, name: name.to_owned(), metadata, limits, created_at: at(0) })
+        Record::Tenant(Tenant {
+            id,
+            uid: None,
+            profile: None,
+            name: name.to_owned(),
+            metadata,
+            limits,
+            created_at: at(0),
+        })
     };
     let key = |of| {
         let (id, role, hash) = (KeyId::new(at(0)), Role::Admin, [5; 32]);

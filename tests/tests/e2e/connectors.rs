@@ -54,13 +54,13 @@ async fn start(doubles: &Receiver) -> (Gateway, Tenant) {
 }
 
 /// What the story of Intelligems is about.
-fn experience() -> Value {
+pub(super) fn experience() -> Value {
     json!({"action": "start", "experience": {"id": "exp_8842", "name": "Free <shipping> & *more*", "type": "shipping"},
            "timestamp": "2026-03-02T09:15:00Z", "triggered_by": {"email": "dana@shop.example"}})
 }
 
 /// The key file, spelled as Google spells it.
-fn key_file() -> String {
+pub(super) fn key_file() -> String {
     json!({"type": "service_account", "private_key_id": "k1", "private_key": PRIVATE_KEY,
            "client_email": "robot@p.iam.gserviceaccount.com", "token_uri": "https://oauth2.googleapis.com/token"})
     .to_string()

@@ -26,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
         row(Route::get("/v1/tenants/{tenant}", "get_tenant", "Read a tenant", get))
             .gives::<TenantView>(StatusCode::OK, "The tenant."),
         row(Route::patch("/v1/tenants/{tenant}", "update_tenant", "Change a tenant", patch))
-            .about("A merge patch of `name`, `uid`, `metadata` and `limits`.")
+            .about("A merge patch of `name`, `uid`, `profile`, `metadata` and `limits`. A new profile is for subscriptions made from then on.")
             .conditional()
             .takes(Payload::patch::<NewTenantBody>())
             .gives::<TenantView>(StatusCode::OK, "Changed."),

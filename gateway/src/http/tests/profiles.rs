@@ -410,6 +410,99 @@ async fn a_users_own_settings_lie_over_the_profiles() {
     assert_eq!(patched["verification"], Value::Null);
 }
 
+/// What a subscription was given, and what it reads as; what is written down is what was written.
+#[tokio::test]
+async fn a_subscription_says_only_what_differs_from_its_profile() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let wanted = json!({"url": "https://example.com", "profile": "ilara", "events": ["purchase_complete", "player.*", "*"],
+                        "retry_policy": {"max_retries": 3, "backoff": "exponential"}, "headers": {"x-mine": "1"}});
+    let made = world.post("/v1/subscriptions", &tenant.editor, wanted.clone()).await.expect(201);
+    assert_eq!((&made["profile"], &made["events"]), (&json!("ilara"), &wanted["events"]));
+    assert_eq!((&made["signing"]["header"], &made["body_format"]), (&json!("x-ilara-signature"), &json!("js")));
+    assert_eq!(
+        (&made["envelope"], &made["timeout"], &made["success"]),
+        (&json!("profile"), &json!("30s"), &json!(["2xx"]))
+    );
+    let waits = ["0s", "1m", "5m", "30m", "2h"];
+    assert_eq!(made["retry_policy"], json!({"schedule": waits, "max_retries": 3, "jitter": 0.0}));
+    let path = format!("/v1/subscriptions/{}", text(&made, "/id"));
+    let patch = async |patch: Value| world.patch(&path, &tenant.editor, patch).await;
+
+    // A part of the profile's word is changed; the rest of it stays the profile's, also over what rewrites the whole.
+    let patched = patch(json!({"signing": {"header": "x-mine"}, "timeout": "5s"})).await.expect(200);
+    assert_eq!(
+        (&patched["signing"]["header"], &patched["signing"]["value"]),
+        (&json!("x-mine"), &json!("sha256={signature}"))
+    );
+    world.call("POST", &format!("{path}/pause"), &tenant.editor, None).await.expect(200);
+    world
+        .call("POST", &format!("{path}/rotate-secret"), &tenant.admin, Some(json!({"overlap": "0s"})))
+        .await
+        .expect(200);
+    let patched = patch(json!({"profile": "loyali", "signing": null})).await.expect(200);
+    assert_eq!(
+        (&patched["signing"]["header"], &patched["body_format"]),
+        (&json!("X-Loyali-Signature"), &json!("kept"))
+    );
+    assert_eq!((&patched["timeout"], &patched["retry_policy"]["max_retries"]), (&json!("5s"), &json!(3)));
+    // Waits of one's own take the place of the profile's.
+    let patched = patch(json!({"retry_policy": {"backoff": "fixed", "initial": "10s"}})).await.expect(200);
+    let own = json!({"max_retries": 3, "backoff": "fixed", "initial": "10s", "jitter": 0.0});
+    assert_eq!(patched["retry_policy"], own);
+    let problem = patch(json!({"retry_policy": {"backoff": null, "initial": null, "max_retries": 9}})).await;
+    assert_eq!(problem.problem(422, "invalid")["errors"][0]["pointer"], "#/retry_policy/max_retries");
+
+    // Without a profile it signs as usual, which takes another kind of secret.
+    let problem = patch(json!({"profile": null})).await.problem(422, "invalid");
+    assert_eq!(problem["errors"][0]["pointer"], "#/secret");
+    let patched = patch(json!({"profile": null, "secret": null})).await.expect(200);
+    assert_eq!((&patched["profile"], &patched["signing"]), (&Value::Null, &json!({"scheme": "standard"})));
+    assert_eq!((&patched["envelope"], &patched["timeout"]), (&json!("standard"), &json!("5s")));
+
+    let wanted = json!({"url": "https://example.com", "events": ["a"], "profile": "github"});
+    let problem = world.post("/v1/subscriptions", &tenant.editor, wanted).await.problem(422, "invalid");
+    assert!(text(&problem, "/errors/0/detail").contains("for sources"), "{problem}");
+}
+
+/// A tenant's profile is that of its subscriptions that say nothing, as it was when they were made.
+#[tokio::test]
+async fn a_tenants_profile() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let path = format!("/v1/tenants/{}", tenant.id);
+    let problem = world.patch(&path, OPERATOR, json!({"profile": "github"})).await.problem(422, "invalid");
+    assert_eq!(problem["errors"][0]["pointer"], "#/profile");
+    assert_eq!(world.patch(&path, OPERATOR, json!({"profile": "unibo"})).await.expect(200)["profile"], "unibo");
+    let me = world.get("/v1/me", &tenant.viewer).await.expect(200);
+    assert_eq!(me["tenant"]["profile"], "unibo");
+    let make = async |with: Value| {
+        let mut wanted = json!({"url": "https://example.com", "events": ["*"]});
+        wanted.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+        world.post("/v1/webhooks", &tenant.editor, wanted).await
+    };
+    let made = make(json!({"secret": "key"})).await.expect(201);
+    assert_eq!(
+        (&made["profile"], &made["secret"], &made["user_agent"]),
+        (&json!("unibo"), &Value::Null, &json!("Unibo-Webhooks/1.0"))
+    );
+    assert_eq!((&made["auth"], &made["secrets_set"]), (&json!({"type": "bearer"}), &json!(["#/auth/token"])));
+    let one = format!("/v1/subscriptions/{}", text(&made, "/id"));
+    let cleared = world.patch(&one, &tenant.editor, json!({"secret": null})).await.expect(200);
+    assert_eq!((&cleared["auth"], &cleared["secrets_set"]), (&Value::Null, &json!([])));
+    let both = json!({"secret": "key", "auth": {"type": "bearer", "token": "key"}});
+    assert_eq!(make(both).await.problem(422, "invalid")["errors"][0]["pointer"], "#/secret");
+    // Who signs all the same signs with the secret.
+    let signs = json!({"secret": "key", "signing": {"scheme": "hmac", "header": "x-mine"}});
+    assert_eq!(make(signs).await.expect(201)["secret"], "key");
+    for (with, profile) in [(json!({"profile": null}), Value::Null), (json!({"profile": "loyali"}), json!("loyali"))] {
+        assert_eq!(make(with).await.expect(201)["profile"], profile);
+    }
+    world.patch(&path, OPERATOR, json!({"profile": null})).await.expect(200);
+    assert_eq!(world.get(&one, &tenant.viewer).await.expect(200)["profile"], "unibo");
+    assert_eq!(make(json!({})).await.expect(201)["profile"], Value::Null);
+}
+
 #[tokio::test]
 async fn profiles_are_listed_and_read() {
     let world = World::new().await;

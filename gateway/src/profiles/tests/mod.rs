@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
 use super::{Broken, Profile, Profiles, SecretUse, shipped};
+use crate::filter::EventPattern;
 use crate::pipeline::Pipeline;
 
 fn shipped() -> Profiles {
@@ -231,4 +234,54 @@ fn a_broken_file_takes_nothing_with_it() {
     let (third, broken) = load(&second);
     assert_eq!(names(&third), ["acme", "crane"]);
     assert!(broken[0].reason.contains("can't be read"), "{broken:?}");
+}
+
+/// What a name in `events` stands for, and what a pattern finds of the catalogue.
+#[test]
+fn names_that_the_product_shortens() {
+    let all = shipped();
+    let ilara = all.get("ilara").unwrap();
+    for (name, meant) in [
+        ("purchase_complete", "event.purchase_complete"),
+        ("level.up", "event.level.up"),
+        ("event.purchase_complete", "event.purchase_complete"),
+        ("event.other", "event.other"),
+        ("player.other", "player.other"),
+        ("player.*", "player.*"),
+        ("*", "*"),
+        ("*.done", "*.done"),
+        ("hookmill.delivery.failed", "hookmill.delivery.failed"),
+    ] {
+        assert_eq!(ilara.meant_by(name), meant);
+        assert_eq!(all.get("loyali").unwrap().meant_by(name), name);
+    }
+    for (pattern, found) in [("tier.*", Some("tier.upgraded")), ("*", Some("customer.created")), ("a", None)] {
+        let sample = all.get("loyali").unwrap().sample(&EventPattern::parse(pattern).unwrap());
+        assert_eq!(sample.map(|sample| sample.event_type.as_str()), found, "{pattern}");
+    }
+}
+
+/// Whose word counts in a retry policy.
+#[test]
+fn a_retry_policy_over_a_products() {
+    let all = shipped();
+    let half = all.get("ltvboost").unwrap().delivery.as_ref().unwrap();
+    let theirs = ["0s", "1m", "5m", "25m", "2h5m", "10h25m"];
+    for (own, whole) in [
+        (json!({}), json!({"schedule": theirs, "give_up_after": "1d", "jitter": 0.0})),
+        (
+            json!({"max_retries": 2, "backoff": "exponential", "jitter": 0.5}),
+            json!({"schedule": theirs, "max_retries": 2, "give_up_after": "1d", "jitter": 0.5}),
+        ),
+        (json!({"schedule": ["0s", "9s"]}), json!({"schedule": ["0s", "9s"], "give_up_after": "1d", "jitter": 0.0})),
+        (json!({"backoff": "linear"}), json!({"backoff": "linear", "give_up_after": "1d", "jitter": 0.0})),
+        (
+            json!({"backoff": "exponential", "factor": 2.0}),
+            json!({"backoff": "exponential", "factor": 2.0, "give_up_after": "1d", "jitter": 0.0}),
+        ),
+    ] {
+        let spec = serde_json::from_value(json!({"events": ["*"], "retry_policy": own})).unwrap();
+        let policy = half.under(&spec).unwrap().retry_policy;
+        assert_eq!(serde_json::to_value(policy).unwrap(), whole, "{own}");
+    }
 }

@@ -18,6 +18,9 @@ pub(in crate::http) struct NewSubscription {
     /// A name for people.
     #[schema(required = false)]
     name: Option<String>,
+    /// A profile that says what these settings do not; the tenant's unless given, `null` for none.
+    #[schema(required = false)]
+    profile: Option<String>,
     /// Where deliveries go; may be absent if the connector's config gives it.
     #[schema(required = false)]
     url: Option<String>,
@@ -41,7 +44,7 @@ pub(in crate::http) struct NewSubscription {
     secret: Option<String>,
     #[schema(required = false)]
     signing: Signing,
-    /// `standard` (`{id,type,timestamp,data}`), `none` (`data` alone) or `cloudevents`.
+    /// `standard` (`{id,type,timestamp,data}`), `none` (`data` alone), `cloudevents`, or `profile` (that of the profile).
     #[schema(required = false)]
     envelope: String,
     /// `kept` (as it arrived) or `js` (as `JSON.stringify(JSON.parse(x))` writes it).

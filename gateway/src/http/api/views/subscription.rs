@@ -19,6 +19,8 @@ pub(in crate::http) struct SubscriptionView {
     id: String,
     uid: Option<String>,
     name: Option<String>,
+    /// The profile under its settings; what they do not say is the profile's here.
+    profile: Option<String>,
     /// Where deliveries go; a URL that is a credential is cut to its host.
     url: Option<String>,
     events: Vec<String>,
@@ -76,28 +78,29 @@ fn json<T: Serialize>(value: &T) -> Value {
 impl SubscriptionView {
     pub(in crate::http) fn new(plan: &Plan, control: &Control) -> Self {
         let subscription = &*plan.subscription;
-        let spec = &subscription.spec;
+        let spec = &plan.spec;
         Self {
             id: subscription.id.to_string(),
             uid: spec.uid.clone(),
             name: spec.name.clone(),
+            profile: spec.profile.clone(),
             url: plan.url_for_reading(),
             events: spec.events.clone(),
             source_ids: spec.source_ids.iter().map(ToString::to_string).collect(),
             filters: spec.filters.clone(),
             transforms: json(&spec.transforms),
             connector: spec.connector.as_ref().map(json),
-            signing: json(&spec.signing),
+            signing: json(&spec.signing()),
             public_key: control.public_key(plan),
-            envelope: json(&spec.envelope),
-            body_format: json(&spec.body_format),
+            envelope: json(&spec.envelope()),
+            body_format: json(&spec.body_format()),
             headers: spec.headers.clone(),
             forward_headers: spec.forward_headers.clone(),
             user_agent: spec.user_agent.clone(),
             auth: spec.auth.as_ref().map(|auth| without_secrets(json(auth))),
-            success: spec.success.clone(),
+            success: spec.success(),
             retry_policy: json(&spec.retry_policy),
-            timeout: duration::format(spec.timeout),
+            timeout: duration::format(spec.timeout()),
             rate_limit: spec.rate_limit.as_ref().map(json),
             metadata: spec.metadata.clone(),
             secrets_set: plan.secrets_set(),

@@ -21,6 +21,8 @@ pub(in crate::http) struct TenantView {
     uid: Option<String>,
     /// A name for people.
     name: String,
+    /// The profile of its subscriptions that name none.
+    profile: Option<String>,
     /// Free for the operator.
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
@@ -52,6 +54,9 @@ pub(in crate::http) struct NewTenantBody {
     /// The operator's own id: unique, 1 to 128 of `A-Z a-z 0-9 . _ -`.
     #[schema(required = false)]
     uid: Option<String>,
+    /// The profile of its subscriptions that name none: with one, the product's documented call works as it stands.
+    #[schema(required = false)]
+    profile: Option<String>,
     /// Free for the operator; at most 16 KiB.
     #[schema(required = false, value_type = Object)]
     metadata: Map<String, Value>,
@@ -65,6 +70,7 @@ impl From<&Tenant> for TenantView {
             id: tenant.id.to_string(),
             uid: tenant.uid.clone(),
             name: tenant.name.clone(),
+            profile: tenant.profile.clone(),
             metadata: tenant.metadata.clone(),
             limits: serde_json::to_value(&tenant.limits).unwrap_or_default(),
             created_at: tenant.created_at.into(),
