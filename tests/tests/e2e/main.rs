@@ -20,3 +20,4 @@ mod sources;
 mod states;
 mod systems;
 mod tenancy;
+mod vendors;
