@@ -34,6 +34,7 @@ mod claim;
 mod compile;
 mod key;
 mod public;
+mod receiver;
 mod scheme;
 mod secret;
 mod shared;
@@ -47,6 +48,7 @@ mod tests;
 
 pub use compile::SchemeError;
 pub use key::{KeyError, Keys, MAX_KEYS};
+pub use receiver::{Language, Receiver};
 pub use scheme::Scheme;
 pub use sign::{SignError, SignParts};
 pub use verify::{MAX_HEADER_LEN, MAX_SIGNATURES, Place, Rejection, Verified, VerifyParts};

@@ -8,6 +8,7 @@ mod connectors;
 mod crash;
 mod damage;
 mod delivery;
+mod doctor;
 mod endpoints;
 mod full_disk;
 mod hostile;
