@@ -91,7 +91,7 @@ async fn receivers_take_what_is_delivered_and_nothing_else() {
     let tenant = gateway.tenant("acme").await;
     let viewer = tenant.key("viewer").await;
     // The same an hour ahead: what it signs is from the future.
-    let ahead = Setup::new().test_clock().start().await;
+    let ahead = Setup::new().with_clock().start().await;
     let late = ahead.tenant("acme").await;
     ahead.clock().await.advance("1h").await;
     let mut made = Vec::new();
