@@ -16,6 +16,7 @@ mod ingest;
 mod json;
 mod plugins;
 mod process;
+mod profiles;
 mod retries;
 mod sources;
 mod states;
