@@ -285,8 +285,9 @@ impl Control {
         scheme.receiver(language, &url).ok_or_else(|| {
             Error::Conflict(match scheme.signs() {
                 true => "no receiver is written for a scheme that signs {form}; sign {body}".to_owned(),
-                false => "this subscription does not sign: compare the credential of its `auth`, or set `signing`"
-                    .to_owned(),
+                false => {
+                    "this subscription does not sign: compare the credential of its `auth`, or set `signing`".to_owned()
+                }
             })
         })
     }

@@ -210,12 +210,17 @@ impl Scheme {
                       the next one."
                 .to_owned(),
         }];
-        notes.push("request.json is {\"method\": …, \"headers\": {…}, \"body\": base64}, header names in lower case.".to_owned());
+        notes.push(
+            "request.json is {\"method\": …, \"headers\": {…}, \"body\": base64}, header names in lower case."
+                .to_owned(),
+        );
         if is_ed25519 && language == Language::Python {
             notes.push("Python's standard library has no Ed25519: `pip install cryptography`.".to_owned());
         }
         if layout.content.has(Placeholder::Url) {
-            notes.push("The URL is part of what is signed, as the subscription has it, not as the server sees it.".to_owned());
+            notes.push(
+                "The URL is part of what is signed, as the subscription has it, not as the server sees it.".to_owned(),
+            );
         }
         Some(Receiver { filename, code: fill(template, wanted, &parts), run, notes })
     }
@@ -253,7 +258,8 @@ impl Layout {
             Encoding::Base64 => "base64",
             Encoding::Base64url => "base64url",
         };
-        let needs = if self.family == Family::Asymmetric { ", and the package cryptography" } else { ", and nothing else" };
+        let needs =
+            if self.family == Family::Asymmetric { ", and the package cryptography" } else { ", and nothing else" };
         Some(vec![
             ("HEADERS", headers),
             ("HEADER", language.quoted(name)),

@@ -62,7 +62,12 @@ fn schemes() -> Vec<(&'static str, Value)> {
         ("standard", json!({"scheme": "standard", "header_prefix": "acme"})),
         ("ed25519", json!({"scheme": "standard", "algorithm": "ed25519"})),
         ("stripe", hmac(json!({"content": "{timestamp}.{body}", "value": "t={timestamp},v1={signature}"}))),
-        ("slack", hmac(json!({"content": "v0:{timestamp}:{body}", "value": "v0={signature}", "timestamp_header": "X-Acme-Time"}))),
+        (
+            "slack",
+            hmac(
+                json!({"content": "v0:{timestamp}:{body}", "value": "v0={signature}", "timestamp_header": "X-Acme-Time"}),
+            ),
+        ),
         ("sha1", hmac(json!({"algorithm": "sha1", "encoding": "base64", "content": "{body}{url}"}))),
         (
             "sha512",
@@ -72,7 +77,10 @@ fn schemes() -> Vec<(&'static str, Value)> {
                 "secret": {"strip_prefix": "acme_", "decode": "base64"},
             })),
         ),
-        ("rfc3339", hmac(json!({"content": "{timestamp}{body}", "timestamp": {"header": "X-Acme-Time", "format": "rfc3339"}}))),
+        (
+            "rfc3339",
+            hmac(json!({"content": "{timestamp}{body}", "timestamp": {"header": "X-Acme-Time", "format": "rfc3339"}})),
+        ),
         (
             "http_date",
             hmac(json!({

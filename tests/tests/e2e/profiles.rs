@@ -149,7 +149,11 @@ async fn strangers_files_work_once_they_are_read_and_a_broken_one_takes_none_wit
         let at = Timestamp::from_second(i64::try_from(unix_time()).unwrap() - age).unwrap();
         let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap();
         let signature = hmac_hex(SECRET, &[date.as_bytes(), b"\n", body.as_bytes()]);
-        assert_eq!(world.post(&path, &[("date", &date), ("x-clock-signature", &signature)], body).await, status, "{age}");
+        assert_eq!(
+            world.post(&path, &[("date", &date), ("x-clock-signature", &signature)], body).await,
+            status,
+            "{age}"
+        );
     }
     let events = world.tenant.api.get("/v1/events").await.json(200);
     let mut types: Vec<&Value> = events["data"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
@@ -158,7 +162,11 @@ async fn strangers_files_work_once_they_are_read_and_a_broken_one_takes_none_wit
 
     // One gets a mistake: it is named, counts as it was, and the others stay; a new one with a mistake does not come.
     write(folder.path(), "clock.toml", &CLOCK.replace("http_date", "sundial"));
-    write(folder.path(), "drill.toml", &ANVIL.replacen("anvil", "drill", 1).replace("title = \"Anvil\"", "titel = \"Drill\""));
+    write(
+        folder.path(),
+        "drill.toml",
+        &ANVIL.replacen("anvil", "drill", 1).replace("title = \"Anvil\"", "titel = \"Drill\""),
+    );
     let reloaded = world.gateway.operator().poke("/v1/profiles/reload").await.json(200);
     let broken = reloaded["broken"].as_array().unwrap();
     for (one, (file, line, says)) in

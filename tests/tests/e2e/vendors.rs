@@ -12,8 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 /// Profiles whose vendors' packages are for Node.js, and whose for Python. `svix` is the other family of headers.
-const NODE: [&str; 8] =
-    ["standard-webhooks", "svix", "github", "shopify", "paddle", "linear", "discord", "sendgrid"];
+const NODE: [&str; 8] = ["standard-webhooks", "svix", "github", "shopify", "paddle", "linear", "discord", "sendgrid"];
 const PYTHON: [&str; 4] = ["stripe", "slack", "square", "twilio"];
 
 /// The packages' folder.
@@ -98,7 +97,8 @@ async fn what_vendors_sign_is_taken_and_nothing_else() {
         assert_eq!(refused.status, 401, "{vendor}, another body: {}", refused.text);
         let taken = gateway.public().send("POST", path, &headers, body).await;
         assert!((200..300).contains(&taken.status), "{vendor}, signed by {}: {}", signed["by"], taken.text);
-        let events = tenant.api.get(&format!("/v1/events?source_id={}", source["id"].as_str().unwrap())).await.json(200);
+        let events =
+            tenant.api.get(&format!("/v1/events?source_id={}", source["id"].as_str().unwrap())).await.json(200);
         assert_eq!(events["data"].as_array().map(Vec::len), Some(1), "{vendor}: {events}");
     }
 }
