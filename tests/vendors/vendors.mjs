@@ -10,7 +10,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { sign as octokitSign, verify as octokitVerify } from '@octokit/webhooks-methods';
 import { LinearWebhookClient } from '@linear/sdk/webhooks';
-import { Webhooks as Paddle } from '@paddle/paddle-node-sdk';
+import { Paddle } from '@paddle/paddle-node-sdk';
 import sendgrid from '@sendgrid/eventwebhook';
 import { shopifyApi } from '@shopify/shopify-api';
 import '@shopify/shopify-api/adapters/node';
@@ -90,7 +90,7 @@ const vendors = {
     verify: ({ secret, body, headers }) => {
       const signature = headers['paddle-signature'];
       const [, seconds] = /ts=(\d+)/.exec(signature);
-      return at(Number(seconds), () => new Paddle().isSignatureValid(body, secret, signature));
+      return at(Number(seconds), () => new Paddle('key').webhooks.isSignatureValid(body, secret, signature));
     },
   },
   linear: {
