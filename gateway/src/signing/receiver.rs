@@ -387,18 +387,18 @@ mod tests {
     #[test]
     fn what_a_client_wrote_stays_a_literal() {
         let scheme = scheme(
-            r##"{"scheme": "hmac", "header": "X-'`$A", "content": "{url}\"; evil(\"${x}#{y}\\\n@BODY@{body}",
+            r##"{"scheme": "hmac", "header": "X-'`$A", "content": "{url}\"; evil($x #$y #@z\\\n@BODY@{body}",
                 "value": "v=\"#{signature}"}"##,
         );
         for language in Language::ALL {
             let code = scheme.receiver(language, "https://a.example/?\"+evil()+\"@HASH@").unwrap().code;
-            let url = r#""https://a.example/?\"+evil()+\"@HASH@""#;
             let (dollar, hash) = match language {
                 Language::Php => ("\\$", "#"),
                 Language::Ruby => ("$", "\\#"),
                 _ => ("$", "#"),
             };
-            let literal = format!("{url}, \"\\\"; evil(\\\"{dollar}{{x}}{hash}{{y}}\\\\\\n@BODY@\", ");
+            let url = r#""https://a.example/?\"+evil()+\"@HASH@""#;
+            let literal = format!(r#"{url}, "\"; evil({dollar}x {hash}{dollar}y {hash}@z\\\n@BODY@", "#);
             assert!(code.contains(&literal), "{language:?}: {literal} in {code}");
             assert!(code.contains(&format!("\"x-'`{dollar}a\"")), "{language:?}: {code}");
         }
