@@ -402,6 +402,15 @@ impl Gateway {
         assert!(status.success(), "SIGTERM ended it with {status}: {}", self.printed());
     }
 
+    /// Tells it to read its operator's files again.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn hang_up(&self) {
+        let pid = self.child.as_ref().and_then(Child::id).and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        kill_process(pid.expect("it runs"), Signal::HUP).expect("a child can be signalled");
+    }
+
     /// Tells it to end as an operator would, and waits until it has.
     ///
     /// # Panics

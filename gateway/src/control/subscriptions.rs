@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::profiles::SecretUse;
 use crate::registry::Plan;
-use crate::signing::Scheme;
+use crate::signing::{Language, Receiver, Scheme};
 use crate::store::{DeliveryFilter, Record, RecordKey};
 
 /// The longest that two secrets may live side by side.
@@ -315,6 +315,26 @@ impl Control {
         }
         let scheme = Scheme::for_delivery(&signing).ok()?;
         scheme.public_key(&self.registry.open_secret(&plan.subscription, "/secret")?)
+    }
+
+    /// A program that verifies this subscription's requests.
+    ///
+    /// # Errors
+    /// If there is no such subscription, or it signs nothing that a program could verify.
+    pub fn receiver(&self, tenant: TenantId, id: SubscriptionId, language: Language) -> Result<Receiver> {
+        let plan = self.subscription(tenant, id)?;
+        let signing = &plan.subscription.spec.signing;
+        let scheme = Scheme::for_delivery(signing)
+            .map_err(|errors| Error::Internal(format!("the stored signing scheme does not compile: {errors:?}")))?;
+        let url = plan.url_for_reading().unwrap_or_default();
+        scheme.receiver(language, &url).ok_or_else(|| {
+            Error::Conflict(match scheme.signs() {
+                true => "no receiver is written for a scheme that signs {form}; sign {body}".to_owned(),
+                false => {
+                    "this subscription does not sign: compare the credential of its `auth`, or set `signing`".to_owned()
+                }
+            })
+        })
     }
 
     /// Removes a subscription. What was delivered can still be looked at.

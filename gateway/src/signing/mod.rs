@@ -11,7 +11,7 @@
 //! description and not a special case of the code. Signing writes a template, verifying reads the same template
 //! backwards; what one side can say the other understands, and a test holds that for any scheme. Only to verify are
 //! several headers or families of them, a time in the body, a hash of the body in the query, ECDSA, and secrets that
-//! are sent along as they are (`shared`).
+//! are sent along as they are (`shared`). From the same description `receiver` writes programs that verify.
 //!
 //! **What is promised.**
 //! - The bytes that are signed are the bytes that are sent or that came in: nothing is parsed or decoded first
@@ -34,6 +34,7 @@ mod claim;
 mod compile;
 mod key;
 mod public;
+mod receiver;
 mod scheme;
 mod secret;
 mod shared;
@@ -47,6 +48,7 @@ mod tests;
 
 pub use compile::SchemeError;
 pub use key::{KeyError, Keys, MAX_KEYS};
+pub use receiver::{Language, Receiver};
 pub use scheme::Scheme;
 pub use sign::{SignError, SignParts};
 pub use verify::{MAX_HEADER_LEN, MAX_SIGNATURES, Place, Rejection, Verified, VerifyParts};

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::views::{CreatedSubscription, NewSubscription, SecretView, StatsView, SubscriptionView};
+use super::views::{CreatedSubscription, NewSubscription, SecretView, StatsView, SubscriptionView, VerifierView};
 use crate::control::{Change, Control, Expected, Pending};
 use crate::domain::{Role, TenantId, duration};
 use crate::http::body::{Fields, Json, OptionalJson, answer, created, nothing, versioned};
@@ -18,6 +18,7 @@ use crate::http::problem::Problem;
 use crate::http::route::{Payload, Route, Tag};
 use crate::http::{App, Shared};
 use crate::registry::Plan;
+use crate::signing::Language;
 
 /// How long two secrets live side by side unless `overlap` says otherwise.
 pub(super) const USUAL_OVERLAP: Duration = Duration::from_secs(24 * 3600);
@@ -90,6 +91,13 @@ pub(super) fn routes() -> Vec<Route> {
         reads(Route::get(&at("/stats"), "get_subscription_stats", "How it fares", stats))
             .query(&[("window", "How far back: `\"24h\"` unless given, `\"1m\"` to `\"30d\"`.")])
             .gives::<StatsView>(StatusCode::OK, "Rates, latencies and health."),
+        reads(Route::get(&at("/verifier"), "get_subscription_verifier", "Get code that verifies", verifier))
+            .about(
+                "A whole program that verifies exactly this subscription's requests, with the language's standard \
+                 library; its secret comes from the environment.",
+            )
+            .query(&[("lang", "`node`, `python`, `go`, `php` or `ruby`.")])
+            .gives::<VerifierView>(StatusCode::OK, "The program."),
     ]
 }
 
@@ -282,4 +290,21 @@ async fn stats(
     let id = app.control.find_subscription(tenant, &subscription)?.subscription.id;
     let window = query.window.unwrap_or(Duration::from_secs(24 * 3600));
     Ok(answer(StatusCode::OK, &StatsView::from(&app.control.stats(tenant, id, window).await?)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerifierQuery {
+    lang: Language,
+}
+
+async fn verifier(
+    State(app): State<Shared>,
+    caller: Caller,
+    Segments(subscription): Segments<String>,
+    Params(query): Params<VerifierQuery>,
+) -> Result<Response, Problem> {
+    let tenant = caller.tenant()?;
+    let id = app.control.find_subscription(tenant, &subscription)?.subscription.id;
+    Ok(answer(StatusCode::OK, &VerifierView::new(query.lang, app.control.receiver(tenant, id, query.lang)?)))
 }

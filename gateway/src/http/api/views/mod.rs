@@ -22,7 +22,7 @@ pub(in super::super) use self::profile::{ProfileSummary, ProfileView, ReloadedVi
 pub(in super::super) use self::replay::{NewReplayBody, ReplayView};
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};
 pub(in super::super) use self::source::{RefusalView, RotatedSource, SourceTrialView, SourceView};
-pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView};
+pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView, VerifierView};
 pub(in super::super) use self::tenant::{
     CreatedKey, CreatedTenant, InboxView, KeyView, MeView, NewKeyBody, NewTenantBody, PluginView, TenantView, UsageView,
 };

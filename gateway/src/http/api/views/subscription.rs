@@ -10,6 +10,7 @@ use super::{Time, shapes};
 use crate::control::Control;
 use crate::domain::{Secret, State, StateReason, duration};
 use crate::registry::Plan;
+use crate::signing::{Language, Receiver};
 
 /// A subscription, as it is read.
 #[derive(Debug, Serialize, ToSchema)]
@@ -146,6 +147,27 @@ pub(in crate::http) struct CreatedSubscription {
 impl CreatedSubscription {
     pub(in crate::http) fn new(subscription: SubscriptionView, secret: Option<&Secret>) -> Self {
         Self { subscription, secret: secret.map(|secret| secret.expose().to_owned()) }
+    }
+}
+
+/// A program that verifies a subscription's requests.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Verifier)]
+pub(in crate::http) struct VerifierView {
+    lang: &'static str,
+    /// What its file may be called.
+    filename: &'static str,
+    /// The program: a function to take over, and a main that tries it on one request.
+    code: String,
+    /// How it is tried on one request.
+    run: &'static str,
+    notes: Vec<String>,
+}
+
+impl VerifierView {
+    pub(in crate::http) fn new(language: Language, receiver: Receiver) -> Self {
+        let Receiver { filename, code, run, notes } = receiver;
+        Self { lang: language.as_str(), filename, code, run, notes }
     }
 }
 
