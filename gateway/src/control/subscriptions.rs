@@ -323,8 +323,7 @@ impl Control {
     /// If there is no such subscription, or it signs nothing that a program could verify.
     pub fn receiver(&self, tenant: TenantId, id: SubscriptionId, language: Language) -> Result<Receiver> {
         let plan = self.subscription(tenant, id)?;
-        let signing = &plan.subscription.spec.signing;
-        let scheme = Scheme::for_delivery(signing)
+        let scheme = Scheme::for_delivery(&plan.spec.signing())
             .map_err(|errors| Error::Internal(format!("the stored signing scheme does not compile: {errors:?}")))?;
         let url = plan.url_for_reading().unwrap_or_default();
         scheme.receiver(language, &url).ok_or_else(|| {

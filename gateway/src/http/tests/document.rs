@@ -151,6 +151,7 @@ async fn shapes_of_sources_have_the_fields_that_are_read() {
     let place = || Some("$.a".to_owned());
     let full = SourceSpec {
         name: "n".into(),
+        profile: Some("p".into()),
         secret: Some("s".into()),
         verify_token: Some("t".into()),
         verification: vec![signing()],
