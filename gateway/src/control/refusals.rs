@@ -186,10 +186,11 @@ mod tests {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let tenants: Vec<TenantId> = (0..25).map(|number| TenantId::from_bytes([number; 16])).collect();
         let at = |number: u64| later(start, Duration::from_secs(2 * number));
+        let id = |number: usize| SourceId::from_bytes([[0; 8], number.to_be_bytes()].concat().try_into().unwrap());
         let mut number = 0;
         for (place, tenant) in tenants.iter().enumerate() {
             for source in 0..12 {
-                let source = SourceId::from_bytes([u8::try_from(place * 12 + source).unwrap_or(255); 16]);
+                let source = id(place * 12 + source);
                 for _ in 0..110 {
                     number += 1;
                     refusals.note(*tenant, source, refused(at(number), "x-a"));
@@ -203,7 +204,8 @@ mod tests {
         let counted: usize = inner.sources.values().map(|(_, list)| list.len()).sum();
         assert_eq!((inner.all, inner.by_tenant.values().sum::<usize>()), (counted, counted));
         drop(inner);
-        let gone = SourceId::from_bytes([3; 16]);
+        let gone = id(299);
+        assert!(!refusals.of(gone).is_empty());
         refusals.forget(gone);
         assert!(refusals.of(gone).is_empty());
     }

@@ -33,7 +33,7 @@ async fn mistakes_in_a_subscription_are_named_with_their_place() {
         (json!({"filters": {"amount": {"gtt": 1}}}), "/filters/amount/gtt", ""),
         (json!({"filters": "$[?"}), "/filters", ""),
         (json!({"secret": "short"}), "/secret", ""),
-        (json!({"signing": {"scheme": "hmac"}}), "/signing", "header"),
+        (json!({"signing": {"scheme": "hmac"}}), "/signing/header", "must be given"),
         (json!({"signing": {"scheme": "rot13"}}), "/signing/scheme", "unknown variant"),
         (json!({"signing": {"scheme": "standard", "x/y": 1}}), "/signing/x~1y", "unknown field"),
         (json!({"auth": {"type": "bearer", "tokn": "x"}}), "/auth/tokn", "unknown field"),

@@ -245,7 +245,7 @@ async fn no_profile_takes_what_its_product_has_not_signed() {
             let content = way["content"].as_str().unwrap_or_default();
             if content.contains("{url}") {
                 let mut elsewhere = fresh();
-                elsewhere.query = format!("{}more=1", if elsewhere.query.is_empty() { "?" } else { "&" });
+                elsewhere.query.push_str(if elsewhere.query.is_empty() { "?more=1" } else { "&more=1" });
                 forged.push(("another URL", elsewhere));
             }
             let signed_header = ["webhook-id", "svix-id", "twitch-eventsub-message-id"];
