@@ -22,7 +22,8 @@ const ROOMS: [(&str, &[&str]); 18] = [
     (
         "pipeline",
         &[
-            "domain", "clock", "pressure", "filter", "signing", "retry", "profiles", "store", "engine", "egress", "registry",
+            "domain", "clock", "pressure", "filter", "signing", "retry", "profiles", "store", "engine", "egress",
+            "registry",
         ],
     ),
     (

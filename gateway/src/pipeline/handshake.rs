@@ -102,7 +102,10 @@ fn holds(reader: &Reader<'_>, from: &From, wanted: &Value) -> bool {
     match wanted {
         Value::Bool(true) if !matches!(from, From::Path(_)) => true,
         Value::String(text) => found == *text,
-        other => found == other.to_string(),
+        other => {
+            let spelled = other.to_string();
+            spelled == found
+        }
     }
 }
 

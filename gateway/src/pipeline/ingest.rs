@@ -128,7 +128,8 @@ impl Pipeline {
                 return kept.iter().map(|_| Err(error.clone().into())).collect();
             }
         };
-        let delivering = DELIVERING.max(parts.engine.pressure().last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
+        let delivering =
+            DELIVERING.max(parts.engine.pressure().last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
         written.end(began.elapsed(), delivering.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX)));
         let mut pace = Pace::begin(&parts.long_matches);
         let mut answers = Vec::with_capacity(kept.len());
