@@ -289,7 +289,6 @@ async fn a_list_is_several_events() {
 #[tokio::test]
 async fn the_same_request_is_one_delivery() {
     let mut gateway = Setup::new().with_clock().start().await;
-    let clock = gateway.clock().await;
     let endpoint = Receiver::start().await;
     let mut tenant = gateway.tenant("acme").await;
     let spec = json!({
@@ -318,7 +317,8 @@ async fn the_same_request_is_one_delivery() {
         gateway.public().send("POST", &path, &headers, opt_in).await.is(202);
     }
     endpoint.wait("/", 3).await;
-    clock.advance("1h1s").await;
+    // Each process has a clock of its own, which begins at the machine's time.
+    gateway.clock().await.advance("1h1m").await;
     gateway.public().send("POST", &path, &headers, body(3)).await.is(202);
     endpoint.wait("/", 4).await;
     assert_eq!(tenant.api.get("/v1/events").await.json(200)["data"].as_array().unwrap().len(), 4);
@@ -409,7 +409,9 @@ async fn secrets_rotate_and_rates_hold() {
     }
     let read = tenant.api.get(&at(&made, "")).await;
     assert!(!read.text.contains(&new), "{}", read.text);
-    clock.advance("1h").await;
+    // Each process has a clock of its own, which begins at the machine's time.
+    let clock = gateway.clock().await;
+    clock.advance("1h3m").await;
     post(&gateway, "old").await.problem(401, "bad-signature");
     post(&gateway, &new).await.is(200);
 
