@@ -16,10 +16,11 @@ use super::time::Written;
 use crate::domain::{Encoding, SecretDecoding};
 
 /// A language that receivers are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     /// JavaScript for Node.js.
+    #[default]
     Node,
     /// Python.
     Python,

@@ -96,7 +96,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "A whole program that verifies exactly this subscription's requests, with the language's standard \
                  library; its secret comes from the environment.",
             )
-            .query(&[("lang", "`node`, `python`, `go`, `php` or `ruby`.")])
+            .query(&[("lang", "`node` (unless given), `python`, `go`, `php` or `ruby`.")])
             .gives::<VerifierView>(StatusCode::OK, "The program."),
     ]
 }
@@ -295,6 +295,7 @@ async fn stats(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VerifierQuery {
+    #[serde(default)]
     lang: Language,
 }
 

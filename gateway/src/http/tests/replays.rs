@@ -119,7 +119,7 @@ async fn a_replay_does_not_run_ahead() {
     let wanted = json!({"since": SINCE, "only": "missing"});
     let begin = async || world.post("/v1/replays", &tenant.editor, wanted.clone()).await;
     let first = text(&begin().await.expect(202), "/id");
-    let held_up = world.replay_when(&tenant, &first, |replay| replay["events_seen"] == 100).await;
+    let held_up = world.replay_when(&tenant, &first, |replay| replay["events_seen"] == 64).await;
     assert_eq!((&held_up["state"], &held_up["finished_at"]), (&json!("running"), &Value::Null));
     let second = text(&begin().await.expect(202), "/id");
     let problem = begin().await.problem(409, "limit-reached");
@@ -131,12 +131,12 @@ async fn a_replay_does_not_run_ahead() {
         assert_eq!(world.call("DELETE", &path, &tenant.editor, None).await.expect(200), cancelled);
     }
     let made = counts(&world.get(&format!("/v1/replays/{first}"), &tenant.viewer).await.expect(200))[2];
-    assert_eq!(made, 100, "what was made stays, and no more is made");
-    assert_eq!(world.deliveries(&tenant, &format!("subscription_id={slow}")).await.len(), 100);
+    assert_eq!(made, 64, "what was made stays, and no more is made");
+    assert_eq!(world.deliveries(&tenant, &format!("subscription_id={slow}")).await.len(), 64);
     // Paused, it holds nothing up.
     world.call("POST", &format!("/v1/subscriptions/{slow}/pause"), &tenant.editor, None).await.expect(200);
     let done = world.replayed(&tenant, wanted.clone()).await;
-    assert_eq!(counts(&done), [300, 200, 200]);
+    assert_eq!(counts(&done), [300, 236, 236]);
     let path = format!("/v1/replays/{}", text(&done, "/id"));
     let problem = world.call("DELETE", &path, &tenant.editor, None).await.problem(409, "conflict");
     assert!(text(&problem, "/detail").contains("done"), "{problem}");
