@@ -277,7 +277,9 @@ async fn a_list_is_several_events() {
     let again = gateway.public().send("POST", &url, &json_body, body).await.json(202);
     assert!(again["data"].as_array().unwrap().iter().all(|one| one["duplicate"] == true), "{again}");
     assert_eq!(gateway.public().send("POST", &url, &json_body, "[]").await.json(202)["accepted"], 0);
-    for (body, pointer) in [("{\"event\":\"open\"}", "#/each"), ("[{\"event\":\"a\",\"sg_event_id\":\"3\"},{}]", "#/1/type")] {
+    for (body, pointer) in
+        [("{\"event\":\"open\"}", "#/each"), ("[{\"event\":\"a\",\"sg_event_id\":\"3\"},{}]", "#/1/type")]
+    {
         let refused = gateway.public().send("POST", &url, &json_body, body).await;
         assert_eq!(refused.problem(400, "unparsable"), [pointer], "{body}");
     }
