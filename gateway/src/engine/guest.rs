@@ -90,17 +90,18 @@ impl Guest {
     ///
     /// Then the guest gives way. Plain [`UpdateDeadline::Yield`] would put it at the head of tokio's queue
     /// again, where it starves timers and sockets; `yield_now` lets those go first. Once it has run for longer than
-    /// others should have to notice, it rests as long as it runs, and longer where the processor is short: a loop must not keep a
-    /// core from them.
+    /// others should have to notice, it rests as long as it runs, and longer where the processor is short: a loop must
+    /// not keep a core from them.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         match self.ticks_left.checked_sub(1) {
             Some(left) => self.ticks_left = left,
             None => return Err(Limit::Time { limit: self.time }.into()),
         }
         self.ticks += 1;
-        let way: Pin<Box<dyn Future<Output = ()> + Send>> = match self.ticks <= self.brisk_ticks {
-            true => Box::pin(tokio::task::yield_now()),
-            false => Box::pin(tokio::time::sleep(TICK.max(self.pressure.gap()))),
+        let way: Pin<Box<dyn Future<Output = ()> + Send>> = if self.ticks <= self.brisk_ticks {
+            Box::pin(tokio::task::yield_now())
+        } else {
+            Box::pin(tokio::time::sleep(TICK.max(self.pressure.gap())))
         };
         Ok(UpdateDeadline::YieldCustom(1, way))
     }

@@ -74,18 +74,20 @@ async fn noting_begin<F: Future>(parts: &Arc<Parts>, work: &Work, attempt: F) ->
 /// The tenant's next may start: at once, or a little later if it has most to do and the processor is short.
 fn begun(parts: &Arc<Parts>, work: &Work) {
     let tenant = work.delivery.tenant_id;
+    let next = move |parts: &Arc<Parts>| {
+        if parts.lanes.begun(tenant) {
+            pump(parts);
+        }
+    };
     let gap = if work.of_many { parts.engine.pressure().gap() } else { Duration::ZERO };
-    if !gap.is_zero() {
-        let parts = parts.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(gap).await;
-            if parts.lanes.begun(tenant) {
-                pump(&parts);
-            }
-        });
-    } else if parts.lanes.begun(tenant) {
-        pump(parts);
+    if gap.is_zero() {
+        return next(parts);
     }
+    let parts = parts.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(gap).await;
+        next(&parts);
+    });
 }
 
 async fn load(parts: Arc<Parts>, lanes: Vec<(Lane, usize)>) {

@@ -17,7 +17,7 @@ use crate::clock::{later, since};
 use crate::domain::{
     BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, Lane, Status, TenantId, Trigger,
 };
-use crate::filter::{Document, EventPattern, Path};
+use crate::filter::{Document, EventPattern};
 use crate::profiles::Profile;
 use crate::registry::{Inlet, Plan, to_the_end};
 use crate::store::{self, Accepted, Dedupe, Receipt};
@@ -84,16 +84,17 @@ impl Pipeline {
         let mut accepted = Vec::with_capacity(items.len());
         let mut pace = Pace::begin(&parts.long_matches);
         let mut refused = Vec::new();
-        let profiles = parts.registry.profiles();
-        let profile = owner.profile.as_ref().and_then(|name| profiles.get(name));
+        let profile = owner.profile.as_ref().and_then(|name| parts.registry.profiles().get(name).cloned());
         for (at, item) in items.into_iter().enumerate() {
             match checked(parts, tenant, item, &mut pace).await {
-                Ok(item) => accepted.push(accept(parts, tenant, profile, item, now, &mut pace).await),
+                Ok(item) => accepted.push(accept(parts, tenant, profile.as_deref(), item, now, &mut pace).await),
                 Err(errors) => refused.push((at, errors)),
             }
         }
         let mut answers = if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted, pace).await };
-        metrics::counter!("hookmill_events_total", "result" => "invalid").increment(refused.len() as u64);
+        if !refused.is_empty() {
+            metrics::counter!("hookmill_events_total", "result" => "invalid").increment(refused.len() as u64);
+        }
         for (at, errors) in refused {
             answers.insert(at, Err(IngestError::Schema(errors)));
         }
@@ -128,9 +129,11 @@ impl Pipeline {
                 return kept.iter().map(|_| Err(error.clone().into())).collect();
             }
         };
-        let delivering =
-            DELIVERING.max(parts.engine.pressure().last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
-        written.end(began.elapsed(), delivering.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX)));
+        written.end(began.elapsed(), || {
+            let each =
+                DELIVERING.max(parts.engine.pressure().last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
+            each.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX))
+        });
         let mut pace = Pace::begin(&parts.long_matches);
         let mut answers = Vec::with_capacity(kept.len());
         for (kept, receipt) in kept.into_iter().zip(receipts) {
@@ -245,7 +248,7 @@ async fn checked(
 async fn accept(
     parts: &Parts,
     tenant: TenantId,
-    profile: Option<&Arc<Profile>>,
+    profile: Option<&Profile>,
     item: NewEvent,
     now: Timestamp,
     pace: &mut Pace<'_>,
@@ -384,14 +387,15 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// It is there; it took so long, and will take so long to deliver. A tenant that writes much leaves others most of
-    /// the store's time.
-    fn end(mut self, took: Duration, delivering: Duration) {
+    /// It is there; it took so long, and will take so long to deliver, which is asked only where it matters. A tenant
+    /// that writes much leaves others most of the store's time.
+    fn end(mut self, took: Duration, delivering: impl FnOnce() -> Duration) {
         let others_write = || self.all.0.lock().iter().any(|(tenant, room)| *tenant != self.tenant && room.writing > 0);
         if self.is_much && others_write() {
             let permit = self.permit.take();
+            let rest = took.saturating_mul(RESTS).max(delivering());
             tokio::spawn(async move {
-                tokio::time::sleep(took.saturating_mul(RESTS).max(delivering)).await;
+                tokio::time::sleep(rest).await;
                 drop(permit);
             });
         }
@@ -476,7 +480,7 @@ fn dedupe_by_profile(profile: &Profile, item: &NewEvent, until: Timestamp) -> Op
     }
     let mut key = item.event_type.to_string();
     for place in places {
-        let found = Path::parse(place).ok()?.raw(&item.data).ok()??;
+        let found = place.raw(&item.data).ok()??;
         if found == "null" {
             return None;
         }
@@ -615,14 +619,14 @@ mod tests {
         let (one, other) = (TenantId::new(now), TenantId::new(now));
         let large = writing.begin(one, WRITING * 2).await;
         assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_pending());
-        large.end(Duration::from_secs(60), Duration::ZERO);
+        large.end(Duration::from_secs(60), Duration::default);
         let small = writing.begin(one, 1).await;
         // Beside another it would rest: the room is not given back at once.
         let large = writing.begin(other, WRITING * 2).await;
-        large.end(Duration::from_secs(60), Duration::ZERO);
+        large.end(Duration::from_secs(60), Duration::default);
         assert!(futures_util::poll!(Box::pin(writing.begin(other, 1))).is_pending());
         assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_ready());
-        small.end(Duration::ZERO, Duration::ZERO);
+        small.end(Duration::ZERO, Duration::default);
     }
 
     #[tokio::test]

@@ -474,7 +474,8 @@ impl Core {
         let mut passed_over = 0;
         while !self.stopped && self.under_way < self.bounds.total && passed_over < self.turns.len() {
             let Some(tenant_id) = self.turns.pop_front() else { break };
-            let unbegun = if self.has_most(tenant_id, now) { UNBEGUN_OF_MANY as usize } else { UNBEGUN };
+            let of_many = self.has_most(tenant_id, now);
+            let unbegun = if of_many { UNBEGUN_OF_MANY as usize } else { UNBEGUN };
             let Some(tenant) = self.tenants.get_mut(&tenant_id) else { continue };
             if tenant.under_way >= self.bounds.total - self.under_way || tenant.unbegun >= unbegun {
                 self.turns.push_back(tenant_id);
@@ -492,7 +493,8 @@ impl Core {
             if self.serve(lane, now, &mut permit, &mut todo) == Turn::Kept {
                 self.queue_first(lane);
                 passed_over += 1;
-            } else if todo.start.len() > started {
+            } else if let Some(work) = todo.start.get_mut(started) {
+                work.of_many = of_many;
                 passed_over = 0;
             }
         }
@@ -571,7 +573,6 @@ impl Core {
         state.under_way += 1;
         let tenant = state.tenant;
         let more = !state.ready.is_empty() || state.in_store.is_some_and(|due| due <= now);
-        work.of_many = self.has_most(tenant, now);
         self.under_way += 1;
         self.wait_no_more(tenant, 1, work.event.weight() + ENTRY);
         if let Some(tenant) = self.tenants.get_mut(&tenant) {

@@ -12,7 +12,7 @@ use super::place::Page;
 use super::profile::{DeliveryHalf, EventEntry, Profile, Sample, SecretUse, SourceHalf, Term};
 use super::{Check, Envelope};
 use crate::domain::{EventType, FieldError, SourceSpec, SubscriptionSpec};
-use crate::filter::EventPattern;
+use crate::filter::{EventPattern, Path};
 
 /// Most types of one catalogue.
 const MOST_EVENTS: usize = 1_000;
@@ -191,12 +191,13 @@ fn delivery_half(mut fields: Map<String, Value>) -> Result<DeliveryHalf, Vec<Fie
     let mut whole = fields.clone();
     whole.insert("events".to_owned(), Value::from(vec!["*"]));
     typed::<SubscriptionSpec>(Value::Object(whole), at)?;
-    let dedupe = dedupe.unwrap_or_default();
-    if let Some(place) = dedupe.iter().position(|path| !path.starts_with("$.")) {
-        return Err(vec![FieldError::new(
-            format!("{at}/dedupe/{place}"),
-            "a path into the event's data, such as \"$.request_id\"",
-        )]);
+    let mut places = Vec::new();
+    for (number, path) in dedupe.unwrap_or_default().iter().enumerate() {
+        let wrong = |detail: String| vec![FieldError::new(format!("{at}/dedupe/{number}"), detail)];
+        if !path.starts_with("$.") {
+            return Err(wrong("a path into the event's data, such as \"$.request_id\"".to_owned()));
+        }
+        places.push(Path::parse(path).map_err(|error| wrong(error.to_string()))?);
     }
     Ok(DeliveryHalf {
         written,
@@ -205,7 +206,7 @@ fn delivery_half(mut fields: Map<String, Value>) -> Result<DeliveryHalf, Vec<Fie
         content_type,
         secret: secret.unwrap_or_default(),
         unknown_prefix,
-        dedupe,
+        dedupe: places,
     })
 }
 

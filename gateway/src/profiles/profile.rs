@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Envelope;
 use crate::domain::{EventType, RESERVED_PREFIX, SourceSpec, SubscriptionSpec};
-use crate::filter::EventPattern;
+use crate::filter::{EventPattern, Path};
 
 /// A product.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,7 +125,7 @@ pub struct DeliveryHalf {
     pub unknown_prefix: Option<String>,
     /// `extract`-like paths into the event's data that make two events of one type the same; an event that lacks one
     /// of them is never a duplicate. Empty: the event's id decides, as always.
-    pub dedupe: Vec<String>,
+    pub dedupe: Vec<Path>,
 }
 
 impl DeliveryHalf {

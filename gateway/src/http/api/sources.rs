@@ -1,7 +1,6 @@
 //! Sources.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -14,10 +13,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::subscriptions::USUAL_OVERLAP;
+use super::subscriptions::{Rotation, USUAL_OVERLAP};
 use super::views::{NewSource, RefusalView, RotatedSource, SourceTrialView, SourceView, Time};
 use crate::control::Control;
-use crate::domain::{FieldError, HandshakeMethod, Role, duration};
+use crate::domain::{FieldError, HandshakeMethod, Role};
 use crate::http::body::{Fields, Json, OptionalJson, answer, created, nothing, versioned};
 use crate::http::guard::{Access, Caller};
 use crate::http::params::{IfMatch, List, Paging, Params, Segments, id, list};
@@ -54,7 +53,7 @@ pub(super) fn routes() -> Vec<Route> {
                  can make. Put the answer's `secret` into the product; it is shown this once.",
             )
             .conditional()
-            .takes(Payload::optional::<SourceRotation>())
+            .takes(Payload::optional::<Rotation>())
             .gives::<RotatedSource>(StatusCode::OK, "Both secrets count."),
         writes(Route::post(
             "/v1/sources/{source}/rotate-secret/finish",
@@ -132,26 +131,12 @@ async fn delete(
     Ok(nothing())
 }
 
-/// How to rotate a source's secret.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct SourceRotation {
-    /// How long both secrets count: `"24h"` unless given, at most `"30d"`; `"0s"`: not at all.
-    #[serde(default, with = "duration::option")]
-    #[schema(required = false, value_type = String)]
-    overlap: Option<Duration>,
-    /// The new secret; made when absent.
-    #[serde(default)]
-    #[schema(required = false, write_only)]
-    secret: Option<String>,
-}
-
 async fn rotate(
     State(app): State<Shared>,
     caller: Caller,
     Segments(source): Segments<String>,
     IfMatch(expected): IfMatch,
-    OptionalJson(rotation): OptionalJson<SourceRotation>,
+    OptionalJson(rotation): OptionalJson<Rotation>,
 ) -> Result<Response, Problem> {
     let overlap = rotation.overlap.unwrap_or(USUAL_OVERLAP);
     let (tenant, source) = (caller.tenant()?, id(&source, "source")?);

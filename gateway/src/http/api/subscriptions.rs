@@ -227,15 +227,15 @@ async fn secret(
 /// How to rotate a secret.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Rotation {
+pub(super) struct Rotation {
     /// How long both secrets count: `"24h"` unless given, at most `"30d"`; `"0s"`: not at all.
     #[serde(default, with = "duration::option")]
     #[schema(required = false, value_type = String)]
-    overlap: Option<Duration>,
+    pub(super) overlap: Option<Duration>,
     /// The new secret; made when absent.
     #[serde(default)]
     #[schema(required = false, write_only)]
-    secret: Option<String>,
+    pub(super) secret: Option<String>,
 }
 
 async fn rotate(

@@ -80,7 +80,10 @@ fn the_reference_systems_have_both_halves_and_all_of_their_types() {
         assert_eq!((entry.samples.len(), entry.schema.is_some()), (kinds, true), "{}", entry.name);
     }
     let half = unibo.delivery.as_ref().unwrap();
-    assert_eq!((half.secret, half.dedupe.as_slice()), (SecretUse::Bearer, ["$.request_id".to_owned()].as_slice()));
+    assert_eq!(
+        (half.secret, half.dedupe.as_slice()),
+        (SecretUse::Bearer, [crate::filter::Path::parse("$.request_id").unwrap()].as_slice())
+    );
     let prefix = all.get("ilara").unwrap().delivery.as_ref().unwrap().unknown_prefix.clone();
     assert_eq!(prefix.as_deref(), Some("event."));
 }
