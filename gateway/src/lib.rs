@@ -28,7 +28,6 @@ pub mod egress;
 pub mod registry;
 
 pub mod pipeline;
-pub mod pressure;
 
 pub mod control;
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -127,7 +128,7 @@ impl Golden {
 }
 
 /// What came of a case, in the form of `expect`; and the message, if it was a fault.
-async fn call(engine: &Engine, plugin: &Plugin, case: &Case) -> (String, Option<String>) {
+async fn call(engine: &Engine, plugin: &Arc<Plugin>, case: &Case) -> (String, Option<String>) {
     let tenant = TenantId::from_bytes([0; 16]);
     let config = case.config.get();
     let event = case.event.event();

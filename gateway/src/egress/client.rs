@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,13 +215,17 @@ impl Egress {
         *request.body_mut() = Some(body);
 
         let mut status = None;
-        let exchange = async {
-            let mut response = client.execute(request).await?;
-            status = Some(response.status());
-            let (body, truncated) = read_up_to(inner.config.response_limit, &mut response).await?;
-            Ok((std::mem::take(response.headers_mut()), body, truncated))
+        let done = {
+            // In its place: a future that is handed on is kept in both places.
+            let exchange = pin!(async {
+                let mut response = client.execute(request).await?;
+                status = Some(response.status());
+                let (body, truncated) = read_up_to(inner.config.response_limit, &mut response).await?;
+                Ok((std::mem::take(response.headers_mut()), body, truncated))
+            });
+            inner.clock.timeout(timeout, exchange).await
         };
-        match inner.clock.timeout(timeout, exchange).await {
+        match done {
             Ok(Ok((mut headers, body, truncated))) => {
                 limit_headers(&mut headers);
                 let duration = since(started, inner.clock.now());

@@ -10,6 +10,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use super::artifacts::Artifacts;
+use super::aside::Aside;
 use super::bindings::connector::ConnectorPre;
 use super::bindings::transform::TransformPre;
 use super::config::EngineConfig;
@@ -28,7 +29,6 @@ use super::turns::{Turn, Turns};
 use crate::domain::{
     Decision, Digest, Fault, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, Rendered, TenantId, Verdicts,
 };
-use crate::pressure::Pressure;
 
 /// Makes plugins ready and runs them. Clones are the same engine; its ticker thread ends with the last of them
 /// and of their calls.
@@ -37,7 +37,6 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     config: EngineConfig,
-    pressure: Arc<Pressure>,
     wasmtime: wasmtime::Engine,
     linkers: Linkers,
     artifacts: Option<Artifacts>,
@@ -46,11 +45,19 @@ struct Inner {
     /// A permit for each instance the pool holds.
     pool: Semaphore,
     turns: Turns,
-    /// The places of calls that are known to be slow.
+    /// The places of calls that are known to be slow, and where they run.
     slow_turns: Turns,
+    aside: Aside,
     paces: Paces,
     ticker: Ticker,
     compiled: AtomicU64,
+}
+
+/// A turn that has come, and whether it is one of the slow ones.
+struct Seat {
+    tenant: TenantId,
+    turn: Turn,
+    aside: bool,
 }
 
 /// A component made ready to run, and what it says of itself. Holds no instance; a thousand of these are cheap.
@@ -107,15 +114,16 @@ impl Engine {
         let wasmtime = runtime::engine(&config)?;
         let linkers = Linkers::new(&wasmtime)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let slow = (config.concurrency.min(cores) / 2).max(1);
         Ok(Self(Arc::new(Inner {
             artifacts: config.cache_dir.as_deref().and_then(|dir| Artifacts::open(dir, &wasmtime)),
             installing: Semaphore::new(1),
             pool: Semaphore::new(config.instances.max(1) as usize),
             turns: Turns::new(config.concurrency.min(cores)),
-            slow_turns: Turns::new(config.concurrency.min(cores) / 2),
+            slow_turns: Turns::new(slow),
+            aside: Aside::new(slow).map_err(Error::Threads)?,
             paces: Paces::default(),
-            pressure: Arc::default(),
-            ticker: Ticker::start(wasmtime.weak()).map_err(Error::Ticker)?,
+            ticker: Ticker::start(wasmtime.weak()).map_err(Error::Threads)?,
             compiled: AtomicU64::new(0),
             linkers,
             wasmtime,
@@ -148,13 +156,25 @@ impl Engine {
     /// that comes back is checked against the contract.
     pub async fn transform(
         &self,
-        plugin: &Plugin,
+        plugin: &Arc<Plugin>,
         tenant: TenantId,
         event: &PluginEvent,
         config: &str,
     ) -> Ran<Decision> {
+        match self.seat(plugin, tenant).await {
+            seat if !seat.aside => self.transform_on(seat, plugin, event, config).await,
+            seat => {
+                let (engine, plugin, event, config) =
+                    (self.clone(), Arc::clone(plugin), event.clone(), config.to_owned());
+                self.0.aside.run(async move { engine.transform_on(seat, &plugin, &event, &config).await }).await
+            }
+        }
+    }
+
+    async fn transform_on(&self, seat: Seat, plugin: &Plugin, event: &PluginEvent, config: &str) -> Ran<Decision> {
         let Code::Transform(code) = &plugin.code else { return wrong_kind(plugin, Kind::Transform) };
-        let mut call = self.call(plugin, tenant).await;
+        let tenant = seat.tenant;
+        let mut call = self.begin(Some(seat.turn), seat.aside).await;
         let (store, meter) = call.parts();
         let work = async {
             let guest = code.instantiate_async(&mut *store).await.map_err(Stage::Start)?;
@@ -171,13 +191,25 @@ impl Engine {
     /// and so has the request.
     pub async fn render(
         &self,
-        plugin: &Plugin,
+        plugin: &Arc<Plugin>,
         tenant: TenantId,
         events: &[PluginEvent],
         config: &str,
     ) -> Ran<Rendered> {
+        match self.seat(plugin, tenant).await {
+            seat if !seat.aside => self.render_on(seat, plugin, events, config).await,
+            seat => {
+                let (engine, plugin, events, config) =
+                    (self.clone(), Arc::clone(plugin), events.to_vec(), config.to_owned());
+                self.0.aside.run(async move { engine.render_on(seat, &plugin, &events, &config).await }).await
+            }
+        }
+    }
+
+    async fn render_on(&self, seat: Seat, plugin: &Plugin, events: &[PluginEvent], config: &str) -> Ran<Rendered> {
         let Code::Connector(code) = &plugin.code else { return wrong_kind(plugin, Kind::Connector) };
-        let mut call = self.call(plugin, tenant).await;
+        let tenant = seat.tenant;
+        let mut call = self.begin(Some(seat.turn), seat.aside).await;
         let (store, meter) = call.parts();
         let work = async {
             let guest = code.instantiate_async(&mut *store).await.map_err(Stage::Start)?;
@@ -192,14 +224,34 @@ impl Engine {
     /// Lets a connector read the answer to a request that carried `count` events.
     pub async fn interpret(
         &self,
-        plugin: &Plugin,
+        plugin: &Arc<Plugin>,
         tenant: TenantId,
         response: &PluginResponse,
         config: &str,
         count: u32,
     ) -> Ran<Verdicts> {
+        match self.seat(plugin, tenant).await {
+            seat if !seat.aside => self.interpret_on(seat, plugin, response, config, count).await,
+            seat => {
+                let (engine, plugin, response, config) =
+                    (self.clone(), Arc::clone(plugin), response.clone(), config.to_owned());
+                let call = async move { engine.interpret_on(seat, &plugin, &response, &config, count).await };
+                self.0.aside.run(call).await
+            }
+        }
+    }
+
+    async fn interpret_on(
+        &self,
+        seat: Seat,
+        plugin: &Plugin,
+        response: &PluginResponse,
+        config: &str,
+        count: u32,
+    ) -> Ran<Verdicts> {
         let Code::Connector(code) = &plugin.code else { return wrong_kind(plugin, Kind::Connector) };
-        let mut call = self.call(plugin, tenant).await;
+        let tenant = seat.tenant;
+        let mut call = self.begin(Some(seat.turn), seat.aside).await;
         let (store, meter) = call.parts();
         let work = async {
             let guest = code.instantiate_async(&mut *store).await.map_err(Stage::Start)?;
@@ -222,32 +274,22 @@ impl Engine {
         self.0.turns.waiting() + self.0.slow_turns.waiting()
     }
 
-    /// How short the processor is, for all who use it.
-    #[must_use]
-    pub fn pressure(&self) -> &Pressure {
-        &self.0.pressure
-    }
-
-    async fn call(&self, plugin: &Plugin, tenant: TenantId) -> Call<'_> {
+    /// Waits for a turn.
+    async fn seat(&self, plugin: &Plugin, tenant: TenantId) -> Seat {
         let is_slow = || self.0.paces.is_slow(tenant, plugin.digest);
-        let mut turn = None;
-        let mut slow = false;
         if !is_slow() {
-            turn = Some(self.0.turns.take(tenant).await);
+            let turn = self.0.turns.take(tenant).await;
+            // What it is may have come out while it waited.
+            if !is_slow() {
+                return Seat { tenant, turn, aside: false };
+            }
         }
-        // What it is may have come out while it waited.
-        if is_slow() {
-            drop(turn);
-            turn = Some(self.0.slow_turns.take(tenant).await);
-            slow = true;
-        }
-        self.begin(turn, slow).await
+        Seat { tenant, turn: self.0.slow_turns.take(tenant).await, aside: true }
     }
 
-    async fn begin(&self, turn: Option<Turn>, slow: bool) -> Call<'_> {
-        let Inner { wasmtime, config, pool, ticker, pressure, .. } = &*self.0;
-        let guest = Guest::new(config, Arc::clone(pressure), slow);
-        Call::begin(wasmtime, guest, config.hostcall_fuel, pool, ticker, turn).await
+    async fn begin(&self, turn: Option<Turn>, aside: bool) -> Call<'_> {
+        let Inner { wasmtime, config, pool, ticker, .. } = &*self.0;
+        Call::begin(wasmtime, config, pool, ticker, turn, aside).await
     }
 
     /// Ends a call, and remembers how long it took.
@@ -259,7 +301,7 @@ impl Engine {
         result: Result<R, Stage>,
         check: impl FnOnce(R) -> Result<T, Fault>,
     ) -> Ran<T> {
-        call.end(result, check, |cpu| self.0.paces.note(tenant, plugin.digest, cpu))
+        call.end(result, check, |ran| self.0.paces.note(tenant, plugin.digest, ran))
     }
 
     /// Asks a component what it is. It takes no turn: there is no tenant to charge, and only one is installed at

@@ -12,9 +12,9 @@ pub enum Error {
     /// The configuration or the machine does not allow a pool of this size.
     #[error("the plugin engine can't be set up; lower engine.instances or engine.memory, or lift `ulimit -v`")]
     Setup(#[source] Source),
-    /// No thread for the ticker.
-    #[error("the thread that measures plugins' time can't be started")]
-    Ticker(#[source] std::io::Error),
+    /// No thread for the ticker, or none for slow plugins.
+    #[error("the threads that plugins need can't be started; lift the limit on processes (`ulimit -u`)")]
+    Threads(#[source] std::io::Error),
 }
 
 /// A component is refused, or could not be installed.

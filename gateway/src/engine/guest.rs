@@ -1,22 +1,21 @@
 //! One call's state on the host's side: what it may still use, what it used, and what it logged.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
+use super::aside::thread_time;
 use super::bindings::{host, types};
 use super::config::EngineConfig;
 use super::runtime::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 use super::ticker::TICK;
 use crate::domain::LogLine;
-use crate::pressure::Pressure;
 
 /// What a line of the log counts beside its text, so that empty lines are not free.
 const LINE_OVERHEAD: usize = 16;
 
-/// Ticks after which a guest rests between two of them, unless it is known to be slow.
+/// Ticks after which a guest on the gateway's workers rests between two of them.
 const BRISK_TICKS: u32 = 4;
 
 /// A limit that was hit. Raised inside the guest, where it ends the call like a trap.
@@ -54,11 +53,10 @@ pub(super) enum Limit {
 
 /// The state. It lives in the store, and dies with it.
 pub(super) struct Guest {
-    pressure: Arc<Pressure>,
-    brisk_ticks: u32,
+    /// What its thread had had of the processor when it began, if it has one of its own.
+    began: Option<Duration>,
     time: Duration,
     ticks: u32,
-    ticks_left: u128,
     memory_limit: usize,
     memory: usize,
     peak_memory: usize,
@@ -68,14 +66,12 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// `slow`: it is known to run for long.
-    pub(super) fn new(config: &EngineConfig, pressure: Arc<Pressure>, slow: bool) -> Self {
+    /// `aside`: it runs from beginning to end on the calling thread, where it need not give way.
+    pub(super) fn new(config: &EngineConfig, aside: bool) -> Self {
         Self {
-            pressure,
-            brisk_ticks: if slow { 0 } else { BRISK_TICKS },
+            began: aside.then(thread_time),
             time: config.time,
             ticks: 0,
-            ticks_left: config.time.as_nanos().div_ceil(TICK.as_nanos()),
             memory_limit: config.memory,
             memory: 0,
             peak_memory: 0,
@@ -85,25 +81,37 @@ impl Guest {
         }
     }
 
-    /// A tick passed while the guest ran. It counts one, however many passed since the last: the rest went to
-    /// others, who had the core meanwhile.
+    /// A tick passed while the guest ran.
     ///
-    /// Then the guest gives way. Plain [`UpdateDeadline::Yield`] would put it at the head of tokio's queue
-    /// again, where it starves timers and sockets; `yield_now` lets those go first. Once it has run for longer than
-    /// others should have to notice, it rests as long as it runs, and longer where the processor is short: a loop must
-    /// not keep a core from them.
+    /// On a thread of its own it goes on, until that has had the processor for as long as it may. On the gateway's
+    /// workers a call counts one tick, however many passed since the last: the rest went to others, who had the core
+    /// meanwhile. Then it gives way. Plain [`UpdateDeadline::Yield`] would put it at the head of tokio's queue again,
+    /// where it starves timers and sockets; `yield_now` lets those go first. Once it has run for longer than others
+    /// should have to notice, it rests as long as it runs: a loop must not keep a core from them.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        match self.ticks_left.checked_sub(1) {
-            Some(left) => self.ticks_left = left,
-            None => return Err(Limit::Time { limit: self.time }.into()),
-        }
         self.ticks += 1;
-        let way: Pin<Box<dyn Future<Output = ()> + Send>> = if self.ticks <= self.brisk_ticks {
+        let used = match self.began {
+            Some(began) => thread_time().saturating_sub(began),
+            None => TICK * self.ticks.saturating_sub(1),
+        };
+        if used >= self.time {
+            return Err(Limit::Time { limit: self.time }.into());
+        }
+        if self.began.is_some() {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        let way: Pin<Box<dyn Future<Output = ()> + Send>> = if self.ticks <= BRISK_TICKS {
             Box::pin(tokio::task::yield_now())
         } else {
-            Box::pin(tokio::time::sleep(TICK.max(self.pressure.gap())))
+            Box::pin(tokio::time::sleep(TICK))
         };
         Ok(UpdateDeadline::YieldCustom(1, way))
+    }
+
+    /// Whole milliseconds of running that it was seen in; unlike time on the wall, without what its thread waited for
+    /// a core.
+    pub(super) fn ran(&self) -> Duration {
+        TICK * self.ticks
     }
 
     /// The most memory it had at any time, in bytes.

@@ -14,7 +14,7 @@
 //!   good as before. A guest gives way to the host's other work every millisecond.
 //! - *Nothing is starved.* At most [`EngineConfig::concurrency`] calls run at once. Where more want to,
 //!   tenants take turns by the running time they used (`turns`), one call each while others wait. Calls known
-//!   to be slow have few places of their own (`pace`). A full pool means waiting, never a failed call.
+//!   to be slow have few places of their own (`pace`), on threads that the kernel runs after all others (`aside`). A full pool means waiting, never a failed call.
 //! - *What comes out is checked.* A transform keeps the event's id and gives valid JSON; a connector gives
 //!   one well-formed request. What breaks the contract is a fault, not a surprise further on.
 //! - *The same in, the same out.* A guest can call `log` and nothing else. Float results are made canonical,
@@ -27,11 +27,11 @@
 //!
 //! In reading order: [`EngineConfig`]; `intake` (bytes to component), `artifacts` (compiled code on disk),
 //! `manifest` (what it says of itself); `guest` (one call's limits), `turns` (whose turn it is), `pace` (who is
-//! slow), `ticker`
-//! (time passing), `run` (one call), `output` (what came back), `fault` (what went wrong); `engine` joins
+//! slow), `aside` (where they run), `ticker` (time passing), `run` (one call), `output` (what came back), `fault` (what went wrong); `engine` joins
 //! them.
 
 mod artifacts;
+mod aside;
 mod bindings;
 mod config;
 mod convert;

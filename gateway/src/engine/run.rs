@@ -2,11 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Store;
 
+use super::aside::thread_time;
+use super::config::EngineConfig;
 use super::fault::{self, Stage};
 use super::guest::Guest;
 use super::ticker::{Running, Ticker};
@@ -43,29 +46,32 @@ pub(super) struct Call<'a> {
 
 /// Counts the time in which a call's future is polled, which is when the guest runs.
 pub(super) struct Meter<'a> {
+    clock: fn() -> Duration,
     spent: Duration,
     turn: Option<Turn>,
     _running: Running<'a>,
 }
 
 impl<'a> Call<'a> {
-    /// Waits for a place in the pool, and makes a store with the limits set. `turn` is held, and charged.
+    /// Waits for a place in the pool, and makes a store with the limits set. `turn` is held, and charged. `aside`: the
+    /// calling thread runs nothing else meanwhile.
     pub(super) async fn begin(
         engine: &wasmtime::Engine,
-        guest: Guest,
-        hostcall_fuel: usize,
+        config: &EngineConfig,
         pool: &'a Semaphore,
         ticker: &'a Ticker,
         turn: Option<Turn>,
+        aside: bool,
     ) -> Self {
         // The pool is never closed, so there is always a permit.
         let place = pool.acquire().await.ok();
-        let mut store = Store::new(engine, guest);
+        let mut store = Store::new(engine, Guest::new(config, aside));
         store.limiter(|guest| guest);
-        store.set_hostcall_fuel(hostcall_fuel);
+        store.set_hostcall_fuel(config.hostcall_fuel);
         store.epoch_deadline_callback(|mut store| store.data_mut().tick());
         store.set_epoch_deadline(1);
-        let meter = Meter { spent: Duration::ZERO, turn, _running: ticker.running() };
+        let clock = if aside { thread_time } else { wall_time };
+        let meter = Meter { clock, spent: Duration::ZERO, turn, _running: ticker.running() };
         Self { store, _place: place, meter }
     }
 
@@ -74,20 +80,20 @@ impl<'a> Call<'a> {
         (&mut self.store, &mut self.meter)
     }
 
-    /// Ends the call: everything it held is free again before what came back is looked at. `cost` is told what it cost
-    /// before its place is given to another.
+    /// Ends the call: everything it held is free again before what came back is looked at. `ran` is told for how long it
+    /// was seen to run, before its place is given to another.
     pub(super) fn end<R, T>(
         self,
         result: Result<R, Stage>,
         check: impl FnOnce(R) -> Result<T, Fault>,
-        cost: impl FnOnce(Duration),
+        ran: impl FnOnce(Duration),
     ) -> Ran<T> {
         let Self { store, _place: place, meter } = self;
         let result = result.map_err(|stage| fault::of_call(&stage, store.data()));
         let peak_memory = store.data().peak_memory();
         let cpu = meter.spent;
+        ran(cpu.min(store.data().ran()));
         let log = store.into_data().into_log();
-        cost(cpu);
         drop((place, meter));
         if let Err(Fault { kind: FaultKind::Engine, message, .. }) = &result {
             tracing::error!(%message, "a plugin's call failed for a reason of the engine's own");
@@ -101,9 +107,9 @@ impl Meter<'_> {
     pub(super) async fn run<F: Future>(&mut self, work: F) -> F::Output {
         let mut work = pin!(work);
         poll_fn(|context| {
-            let begin = Instant::now();
+            let begin = (self.clock)();
             let polled = work.as_mut().poll(context);
-            let cost = begin.elapsed();
+            let cost = (self.clock)().saturating_sub(begin);
             self.spent += cost;
             if let Some(turn) = &mut self.turn {
                 turn.charge(cost);
@@ -112,4 +118,10 @@ impl Meter<'_> {
         })
         .await
     }
+}
+
+/// On the gateway's workers: asking for a thread's own time is a system call, and a brisk call is not interrupted.
+fn wall_time() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }

@@ -1,4 +1,7 @@
 //! One attempt: what is sent is made (or was, and is frozen), wrapped, signed, sent, and its answer read.
+//!
+//! What only some attempts need (a plugin's call, a token, a second try) is in a box of its own: the task of an attempt
+//! is moved when it is spawned and when it ends, and is as large as the largest thing in it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -101,8 +104,9 @@ async fn exchange(parts: &Parts, plan: &Plan, work: &Work, content: &Content, re
         && parts.authenticator.invalidate(credential)
     {
         // A token may have been revoked before its time: once more, with a new one.
-        match prepare(parts, plan, (&work.event, &id), content, sending, report.started_at).await {
-            Ok(prepared) => sent = send(parts, plan, work, prepared).await,
+        let again = prepare(parts, plan, (&work.event, &id), content, sending, report.started_at);
+        match Box::pin(again).await {
+            Ok(prepared) => sent = Box::pin(send(parts, plan, work, prepared)).await,
             Err(outcome) => {
                 report.outcome = outcome;
                 return;
@@ -172,7 +176,7 @@ pub(super) async fn make(
     let tenant = event.tenant_id;
     let mut current = plugin_event(event);
     for step in &plan.transforms {
-        let ran = parts.engine.transform(&step.plugin, tenant, &current, &step.config).await;
+        let ran = Box::pin(parts.engine.transform(&step.plugin, tenant, &current, &step.config)).await;
         let (run, result) = account(step, ran);
         match result {
             Ok(Decision::Keep(events)) => match events.into_iter().next() {
@@ -202,7 +206,7 @@ pub(super) async fn make(
         let PluginEvent { event_type, timestamp, data, .. } = current;
         return Ok((Content::Changed { event_type, timestamp, data }, runs));
     };
-    let ran = parts.engine.render(&step.plugin, tenant, std::slice::from_ref(&current), &step.config).await;
+    let ran = Box::pin(parts.engine.render(&step.plugin, tenant, std::slice::from_ref(&current), &step.config)).await;
     let (run, result) = account(step, ran);
     let made = match result {
         Ok(Rendered::Send(requests)) => requests.into_iter().next().ok_or_else(|| dropped(step, "it sent nothing")),
@@ -335,7 +339,8 @@ pub(super) async fn prepare(
     };
     let mut credential = None;
     if let Some(auth) = &plan.fetched {
-        let fetched = parts.authenticator.authorize(event.tenant_id, auth).await.map_err(|failure| match failure {
+        let fetched = Box::pin(parts.authenticator.authorize(event.tenant_id, auth)).await;
+        let fetched = fetched.map_err(|failure| match failure {
             AuthFailure::Retryable { detail } => Outcome::Unreachable { class: "auth".to_owned(), detail },
             AuthFailure::Configuration { detail } => unbuildable(detail),
         })?;
@@ -458,7 +463,8 @@ async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &
             body: String::from_utf8_lossy(&body).into_owned(),
             truncated: answer.truncated,
         };
-        let ran = parts.engine.interpret(&step.plugin, work.delivery.tenant_id, &response, &step.config, 1).await;
+        let tenant = work.delivery.tenant_id;
+        let ran = Box::pin(parts.engine.interpret(&step.plugin, tenant, &response, &step.config, 1)).await;
         let (run, verdicts) = account(step, ran);
         report.runs.push(run);
         match verdicts {

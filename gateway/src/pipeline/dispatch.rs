@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ pub(super) fn start(parts: &Arc<Parts>) {
 pub(super) fn pump(parts: &Arc<Parts>) {
     let todo = parts.lanes.next(parts.clock.now(), |lane, tenant| permit(parts, lane, tenant));
     for work in todo.start {
-        tokio::spawn(run(parts.clone(), work));
+        // In a box, since tokio copies a task's future twice more.
+        tokio::spawn(Box::pin(run(parts.clone(), work)));
     }
     if !todo.back.is_empty() {
         let parts = parts.clone();
@@ -47,7 +48,7 @@ fn permit(parts: &Parts, lane: Lane, tenant: TenantId) -> Permit {
 async fn run(parts: Arc<Parts>, work: Work) {
     // A panic is a bug of ours. It must not take the lane's place for ever, nor the delivery: that is due
     // again when the process starts anew, and the endpoint is not blamed.
-    let attempt = AssertUnwindSafe(deliver::deliver(&parts, &work)).catch_unwind();
+    let attempt = pin!(AssertUnwindSafe(deliver::deliver(&parts, &work)).catch_unwind());
     let end = noting_begin(&parts, &work, attempt).await.unwrap_or_else(|_| {
         tracing::error!(delivery_id = %work.delivery.id, "an attempt panicked; the delivery waits for the next start");
         End::NotSent
@@ -57,8 +58,7 @@ async fn run(parts: Arc<Parts>, work: Work) {
 }
 
 /// Says when the attempt has had the processor for the first time.
-async fn noting_begin<F: Future>(parts: &Arc<Parts>, work: &Work, attempt: F) -> F::Output {
-    let mut attempt = pin!(attempt);
+async fn noting_begin<F: Future>(parts: &Arc<Parts>, work: &Work, mut attempt: Pin<&mut F>) -> F::Output {
     let mut has_begun = false;
     poll_fn(|context| {
         let polled = attempt.as_mut().poll(context);
@@ -79,7 +79,7 @@ fn begun(parts: &Arc<Parts>, work: &Work) {
             pump(parts);
         }
     };
-    let gap = if work.of_many { parts.engine.pressure().gap() } else { Duration::ZERO };
+    let gap = if work.of_many { parts.pressure.gap() } else { Duration::ZERO };
     if gap.is_zero() {
         return next(parts);
     }
@@ -121,5 +121,18 @@ async fn keep_time(parts: Arc<Parts>) {
         }
         parts.lanes.wake(parts.clock.now());
         pump(&parts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// It is copied where it is made, and there may be thousands: what is rare in it belongs in a box.
+    #[test]
+    fn an_attempt_is_small() {
+        fn size<A, B, F>(_: fn(A, B) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(super::run);
+        assert!(size <= 6 << 10, "the future of an attempt has {size} bytes");
     }
 }

@@ -130,8 +130,7 @@ impl Pipeline {
             }
         };
         written.end(began.elapsed(), || {
-            let each =
-                DELIVERING.max(parts.engine.pressure().last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
+            let each = DELIVERING.max(parts.pressure.last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
             each.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX))
         });
         let mut pace = Pace::begin(&parts.long_matches);

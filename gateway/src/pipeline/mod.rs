@@ -30,6 +30,7 @@ mod js;
 mod lanes;
 mod live;
 mod parse;
+mod pressure;
 mod preview;
 mod prove;
 mod record;
@@ -96,6 +97,7 @@ struct Parts {
     authenticator: Authenticator,
     limits: Limits,
     lanes: lanes::Lanes,
+    pressure: pressure::Pressure,
     rates: ingest::Rates<TenantId>,
     /// How fast each source is posted to.
     source_rates: ingest::Rates<SourceId>,
@@ -139,6 +141,7 @@ impl Pipeline {
         let records = setup.store.configuration().await?;
         let parts = Parts {
             lanes: lanes::Lanes::new(&setup.limits, heads),
+            pressure: pressure::Pressure::default(),
             rates: ingest::Rates::default(),
             source_rates: ingest::Rates::default(),
             writing: ingest::Writing::default(),

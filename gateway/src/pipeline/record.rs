@@ -136,18 +136,18 @@ pub(super) async fn record(parts: &Arc<Parts>, plan: &Plan, work: &Work, report:
     }
     if status == Status::Failed && work.delivery.trigger != Trigger::Test {
         let said = failed(work, work.delivery.attempt_count + 1, reason.as_deref());
-        announce(parts, &work.event, "hookmill.delivery.failed", &said).await;
+        Box::pin(announce(parts, &work.event, "hookmill.delivery.failed", &said)).await;
     }
     if verdict == Verdict::GiveUpAndDisable {
-        disable(parts, plan, &work.event, StateReason::Gone).await;
+        Box::pin(disable(parts, plan, &work.event, StateReason::Gone)).await;
     } else if faulting {
         let said = serde_json::json!({
             "subscription_id": work.delivery.subscription_id,
             "delivery_id": work.delivery.id,
             "reason": reason,
         });
-        announce(parts, &work.event, "hookmill.plugin.faulted", &said).await;
-        disable(parts, plan, &work.event, StateReason::Failing).await;
+        Box::pin(announce(parts, &work.event, "hookmill.plugin.faulted", &said)).await;
+        Box::pin(disable(parts, plan, &work.event, StateReason::Failing)).await;
     }
     end
 }

@@ -52,7 +52,7 @@ async fn install(engine: &Engine, guest: &Guest) -> Arc<Plugin> {
     engine.install(&guest.module()).await.unwrap()
 }
 
-async fn run(engine: &Engine, plugin: &Plugin) -> Ran<Decision> {
+async fn run(engine: &Engine, plugin: &Arc<Plugin>) -> Ran<Decision> {
     engine.transform(plugin, tenant(1), &event(), "{}").await
 }
 

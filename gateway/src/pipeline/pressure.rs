@@ -1,10 +1,9 @@
 //! How short the processor is, and how much longer those wait who use most of it.
 //!
-//! What one tenant does is felt by another long before the last of the processor is used up: each of its attempts, and
-//! each slice of its plugins, is one more that others queue behind. So whoever uses most leaves gaps, as long as it
-//! takes for the workers to be idle for a part of their time. **Who acts.** `pipeline` leaves gaps between the attempts
-//! of a tenant that has thousands waiting while others are there, `engine` between the slices of a guest that runs for
-//! long. **What is promised.** Where workers are idle there are no gaps. **What is deliberately not.** No clock of the
+//! What one tenant does is felt by another long before the last of the processor is used up: each of its attempts is
+//! one more that others queue behind. So whoever uses most leaves gaps, as long as it takes for the workers to be idle
+//! for a part of their time. **Who acts.** `pipeline` leaves gaps between the attempts of a tenant that has thousands
+//! waiting while others are there. **What is promised.** Where workers are idle there are no gaps. **What is deliberately not.** No clock of the
 //! gateway: this is about the machine, and a test that stops the time must not stop the work.
 
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ const LONGEST: Duration = Duration::from_millis(5);
 
 /// See the file's essay. One for all that share the workers.
 #[derive(Debug)]
-pub struct Pressure(Mutex<Seen>);
+pub(super) struct Pressure(Mutex<Seen>);
 
 #[derive(Debug)]
 struct Seen {
@@ -39,8 +38,7 @@ impl Default for Pressure {
 
 impl Pressure {
     /// The gap as it was found last.
-    #[must_use]
-    pub fn last(&self) -> Duration {
+    pub(super) fn last(&self) -> Duration {
         self.0.lock().gap
     }
 
@@ -48,8 +46,7 @@ impl Pressure {
     ///
     /// # Panics
     /// Outside of tokio's workers.
-    #[must_use]
-    pub fn gap(&self) -> Duration {
+    pub(super) fn gap(&self) -> Duration {
         let mut seen = self.0.lock();
         let passed = seen.at.elapsed();
         if passed >= LOOK {

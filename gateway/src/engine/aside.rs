@@ -1,0 +1,63 @@
+//! Where slow calls run: on threads of their own, which the kernel lets run when others leave the processor idle.
+//!
+//! A slow call on one of the gateway's workers is felt by everyone, however often it gives way: whoever comes next
+//! waits for the rest of its slice, at each of a delivery's half a dozen steps. The kernel does better. A thread of
+//! low priority is taken off the core at once when another has something to do, and has the whole core when none has.
+
+use std::time::Duration;
+
+use rustix::process::nice;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+
+/// How much lower their priority is, in the kernel's steps: where all cores are busy, such a thread has about a tenth
+/// of what one of the gateway's workers has. Slow is not hostile, so it is not the least there is.
+const NICE: i32 = 10;
+
+/// The threads. They end when this is dropped, once the calls on them have ended.
+pub(super) struct Aside(Option<Runtime>);
+
+impl Aside {
+    /// As many threads as slow calls may run at once, so that none waits for another's on a thread.
+    pub(super) fn new(threads: usize) -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("slow-plugins")
+            .on_thread_start(|| {
+                // On Linux this is about the calling thread alone. Where it fails, slow calls are felt more.
+                if let Err(error) = nice(NICE) {
+                    tracing::warn!(%error, "the threads of slow plugins could not be given a low priority");
+                }
+            })
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Runs a call there. If this is dropped, the call is, when it next gives way.
+    pub(super) async fn run<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> T {
+        let Some(runtime) = &self.0 else { unreachable!("taken only when this is dropped") };
+        let mut alone = JoinSet::new();
+        alone.spawn_on(call, runtime.handle());
+        match alone.join_next().await {
+            Some(Ok(done)) => done,
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => unreachable!("one was spawned"),
+        }
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Dropped where it is, it would wait for the calls, which tokio forbids on a worker.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What the calling thread has had of the processor. A thread of low priority may have waited for most of the time.
+pub(super) fn thread_time() -> Duration {
+    let had = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(had.tv_sec.unsigned_abs(), u32::try_from(had.tv_nsec).unwrap_or_default())
+}
