@@ -50,7 +50,7 @@ const LIBRARIES: [(&str, &[&str]); 6] = [
     ("utoipa", &["http"]),
     ("sled", &["store"]),
     ("wasmtime", &["engine"]),
-    ("reqwest", &["egress"]),
+    ("hyper_rustls", &["egress"]),
     ("figment", &["config", "cli"]),
 ];
 

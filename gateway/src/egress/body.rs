@@ -38,19 +38,16 @@ impl Departure {
 pub(super) struct HeldBack;
 
 /// One piece of bytes, and a flag that rises when it is taken.
-struct WatchedBody {
+pub(super) struct WatchedBody {
     bytes: Option<Bytes>,
     departure: Departure,
 }
 
 /// Makes the body of a request. An empty one is never asked for, so it counts as begun from the start.
-pub(super) fn watched(bytes: Bytes) -> (reqwest::Body, Departure) {
-    if bytes.is_empty() {
-        return (reqwest::Body::from(bytes), Departure(Arc::new(AtomicU8::new(LEFT))));
-    }
-    let departure = Departure(Arc::new(AtomicU8::new(WAITING)));
-    let body = WatchedBody { bytes: Some(bytes), departure: departure.clone() };
-    (reqwest::Body::wrap(body), departure)
+pub(super) fn watched(bytes: Bytes) -> (WatchedBody, Departure) {
+    let (bytes, begun) = if bytes.is_empty() { (None, LEFT) } else { (Some(bytes), WAITING) };
+    let departure = Departure(Arc::new(AtomicU8::new(begun)));
+    (WatchedBody { bytes, departure: departure.clone() }, departure)
 }
 
 impl Body for WatchedBody {

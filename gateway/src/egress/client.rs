@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use ipnet::IpNet;
 use moka::sync::Cache;
-use reqwest::redirect;
 use rustls::ClientConfig;
 use url::Url;
 
 use super::body::watched;
-use super::failure::{Failure, FailureClass};
+use super::dial::{self, Client};
+use super::failure::{Failure, FailureClass, LibraryError};
 use super::policy::AddressPolicy;
 use super::resolver::{Directory, JudgingResolver, Names};
 use super::target::{self, UrlError, Way};
@@ -91,9 +93,6 @@ pub enum Error {
     /// The resolver could not be set up.
     #[error("the resolver could not be set up: {0}")]
     Resolver(#[source] hickory_resolver::net::NetError),
-    /// The HTTP client could not be set up.
-    #[error("the HTTP client could not be set up: {0}")]
-    Client(#[source] reqwest::Error),
     /// A host is mapped to something that is no http or https URL.
     #[error("the host {host} is mapped to {base}, which is no http:// or https:// URL with a host")]
     MapHost {
@@ -147,7 +146,7 @@ struct Inner {
     config: EgressConfig,
     clock: Clock,
     /// One for each tenant and way: what is pooled for one is never used for another.
-    clients: Cache<(TenantId, Way), reqwest::Client>,
+    clients: Cache<(TenantId, Way), Client>,
 }
 
 impl Egress {
@@ -172,8 +171,6 @@ impl Egress {
             clients: Cache::builder().max_capacity(config.max_clients).time_to_idle(CLIENT_IDLE).build(),
             config,
         };
-        // What can fail when a client is built fails at the start.
-        inner.build(Way::Encrypted).map_err(Error::Client)?;
         Ok(Self(Arc::new(inner)))
     }
 
@@ -204,24 +201,29 @@ impl Egress {
         let started = inner.clock.now();
         let Outbound { method, url, mut headers, body, timeout } = request;
         let (way, url) = inner.route(url, &mut headers)?;
-        let client = inner.client(tenant, way)?;
+        let client = inner.client(tenant, way);
         if body.is_empty() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
             // The library leaves it out, and there are servers that refuse a POST without it (411).
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
+        headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        headers.entry(header::USER_AGENT).or_insert_with(|| inner.config.user_agent.clone());
+        let uri = Uri::try_from(url.as_str())
+            .map_err(|_| Failure::unsent(FailureClass::Blocked, "the URL has characters that HTTP cannot carry"))?;
         let (body, departure) = watched(body);
-        let mut request = reqwest::Request::new(method, url);
+        let mut request = http::Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        *request.body_mut() = Some(body);
 
         let mut status = None;
         let done = {
             // In its place: a future that is handed on is kept in both places.
             let exchange = pin!(async {
-                let mut response = client.execute(request).await?;
-                status = Some(response.status());
-                let (body, truncated) = read_up_to(inner.config.response_limit, &mut response).await?;
-                Ok((std::mem::take(response.headers_mut()), body, truncated))
+                let (head, body) = client.request(request).await?.into_parts();
+                status = Some(head.status);
+                let (body, truncated) = read_up_to(inner.config.response_limit, body).await?;
+                Ok::<_, LibraryError>((head.headers, body, truncated))
             });
             inner.clock.timeout(timeout, exchange).await
         };
@@ -252,40 +254,15 @@ impl Inner {
         }
     }
 
-    fn client(&self, tenant: TenantId, way: Way) -> Result<reqwest::Client, Failure> {
+    fn client(&self, tenant: TenantId, way: Way) -> Client {
         let key = (tenant, way);
         // The closure below takes a lock; nearly every request is served before it.
-        match self.clients.get(&key) {
-            Some(client) => Ok(client),
-            None => self.clients.try_get_with(key, || self.build(way)).map_err(|error: Arc<reqwest::Error>| {
-                tracing::error!(%error, "an HTTP client could not be built");
-                Failure::unsent(FailureClass::Connect, "the gateway could not set up a connection")
-            }),
-        }
+        self.clients.get(&key).unwrap_or_else(|| self.clients.get_with(key, || self.build(way)))
     }
 
-    fn build(&self, way: Way) -> reqwest::Result<reqwest::Client> {
-        let config = &self.config;
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::apart(&self.tls))
-            .dns_resolver(JudgingResolver::new(self.directory.clone(), self.policy.clone(), way))
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .user_agent(config.user_agent.clone())
-            .connect_timeout(config.connect_timeout)
-            .pool_idle_timeout(config.idle_timeout)
-            .pool_max_idle_per_host(config.idle_per_host)
-            .tcp_nodelay(true)
-            // A window as small as what is kept of an answer: an endless one fills no memory.
-            .http2_initial_stream_window_size(64 * 1024)
-            .http2_initial_connection_window_size(1024 * 1024)
-            .http2_max_header_list_size(64 * 1024)
-            // A dead connection shared by many requests must be found out before they all time out.
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .http2_keep_alive_timeout(Duration::from_secs(10))
-            .build()
+    fn build(&self, way: Way) -> Client {
+        let resolver = JudgingResolver::new(self.directory.clone(), self.policy.clone(), way);
+        dial::client(resolver, tls::apart(&self.tls), &self.config)
     }
 }
 
@@ -302,13 +279,15 @@ fn redirect_to_double(base: &Url, url: &Url, headers: &mut HeaderMap) -> Url {
     double
 }
 
-/// Reads a body until its end or the limit. Beyond it nothing is read: dropping the response closes its
+/// Reads a body until its end or the limit. Beyond it nothing is read: dropping the body closes its
 /// connection.
-async fn read_up_to(limit: usize, response: &mut reqwest::Response) -> reqwest::Result<(Bytes, bool)> {
+async fn read_up_to(limit: usize, mut body: Incoming) -> hyper::Result<(Bytes, bool)> {
     // Nearly every answer is one piece, which is kept as it is.
     let mut first = Bytes::new();
     let mut joined: Option<BytesMut> = None;
-    while let Some(mut piece) = response.chunk().await? {
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing that is read here.
+        let Ok(mut piece) = frame?.into_data() else { continue };
         let room = limit - joined.as_ref().map_or(first.len(), BytesMut::len);
         let truncated = piece.len() > room;
         piece.truncate(room);

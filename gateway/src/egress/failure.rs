@@ -8,7 +8,9 @@ use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
+use hyper_util::client::legacy;
 
+use super::dial::NotConnected;
 use super::policy::Blocked;
 use super::resolver::{LookupError, is_out_of_files};
 use crate::domain::duration;
@@ -82,18 +84,35 @@ impl Failure {
     }
 
     /// What the HTTP library said. `sent`: whether the request had begun to leave.
-    pub(super) fn from_library(error: &reqwest::Error, sent: bool, status: Option<StatusCode>) -> Self {
-        if error.is_builder() {
-            return Self::unsent(FailureClass::Blocked, "the URL has characters that HTTP cannot carry");
-        }
+    pub(super) fn from_library(error: &LibraryError, sent: bool, status: Option<StatusCode>) -> Self {
         let cause = Cause::of(error);
-        let (class, detail) = if error.is_connect() { cause.before_connection() } else { cause.on_connection() };
-        let sent = sent && !error.is_connect() && !cause.was_refused_unread;
+        let was_connecting = matches!(error, LibraryError::Request(error) if error.is_connect());
+        let (class, detail) = if was_connecting { cause.before_connection() } else { cause.on_connection() };
+        let sent = sent && !was_connecting && !cause.was_refused_unread;
         let detail = match status {
             Some(status) => format!("{detail} (the answer had begun: {})", status.as_u16()),
             None => detail,
         };
         Self { class, sent, status, detail }
+    }
+}
+
+/// What the HTTP library says: of a request and the head of its answer, or of the answer's body.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LibraryError {
+    #[error(transparent)]
+    Request(#[from] legacy::Error),
+    #[error(transparent)]
+    Body(#[from] hyper::Error),
+}
+
+impl LibraryError {
+    /// Where the chain of sources begins.
+    fn first(&self) -> &(dyn StdError + 'static) {
+        match self {
+            Self::Request(error) => error,
+            Self::Body(error) => error,
+        }
     }
 }
 
@@ -113,12 +132,14 @@ struct Cause<'a> {
 }
 
 impl<'a> Cause<'a> {
-    fn of(error: &'a reqwest::Error) -> Self {
-        let mut cause = Self { timed_out: error.is_timeout(), ..Self::default() };
-        let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    fn of(error: &'a LibraryError) -> Self {
+        let mut cause = Self::default();
+        let mut next = Some(error.first());
         while let Some(error) = next {
             next = error.source();
-            if let Some(blocked) = error.downcast_ref() {
+            if error.is::<NotConnected>() {
+                cause.timed_out = true;
+            } else if let Some(blocked) = error.downcast_ref() {
                 cause.blocked = Some(*blocked);
             } else if let Some(error) = error.downcast_ref() {
                 cause.lookup = Some(error);
@@ -130,6 +151,7 @@ impl<'a> Cause<'a> {
                 cause.note_h2(error);
             } else if let Some(error) = error.downcast_ref::<io::Error>() {
                 cause.out_of_files |= is_out_of_files(error);
+                cause.timed_out |= error.kind() == io::ErrorKind::TimedOut;
                 cause.io = Some(error);
                 // `source` of an io::Error skips the error inside it, which is where rustls puts its own.
                 if let Some(inner) = error.get_ref() {

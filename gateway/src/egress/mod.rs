@@ -18,9 +18,9 @@
 //! or decides what an answer means: that is the pipeline's. There is no switch that turns certificates off.
 //!
 //! **How the parts lie.** [`policy`](AddressPolicy) is the table of addresses, `target` judges URLs by it,
-//! `resolver` judges look-ups; `tls` decides whom to trust; `client` joins them; `body` knows whether a
-//! request has left; `failure` turns what a library says into words; `headers` guards the names a user may
-//! set; `auth` and `google` make credentials.
+//! `resolver` judges look-ups; `tls` decides whom to trust; `dial` builds the HTTP client;
+//! `client` joins them; `body` knows whether a request has left; `failure` turns what a library says into words;
+//! `headers` guards the names a user may set; `auth` and `google` make credentials.
 //!
 //! The address policy stands in three places because the HTTP client has three ways to an address: IP
 //! literals never reach its resolver and are judged before each request, names are judged inside the
@@ -29,6 +29,7 @@
 mod auth;
 mod body;
 mod client;
+mod dial;
 mod failure;
 mod google;
 mod headers;

@@ -7,7 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -15,8 +17,9 @@ use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfi
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::read_system_conf;
+use hyper_util::client::legacy::connect::dns::Name;
 use parking_lot::Mutex;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower::Service;
 
 use super::policy::{AddressPolicy, Blocked};
 use super::target::Way;
@@ -157,6 +160,7 @@ pub(super) fn is_out_of_files(error: &io::Error) -> bool {
 }
 
 /// The resolver of the clients of one [`Way`]: it passes on only the addresses that may be reached on it.
+#[derive(Clone)]
 pub(super) struct JudgingResolver {
     directory: Directory,
     policy: Arc<AddressPolicy>,
@@ -189,8 +193,16 @@ fn admit(policy: &AddressPolicy, way: Way, mut found: Vec<IpAddr>) -> Result<Vec
     }
 }
 
-impl Resolve for JudgingResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for JudgingResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let (directory, policy, way) = (self.directory.clone(), self.policy.clone(), self.way);
         Box::pin(async move {
             let found = directory.look_up(name.as_str()).await?;
@@ -198,8 +210,9 @@ impl Resolve for JudgingResolver {
                 return Err(LookupError::NoSuchName.into());
             }
             let admitted = admit(&policy, way, found)?;
-            // Port 0 is replaced by the URL's.
-            Ok(Box::new(admitted.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
+            // The connector puts the URL's port in its place.
+            let addresses: Vec<_> = admitted.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+            Ok(addresses.into_iter())
         })
     }
 }
