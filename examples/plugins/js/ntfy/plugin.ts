@@ -92,10 +92,13 @@ function verdict({ status, headers }: Response): Verdict {
   }
 }
 
-/** The seconds of `Retry-After` in milliseconds; its form with a date needs a clock, and the host reads that. */
+/**
+ * The seconds of `Retry-After` in milliseconds; its form with a date needs a clock, and the host reads that. The types
+ * say `bigint` for a `u64`, but the engine that runs this takes a number.
+ */
 function retryAfter(headers: [string, string][]): bigint | undefined {
   const value = headers.find(([name]) => name.toLowerCase() === "retry-after")?.[1];
-  return value !== undefined && /^\d{1,6}$/.test(value) ? BigInt(value) * 1000n : undefined;
+  return value !== undefined && /^\d{1,6}$/.test(value) ? ((Number(value) * 1000) as unknown as bigint) : undefined;
 }
 
 /** The text with each {path} filled in; what is missing is a fault, since "{} paid" tells nobody anything. */
