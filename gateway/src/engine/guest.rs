@@ -75,7 +75,7 @@ impl Guest {
             brisk_ticks: if slow { 0 } else { BRISK_TICKS },
             time: config.time,
             ticks: 0,
-            ticks_left: config.time.as_nanos().div_ceil(TICK.as_nanos()),
+            ticks_left: ticks(config.time),
             memory_limit: config.memory,
             memory: 0,
             peak_memory: 0,
@@ -83,6 +83,16 @@ impl Guest {
             log_used: 0,
             log: Vec::new(),
         }
+    }
+
+    /// Forgets the call before: what it used and what it logged. The memory is still there.
+    pub(super) fn begin_again(&mut self, slow: bool) {
+        self.brisk_ticks = if slow { 0 } else { BRISK_TICKS };
+        self.ticks = 0;
+        self.ticks_left = ticks(self.time);
+        self.peak_memory = self.memory;
+        self.log_used = 0;
+        self.log.clear();
     }
 
     /// A tick passed while the guest ran. It counts one, however many passed since the last: the rest went to
@@ -116,10 +126,20 @@ impl Guest {
         self.log.iter().rev().find(|line| line.level == level(types::Level::Error)).map(|line| line.message.as_str())
     }
 
-    /// Its log.
-    pub(super) fn into_log(self) -> Vec<LogLine> {
-        self.log
+    /// The linear memory it has now, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
     }
+
+    /// Its log, which is empty then.
+    pub(super) fn take_log(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.log)
+    }
+}
+
+/// A time limit in ticks.
+fn ticks(time: Duration) -> u128 {
+    time.as_nanos().div_ceil(TICK.as_nanos())
 }
 
 fn level(level: types::Level) -> &'static str {

@@ -62,7 +62,8 @@ fn settings(config: &EngineConfig) -> Config {
 }
 
 fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
-    let instances = config.instances.max(1);
+    // A place for every call that starts fresh, and for every instance that is kept.
+    let instances = config.instances.max(1).saturating_add(config.reuse.instances);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_stacks(instances)

@@ -52,8 +52,9 @@ impl Point {
     /// # Errors
     /// If the time is in another form, which the contract excludes.
     pub(crate) fn at(self, timestamp: &str) -> Result<Option<String>, Fault> {
-        let millis = millis(timestamp)
-            .ok_or_else(|| Fault::new(format!("timestamp: {timestamp} is not a time such as 2026-11-21T12:00:00.000Z")))?;
+        let millis = millis(timestamp).ok_or_else(|| {
+            Fault::new(format!("timestamp: {timestamp} is not a time such as 2026-11-21T12:00:00.000Z"))
+        })?;
         Ok((!self.fields.is_empty()).then(|| format!("{} {} {millis}", self.series, self.fields)))
     }
 }
@@ -133,6 +134,9 @@ mod tests {
         point.field("n", "12345678901234567890").unwrap();
         point.field("nothing", "null").unwrap();
         let line = point.at("1970-01-01T00:00:00.001Z").unwrap().unwrap();
-        assert_eq!(line, r#"or\ ders\,x,who\==a\ b\,c\=d\ e,path=c:\x\,y\= note="say \"hi\" \\",n=12345678901234567890 1"#);
+        assert_eq!(
+            line,
+            r#"or\ ders\,x,who\==a\ b\,c\=d\ e,path=c:\x\,y\= note="say \"hi\" \\",n=12345678901234567890 1"#
+        );
     }
 }

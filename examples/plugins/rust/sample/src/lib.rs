@@ -48,7 +48,9 @@ impl Transform for Sample {
             .map(|node| node.raw())
             .collect();
         if chosen.is_empty() {
-            return Err(Fault::new(format!("by: `{path}` is not in this event; correct it, or filter such events out")));
+            return Err(Fault::new(format!(
+                "by: `{path}` is not in this event; correct it, or filter such events out"
+            )));
         }
         // Between 0 and 10,000, so the cast loses nothing.
         let kept = (config.percent.clamp(0.0, 100.0) * 100.0).round() as u64;
