@@ -8,6 +8,21 @@ use crate::bindings::connector::Outcome;
 use crate::bindings::transform::Decision;
 use crate::{Event, Fault, Payload, Request, Response, Retry, Scope, Verdict};
 
+/// ```
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Order {
+///     total: f64,
+/// }
+///
+/// let mut event = hookmill_plugin::testing::event("order.paid", r#"{"total": 100.00, "id": 12345678901234567890}"#);
+/// assert_eq!(event.data_as::<Order>().unwrap().total, 100.0);
+/// let mut data = event.json().unwrap();
+/// data["currency"] = "EUR".into();
+/// event.set_json(&data);
+/// assert_eq!(event.data, r#"{"total":100.00,"id":12345678901234567890,"currency":"EUR"}"#);
+/// ```
 impl Event {
     /// The event's data, with numbers as they were written and keys in their order.
     ///
@@ -37,6 +52,38 @@ impl Event {
     }
 }
 
+/// An error type of your own becomes a fault where `?` meets it, with one conversion:
+///
+/// ```
+/// use hookmill_plugin::prelude::*;
+///
+/// enum Wrong {
+///     Currency(String),
+///     Negative { field: &'static str },
+/// }
+///
+/// impl From<Wrong> for Fault {
+///     fn from(wrong: Wrong) -> Self {
+///         Fault::new(match wrong {
+///             Wrong::Currency(found) => format!("data.currency: `{found}` is none; give a code such as EUR"),
+///             Wrong::Negative { field } => format!("data.{field}: below zero; filter refunds out"),
+///         })
+///     }
+/// }
+///
+/// fn cents(currency: &str, amount: f64) -> Result<f64, Wrong> {
+///     match currency {
+///         _ if amount < 0.0 => Err(Wrong::Negative { field: "amount" }),
+///         "EUR" | "USD" => Ok(amount * 100.0),
+///         other => Err(Wrong::Currency(other.to_owned())),
+///     }
+/// }
+///
+/// fn call() -> Result<f64, Fault> {
+///     Ok(cents("euro", 1.0)?)
+/// }
+/// assert_eq!(call().unwrap_err().message, "data.currency: `euro` is none; give a code such as EUR");
+/// ```
 impl Fault {
     /// A failure that the same event and config would meet again, which is what a pure function's
     /// failures are. Say what is wrong and what to do; the author of the config reads it.
@@ -86,6 +133,12 @@ impl From<Request> for Outcome {
     }
 }
 
+/// ```
+/// use hookmill_plugin::Request;
+///
+/// let request = Request::json(r#"{"n":1}"#).to("https://api.example.com/v1/items").header("x-idempotency-key", "evt_1");
+/// assert_eq!((request.method.as_str(), request.content_type.as_str()), ("POST", "application/json"));
+/// ```
 impl Request {
     /// A POST of JSON text to the subscription's own URL.
     #[must_use]
@@ -114,6 +167,18 @@ impl Request {
     }
 }
 
+/// ```
+/// use hookmill_plugin::{Response, Retry, Scope, Verdict};
+///
+/// let answer = Response {
+///     status: 429,
+///     headers: vec![("Retry-After".to_owned(), "1.5".to_owned())],
+///     body: "rate_limited".to_owned(),
+///     truncated: false,
+/// };
+/// assert_eq!(answer.code(), Some("rate_limited"));
+/// assert_eq!(answer.default_verdict(), Verdict::Retry(Retry { after_ms: Some(1500), scope: Scope::Endpoint }));
+/// ```
 impl Response {
     /// A header's value, whatever the case of its name.
     #[must_use]

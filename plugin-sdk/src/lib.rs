@@ -9,6 +9,13 @@
 //!
 //! What is deliberately not here: a clock, randomness, a network, files, an environment, memory of
 //! an earlier call. A plugin is a function of its arguments, so a run can be repeated and compared.
+//!
+//! # Beginning
+//!
+//! `plugin-sdk/templates/rust` is a whole crate to copy; `examples/plugins/rust` has three plugins with everything that
+//! a real one has. Both are in Hookmill's repository, and are built and tested with it.
+
+#![deny(missing_docs)]
 
 #[cfg(target_arch = "wasm32")]
 pub mod alloc;

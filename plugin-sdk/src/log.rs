@@ -1,4 +1,11 @@
 //! Lines for the delivery's log.
+//!
+//! ```
+//! use hookmill_plugin::{Level, log, testing};
+//!
+//! log::warn("data.email: there is none");
+//! assert_eq!(testing::log_lines(), [(Level::Warn, "data.email: there is none".to_owned())]);
+//! ```
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

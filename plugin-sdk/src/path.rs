@@ -4,6 +4,18 @@
 //! at any depth. A path that does not begin with `$` begins inside the event's data, as in a
 //! subscription's filters: `customer.email` is `$.data.customer.email`. Slices, unions and filter
 //! expressions choose values rather than name places, and are refused.
+//!
+//! ```
+//! use hookmill_plugin::path::Path;
+//!
+//! let event = hookmill_plugin::testing::event("order.paid", r#"{"items": [{"sku": "a"}, {"sku": "b"}]}"#);
+//! let document = event.document()?;
+//! let found = Path::parse("items[*].sku")?.select(document.root());
+//! let texts: Vec<&str> = found.into_iter().filter_map(|index| document.node(index)).map(|node| node.raw()).collect();
+//! assert_eq!(texts, [r#""a""#, r#""b""#]);
+//! assert!(Path::parse("items[").unwrap_err().message.contains("at character"));
+//! # Ok::<(), hookmill_plugin::Fault>(())
+//! ```
 
 use std::fmt;
 

@@ -14,6 +14,15 @@ use serde::Deserialize;
 ///
 /// In the config's schema it is a string marked `"writeOnly": true`, so the gateway encrypts it and
 /// never reads it back.
+///
+/// ```
+/// use hookmill_plugin::{Request, Secret};
+///
+/// let token: Secret = serde_json::from_str(r#""hm_placeholder_1""#).unwrap();
+/// let request = Request::json("{}").header("authorization", format!("Bearer {token}"));
+/// assert_eq!(request.headers[0].1, "Bearer hm_placeholder_1");
+/// assert_eq!(format!("{token:?}"), "<secret>");
+/// ```
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

@@ -29,6 +29,9 @@
 //!     is `null` where the target does not say; the scope may be `host`), `{"verdict": {"rejected": "reason"}}`,
 //!     `{"gone": …}`, `{"unknown": …}` likewise.
 //!
+//! For what a file can't say there are [`run_transform`], [`run_render`] and [`run_interpret`], which make one call and
+//! give back what came of it.
+//!
 //! `UPDATE_GOLDEN=1 cargo test` writes what came of each call into its file; read the difference before you
 //! commit it. The gateway runs the same files through the built module, so a plugin that passes here and
 //! fails there would be the gateway's fault.
@@ -74,6 +77,44 @@ pub fn event(event_type: &str, data: &str) -> Event {
         data: data.to_owned(),
         attributes: Vec::new(),
     }
+}
+
+/// An answer with this status and body and no headers, for tests of your own.
+#[must_use]
+pub fn response(status: u16, body: &str) -> Response {
+    Response { status, headers: Vec::new(), body: body.to_owned(), truncated: false }
+}
+
+/// A request's body as text; bytes that are no UTF-8 are replaced.
+#[must_use]
+pub fn body(request: &Request) -> String {
+    match &request.body {
+        Payload::Text(text) => text.clone(),
+        Payload::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// Runs a transform once, as the gateway would: `config` is the JSON that a subscription has.
+///
+/// # Errors
+/// The fault that would stand in the delivery's log; also where the config does not fit its type.
+pub fn run_transform<T: Transform>(event: Event, config: &str) -> Result<Decision, Fault> {
+    guest::transform::<T>(event, config)
+}
+
+/// Lets a connector render one event, as the gateway would: `config` is the JSON that a subscription has, with any
+/// text where a secret belongs.
+///
+/// # Errors
+/// The fault that would stand in the delivery's log; also where the config does not fit its type.
+pub fn run_render<T: Connector>(event: Event, config: &str) -> Result<Outcome, Fault> {
+    guest::render::<T>(vec![event], config)
+}
+
+/// Lets a connector read an answer, whatever its manifest says of when it is asked.
+#[must_use]
+pub fn run_interpret<T: Connector>(response: &Response, config: &str) -> Verdict {
+    guest::interpret::<T>(response, config)
 }
 
 /// Runs every golden file of `folder`, a path beside the crate's `Cargo.toml`, through a transform.
@@ -239,16 +280,16 @@ fn sent(outcome: &Outcome) -> Came {
 }
 
 fn request_json(request: &Request) -> Value {
-    let body = match &request.body {
+    let content = match &request.body {
         Payload::Text(text) => match serde_json::from_str::<Value>(text) {
             Ok(value) if !value.is_string() => value,
             _ => Value::from(text.as_str()),
         },
-        Payload::Bytes(bytes) => Value::from(String::from_utf8_lossy(bytes)),
+        Payload::Bytes(_) => Value::from(body(request)),
     };
     json!({
         "method": request.method, "url": request.url, "headers": pairs(&request.headers),
-        "content_type": request.content_type, "body": body,
+        "content_type": request.content_type, "body": content,
     })
 }
 

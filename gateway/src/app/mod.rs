@@ -29,7 +29,7 @@ use crate::config::{self, Config};
 use crate::control::{Control, load_profiles};
 use crate::domain::Secret;
 use crate::egress::{Authenticator, Egress, EgressConfig, Names};
-use crate::engine::{Engine, EngineConfig};
+use crate::engine::{Engine, EngineConfig, Reuse};
 use crate::http::{self, AppState, HttpConfig, Readiness};
 use crate::pipeline::{self, ParseLimits, Pipeline};
 use crate::registry::{Registry, Shelf, Surroundings};
@@ -299,6 +299,12 @@ fn engine_config(config: &Config) -> EngineConfig {
         component: plugins.component,
         instances: plugins.instances,
         concurrency: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        reuse: Reuse {
+            instances: plugins.reuse_instances,
+            per_tenant: plugins.reuse_per_tenant,
+            memory: plugins.reuse_memory,
+            calls: plugins.reuse_calls,
+        },
         cache_dir: Some(config.store.data.join("compiled")),
     }
 }

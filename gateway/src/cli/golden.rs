@@ -17,7 +17,7 @@ use crate::domain::{
     Decision, Fault, Kind, PluginEvent, PluginPayload, PluginRequest, PluginResponse, PluginVerdict, Rendered,
     RetryScope, TenantId, Verdicts,
 };
-use crate::engine::{Engine, EngineConfig, Plugin};
+use crate::engine::{Engine, EngineConfig, Plugin, Reuse};
 use crate::filter::Node;
 
 /// What a run over a folder came to.
@@ -71,6 +71,7 @@ fn limits() -> EngineConfig {
         component: 24 << 20,
         instances: 4,
         concurrency: 2,
+        reuse: Reuse::NONE,
         cache_dir: None,
     }
 }

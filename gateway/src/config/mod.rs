@@ -98,6 +98,10 @@ pub struct Plugins {
     pub hostcall_fuel: usize,
     pub component: usize,
     pub instances: u32,
+    pub reuse_instances: u32,
+    pub reuse_per_tenant: u32,
+    pub reuse_memory: usize,
+    pub reuse_calls: u32,
 }
 
 /// Products beside those that come with Hookmill.
@@ -190,6 +194,8 @@ impl Config {
         check(delivery.breaker_timeouts > 0, "delivery.breaker_timeouts: at least 1".to_owned());
         check(plugins.time >= Duration::from_millis(1), "plugins.time: at least 1ms".to_owned());
         check(plugins.instances > 0, "plugins.instances: at least 1".to_owned());
+        check(plugins.reuse_per_tenant > 0, "plugins.reuse_per_tenant: at least 1".to_owned());
+        check(plugins.reuse_calls > 0, "plugins.reuse_calls: at least 1".to_owned());
         check(plugins.hostcall_fuel > plugins.output, "plugins.hostcall_fuel: more than plugins.output".to_owned());
         check(
             profiles.dir.as_os_str().is_empty() || profiles.dir.is_dir(),

@@ -25,7 +25,27 @@ pub struct EngineConfig {
     pub instances: u32,
     /// Calls that run at once; never more than the machine has cores.
     pub concurrency: usize,
+    /// What is kept of guests that are slow to start.
+    pub reuse: Reuse,
     /// Where compiled components are kept. Made if absent; ignored, with a warning, if anyone else can write
     /// there. `None` compiles at every start.
     pub cache_dir: Option<PathBuf>,
+}
+
+/// Instances of slow-starting guests that are kept for later calls of the same subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reuse {
+    /// How many, at rest and at work; 0 keeps none. They come on top of [`EngineConfig::instances`].
+    pub instances: u32,
+    /// How many of them one tenant may have.
+    pub per_tenant: u32,
+    /// Bytes of linear memory of all that rest.
+    pub memory: usize,
+    /// Calls that one serves before it is dropped.
+    pub calls: u32,
+}
+
+impl Reuse {
+    /// Every call has a fresh instance.
+    pub const NONE: Self = Self { instances: 0, per_tenant: 0, memory: 0, calls: 0 };
 }

@@ -81,6 +81,15 @@ impl Guest {
         }
     }
 
+    /// Forgets the call before: what it used and what it logged. The memory is still there.
+    pub(super) fn begin_again(&mut self, aside: bool) {
+        self.began = aside.then(thread_time);
+        self.ticks = 0;
+        self.peak_memory = self.memory;
+        self.log_used = 0;
+        self.log.clear();
+    }
+
     /// A tick passed while the guest ran.
     ///
     /// On a thread of its own it goes on, until that has had the processor for as long as it may. On the gateway's
@@ -124,9 +133,14 @@ impl Guest {
         self.log.iter().rev().find(|line| line.level == level(types::Level::Error)).map(|line| line.message.as_str())
     }
 
-    /// Its log.
-    pub(super) fn into_log(self) -> Vec<LogLine> {
-        self.log
+    /// The linear memory it has now, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Its log, which is empty then.
+    pub(super) fn take_log(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.log)
     }
 }
 

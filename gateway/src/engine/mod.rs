@@ -8,7 +8,8 @@
 //!
 //! **What is promised.**
 //! - *Nothing leaks.* Every call has a fresh instance: memory, tables and globals as the component was
-//!   built. What one event or tenant left behind is gone before the next begins.
+//!   built. What one event or tenant left behind is gone before the next begins. An operator may have instances of
+//!   guests that are slow to start kept for later events of the same subscription (`warm`); Rust guests never are.
 //! - *Nothing runs away.* Running time, memory, tables, stack, output and log are bounded. A guest that
 //!   goes beyond a bound ends in a [`Fault`](crate::domain::Fault) that names it, and the engine is as
 //!   good as before. A guest gives way to the host's other work every millisecond.
@@ -20,19 +21,20 @@
 //! - *The same in, the same out.* A guest can call `log` and nothing else. Float results are made canonical,
 //!   so that a run can be repeated on another machine and compared.
 //!
-//! **What is deliberately not here.** No instance is reused for a second event, which makes guests that are
-//! slow to start (JavaScript, Python) pay for it each time. No secret is known here: what a plugin gets for
+//! **What is deliberately not here.** No secret is known here: what a plugin gets for
 //! one is a placeholder. Header names that only the host may set are `pipeline`'s to refuse, as they are its
 //! own. Compiling happens in this process, on one thread of its own, one component at a time.
 //!
 //! In reading order: [`EngineConfig`]; `intake` (bytes to component), `artifacts` (compiled code on disk),
 //! `manifest` (what it says of itself); `guest` (one call's limits), `turns` (whose turn it is), `pace` (who is
-//! slow), `aside` (where they run), `ticker` (time passing), `run` (one call), `output` (what came back), `fault` (what went wrong); `engine` joins
-//! them.
+//! slow), `aside` (where they run), `ticker` (time passing), `ask` (the calls), `run` (one of them), `warm` (instances
+//! that are kept), `output` (what came back), `fault` (what went wrong); `engine` joins them.
 
 mod artifacts;
 mod aside;
+mod ask;
 mod bindings;
+mod caller;
 mod config;
 mod convert;
 #[expect(clippy::module_inception, reason = "the room's main noun is its name")]
@@ -49,11 +51,13 @@ mod run;
 mod runtime;
 mod ticker;
 mod turns;
+mod warm;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::EngineConfig;
+pub use caller::Caller;
+pub use config::{EngineConfig, Reuse};
 pub use engine::{Engine, Plugin};
 pub use error::{Error, InstallError};
 pub use run::Ran;

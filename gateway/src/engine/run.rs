@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 use wasmtime::Store;
 
 use super::aside::thread_time;
@@ -34,6 +34,12 @@ impl<T> Ran<T> {
     pub(super) fn refused(fault: Fault) -> Self {
         Self { result: Err(fault), log: Vec::new(), cpu: Duration::ZERO, peak_memory: 0 }
     }
+
+    /// The same call, its result looked at.
+    fn checked<U>(self, check: impl FnOnce(T) -> Result<U, Fault>) -> Ran<U> {
+        let Self { result, log, cpu, peak_memory } = self;
+        Ran { result: result.and_then(check), log, cpu, peak_memory }
+    }
 }
 
 /// A call being made. The fields are in the order in which they must go: the instance, then its place, then
@@ -53,22 +59,36 @@ pub(super) struct Meter<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Waits for a place in the pool, and makes a store with the limits set. `turn` is held, and charged. `aside`: the
-    /// calling thread runs nothing else meanwhile.
-    pub(super) async fn begin(
+    /// Makes a store with the limits set, for an instance that has a place: the one that is given, or one of its own
+    /// among the kept. `turn` is held, and charged. `aside`: the calling thread runs nothing else meanwhile.
+    pub(super) fn begin(
         engine: &wasmtime::Engine,
         config: &EngineConfig,
-        pool: &'a Semaphore,
+        place: Option<SemaphorePermit<'a>>,
         ticker: &'a Ticker,
         turn: Option<Turn>,
         aside: bool,
     ) -> Self {
-        // The pool is never closed, so there is always a permit.
-        let place = pool.acquire().await.ok();
         let mut store = Store::new(engine, Guest::new(config, aside));
         store.limiter(|guest| guest);
         store.set_hostcall_fuel(config.hostcall_fuel);
         store.epoch_deadline_callback(|mut store| store.data_mut().tick());
+        Self::with(store, place, ticker, turn, aside)
+    }
+
+    /// The same with a store that has served before, and whose instance is still in it.
+    pub(super) fn begin_again(mut store: Store<Guest>, aside: bool, ticker: &'a Ticker, turn: Option<Turn>) -> Self {
+        store.data_mut().begin_again(aside);
+        Self::with(store, None, ticker, turn, aside)
+    }
+
+    fn with(
+        mut store: Store<Guest>,
+        place: Option<SemaphorePermit<'a>>,
+        ticker: &'a Ticker,
+        turn: Option<Turn>,
+        aside: bool,
+    ) -> Self {
         store.set_epoch_deadline(1);
         let clock = if aside { thread_time } else { wall_time };
         let meter = Meter { clock, spent: Duration::ZERO, turn, _running: ticker.running() };
@@ -83,22 +103,37 @@ impl<'a> Call<'a> {
     /// Ends the call: everything it held is free again before what came back is looked at. `ran` is told for how long it
     /// was seen to run, before its place is given to another.
     pub(super) fn end<R, T>(
-        self,
+        mut self,
         result: Result<R, Stage>,
         check: impl FnOnce(R) -> Result<T, Fault>,
         ran: impl FnOnce(Duration),
     ) -> Ran<T> {
-        let Self { store, _place: place, meter } = self;
-        let result = result.map_err(|stage| fault::of_call(&stage, store.data()));
-        let peak_memory = store.data().peak_memory();
-        let cpu = meter.spent;
-        ran(cpu.min(store.data().ran()));
-        let log = store.into_data().into_log();
-        drop((place, meter));
+        let stopped = self.stop(result, ran);
+        drop(self);
+        stopped.checked(check)
+    }
+
+    /// The same, but the store comes back if all went well.
+    pub(super) fn end_and_keep<R, T>(
+        mut self,
+        result: Result<R, Stage>,
+        check: impl FnOnce(R) -> Result<T, Fault>,
+        ran: impl FnOnce(Duration),
+    ) -> (Ran<T>, Option<Store<Guest>>) {
+        let checked = self.stop(result, ran).checked(check);
+        let keep = checked.result.is_ok().then_some(self.store);
+        (checked, keep)
+    }
+
+    fn stop<R>(&mut self, result: Result<R, Stage>, ran: impl FnOnce(Duration)) -> Ran<R> {
+        let result = result.map_err(|stage| fault::of_call(&stage, self.store.data()));
         if let Err(Fault { kind: FaultKind::Engine, message, .. }) = &result {
             tracing::error!(%message, "a plugin's call failed for a reason of the engine's own");
         }
-        Ran { result: result.and_then(check), log, cpu, peak_memory }
+        let guest = self.store.data_mut();
+        let (peak_memory, cpu) = (guest.peak_memory(), self.meter.spent);
+        ran(cpu.min(guest.ran()));
+        Ran { result, log: guest.take_log(), cpu, peak_memory }
     }
 }
 

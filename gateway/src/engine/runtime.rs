@@ -8,8 +8,9 @@ use super::config::EngineConfig;
 use super::error::Error;
 use super::guest::Guest;
 
-/// Most core instances a component may consist of.
-pub(super) const CORE_INSTANCES: u32 = 16;
+/// Most core instances a component may consist of. A Rust guest is three or four; CPython comes as a program and its
+/// shared libraries, 38 together.
+pub(super) const CORE_INSTANCES: u32 = 64;
 /// Most linear memories.
 pub(super) const MEMORIES: u32 = 4;
 /// Most tables.
@@ -61,7 +62,8 @@ fn settings(config: &EngineConfig) -> Config {
 }
 
 fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
-    let instances = config.instances.max(1);
+    // A place for every call that starts fresh, and for every instance that is kept.
+    let instances = config.instances.max(1).saturating_add(config.reuse.instances);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_stacks(instances)

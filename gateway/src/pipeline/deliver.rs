@@ -22,7 +22,7 @@ use crate::domain::{
     PluginResponse, PluginRun, PluginVerdict, Rendered, RetryScope, Status, Trigger, Verdicts,
 };
 use crate::egress::{Answer, AuthFailure, Credential, Failure, FailureClass, Outbound};
-use crate::engine::Ran;
+use crate::engine::{Caller, Ran};
 use crate::registry::{Plan, Step};
 use crate::retry;
 use crate::signing::SignParts;
@@ -151,7 +151,7 @@ async fn content(parts: &Parts, plan: &Plan, work: &Work) -> Result<(Content, Ru
             return Ok((Content::thaw(frozen), runs.collect()));
         }
     }
-    make(parts, plan, &work.event, &mut |_, _| {}).await
+    make(parts, plan, &work.event, caller(work), &mut |_, _| {}).await
 }
 
 /// Whether a secret in it has been changed since: its placeholder would be sent in its place.
@@ -162,21 +162,26 @@ fn is_stale(frozen: &Frozen, plan: &Plan) -> bool {
         || frozen.headers.iter().any(|(_, value)| stale(value.as_bytes()))
 }
 
+/// On whose behalf a delivery's plugins run.
+fn caller(work: &Work) -> Caller {
+    Caller { tenant: work.delivery.tenant_id, subscription: Some(work.delivery.subscription_id) }
+}
+
 /// Runs the transforms and the connector. `look` sees each step's output, for previews.
 pub(super) async fn make(
     parts: &Parts,
     plan: &Plan,
     event: &Event,
+    caller: Caller,
     look: &mut (dyn FnMut(&PluginRun, Result<String, String>) + Send),
 ) -> Result<(Content, Runs), (Outcome, Runs)> {
     let mut runs = Vec::new();
     if plan.transforms.is_empty() && plan.connector.is_none() {
         return Ok((Content::Kept, runs));
     }
-    let tenant = event.tenant_id;
     let mut current = plugin_event(event);
     for step in &plan.transforms {
-        let ran = Box::pin(parts.engine.transform(&step.plugin, tenant, &current, &step.config)).await;
+        let ran = Box::pin(parts.engine.transform(&step.plugin, caller, &current, &step.config)).await;
         let (run, result) = account(step, ran);
         match result {
             Ok(Decision::Keep(events)) => match events.into_iter().next() {
@@ -206,7 +211,7 @@ pub(super) async fn make(
         let PluginEvent { event_type, timestamp, data, .. } = current;
         return Ok((Content::Changed { event_type, timestamp, data }, runs));
     };
-    let ran = Box::pin(parts.engine.render(&step.plugin, tenant, std::slice::from_ref(&current), &step.config)).await;
+    let ran = Box::pin(parts.engine.render(&step.plugin, caller, std::slice::from_ref(&current), &step.config)).await;
     let (run, result) = account(step, ran);
     let made = match result {
         Ok(Rendered::Send(requests)) => requests.into_iter().next().ok_or_else(|| dropped(step, "it sent nothing")),
@@ -463,8 +468,7 @@ async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &
             body: String::from_utf8_lossy(&body).into_owned(),
             truncated: answer.truncated,
         };
-        let tenant = work.delivery.tenant_id;
-        let ran = Box::pin(parts.engine.interpret(&step.plugin, tenant, &response, &step.config, 1)).await;
+        let ran = Box::pin(parts.engine.interpret(&step.plugin, caller(work), &response, &step.config, 1)).await;
         let (run, verdicts) = account(step, ran);
         report.runs.push(run);
         match verdicts {

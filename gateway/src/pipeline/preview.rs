@@ -56,7 +56,7 @@ impl Pipeline {
             let PluginRun { plugin, log, cpu_us, .. } = run.clone();
             steps.push(PreviewStep { plugin, output, log, fault, cpu_us });
         };
-        let made = deliver::make(parts, plan, &event, &mut look).await;
+        let made = deliver::make(parts, plan, &event, event.tenant_id.into(), &mut look).await;
         let (request, problem) = match &made {
             Ok((content, _)) => shown(parts, plan, &event, content).await,
             Err((outcome, _)) => (None, Some(outcome.describe())),

@@ -4,6 +4,22 @@
 //! converted until asked for, so `1.0`, `1e2`, a 20-digit id, the order of keys, an escape and the
 //! white space between them are all still there; an edit replaces a span of the text and leaves the
 //! rest alone. For values of your own types use [`Event::data_as`](crate::Event::data_as).
+//!
+//! ```
+//! use hookmill_plugin::json::{self, Document};
+//! use hookmill_plugin::path::Path;
+//!
+//! let document = Document::parse(r#"{"id": 12345678901234567890, "who": {"mail": "d@x.example"}, "sum": 1.0}"#)?;
+//! assert_eq!(document.root().get("sum").unwrap().raw(), "1.0");
+//!
+//! let mail = Path::parse("$.who.mail")?.select(document.root());
+//! let hidden = json::replace(&document, &mail, |_| json::quote("***"));
+//! assert_eq!(hidden, r#"{"id": 12345678901234567890, "who": {"mail": "***"}, "sum": 1.0}"#);
+//!
+//! let set = json::set(&document, &Path::parse("$.who.level")?, "\"gold\"")?;
+//! assert!(set.contains(r#"{"mail": "d@x.example","level":"gold"}"#));
+//! # Ok::<(), hookmill_plugin::Fault>(())
+//! ```
 
 mod edit;
 mod parse;

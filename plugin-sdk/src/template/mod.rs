@@ -16,6 +16,18 @@
 //! Filters: `abs capitalize default first float int items join json last length lower replace round
 //! split title trim truncate upper urlencode`. Tests: `defined undefined none string number mapping
 //! sequence`. `if`, `for`, `set` and operators are as in Jinja; `safe` is left out on purpose.
+//!
+//! ```
+//! use hookmill_plugin::template::{Escape, Templates};
+//!
+//! let event = hookmill_plugin::testing::event("order.paid", r#"{"customer": "<Zoë>", "total": 100.00}"#);
+//! let templates = Templates::new(&event, Escape::HTML)?;
+//! let text = templates.text("text", "<b>{{ data.customer }}</b> paid {{ data.total }}{{ data.note }}")?;
+//! assert_eq!(text, "<b>&lt;Zoë&gt;</b> paid 100.00");
+//! assert_eq!(templates.json("total", "{{ data.total }}")?, "100.00");
+//! assert!(templates.text("text", "{{ dta.total }}").unwrap_err().message.starts_with("text: line 1"));
+//! # Ok::<(), hookmill_plugin::Fault>(())
+//! ```
 
 mod escape;
 mod filters;

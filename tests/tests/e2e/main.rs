@@ -14,6 +14,7 @@ mod full_disk;
 mod hostile;
 mod ingest;
 mod json;
+mod languages;
 mod plugins;
 mod process;
 mod profiles;

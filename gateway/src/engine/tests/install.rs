@@ -180,8 +180,8 @@ async fn more_parts_than_allowed() {
     refused(&fields("(table 30000 funcref)", 1), "asks for too much").await;
     let export = r#"(core module $f (func (export "f"))) (core instance $i (instantiate $f))
         (func $g (canon lift (core func $i "f"))) (export "describe" (func $g)) (export "transform" (func $g))"#;
-    let many = format!("(component (core module $m) {} {export})", "(core instance (instantiate $m))".repeat(16));
-    refused(&component(&many), "17 core module instances").await;
+    let many = format!("(component (core module $m) {} {export})", "(core instance (instantiate $m))".repeat(64));
+    refused(&component(&many), "65 core module instances").await;
 }
 
 #[tokio::test]

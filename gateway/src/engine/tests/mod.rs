@@ -6,12 +6,13 @@ mod fuzz;
 mod guests;
 mod hostile;
 mod install;
+mod reuse;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::guests::{ECHO, Guest};
-use super::{Engine, EngineConfig, Plugin, Ran};
+use super::{Engine, EngineConfig, Plugin, Ran, Reuse};
 use crate::domain::{Decision, FaultKind, PluginEvent, TenantId};
 
 /// The usual limits, in a small pool.
@@ -25,6 +26,7 @@ fn config() -> EngineConfig {
         component: 24 << 20,
         instances: 4,
         concurrency: 2,
+        reuse: Reuse::NONE,
         cache_dir: None,
     }
 }

@@ -64,6 +64,7 @@ impl World {
             component: 1 << 20,
             instances: 1,
             concurrency: 1,
+            reuse: crate::engine::Reuse::NONE,
             cache_dir: None,
         })
         .unwrap();
