@@ -71,6 +71,7 @@ fn limits() -> EngineConfig {
         instances: 4,
         concurrency: 2,
         cache_dir: None,
+        compiler: None,
     }
 }
 

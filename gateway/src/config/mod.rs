@@ -98,6 +98,13 @@ pub struct Plugins {
     pub hostcall_fuel: usize,
     pub component: usize,
     pub instances: u32,
+    #[serde(with = "duration")]
+    pub compile_time: Duration,
+    pub compile_memory: u64,
+    pub per_tenant: u32,
+    pub bytes_per_tenant: u64,
+    #[serde(with = "duration")]
+    pub compile_per_hour: Duration,
 }
 
 /// Products beside those that come with Hookmill.
@@ -190,6 +197,11 @@ impl Config {
         check(delivery.breaker_timeouts > 0, "delivery.breaker_timeouts: at least 1".to_owned());
         check(plugins.time >= Duration::from_millis(1), "plugins.time: at least 1ms".to_owned());
         check(plugins.instances > 0, "plugins.instances: at least 1".to_owned());
+        check(
+            (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&plugins.compile_time),
+            "plugins.compile_time: between 1s and 10m".to_owned(),
+        );
+        check(plugins.compile_memory >= 64 << 20, "plugins.compile_memory: at least 67108864".to_owned());
         check(plugins.hostcall_fuel > plugins.output, "plugins.hostcall_fuel: more than plugins.output".to_owned());
         check(
             profiles.dir.as_os_str().is_empty() || profiles.dir.is_dir(),

@@ -1,32 +1,36 @@
-//! The engine, and the plugins it made ready.
+//! The engine: it makes plugins ready, and runs them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use super::artifacts::Artifacts;
-use super::bindings::connector::ConnectorPre;
-use super::bindings::transform::TransformPre;
+use super::artifacts::{Artifacts, Unkept};
+use super::compiler::{Compiled, Compiler};
 use super::config::EngineConfig;
+use super::contract::Contract;
 use super::convert;
-use super::error::{Error, InstallError};
+use super::error::{Cause, Error, InstallError};
 use super::fault::{self, Stage};
 use super::guest::Guest;
 use super::intake;
 use super::manifest;
 use super::output;
 use super::pace::Paces;
+use super::plugin::{Code, Plugin};
 use super::run::{Call, Ran};
 use super::runtime::{self, Linkers};
 use super::ticker::Ticker;
 use super::turns::{Turn, Turns};
 use crate::domain::{
-    Decision, Digest, Fault, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, Rendered, TenantId, Verdicts,
+    Decision, Digest, Fault, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, PluginVersion, Rendered, TenantId,
+    Verdicts,
 };
 use crate::pressure::Pressure;
 
@@ -51,45 +55,7 @@ struct Inner {
     paces: Paces,
     ticker: Ticker,
     compiled: AtomicU64,
-}
-
-/// A component made ready to run, and what it says of itself. Holds no instance; a thousand of these are cheap.
-pub struct Plugin {
-    manifest: Manifest,
-    digest: Digest,
-    size: usize,
-    code: Code,
-}
-
-enum Code {
-    Transform(TransformPre<Guest>),
-    Connector(ConnectorPre<Guest>),
-}
-
-impl Plugin {
-    /// What it says of itself, checked.
-    #[must_use]
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// The SHA-256 of the bytes that were uploaded.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    /// How many bytes were uploaded.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
-    }
-}
-
-impl fmt::Debug for Plugin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plugin({} {})", self.manifest.reference(), self.digest)
-    }
+    compiler: Option<Compiler>,
 }
 
 impl fmt::Debug for Engine {
@@ -117,31 +83,120 @@ impl Engine {
             pressure: Arc::default(),
             ticker: Ticker::start(wasmtime.weak()).map_err(Error::Ticker)?,
             compiled: AtomicU64::new(0),
+            compiler: config.compiler.clone().map(Compiler::new),
             linkers,
             wasmtime,
             config,
         })))
     }
 
-    /// Makes a plugin of uploaded bytes: a component, or a core module that carries its component type. Looks at
-    /// its imports and exports, compiles it unless its artifact is on disk, asks it what it is under the limits
-    /// of any call, and checks the answer. One at a time; the others wait.
+    /// Makes a plugin of the operator's own bytes, in this process: a component, or a core module that carries its
+    /// component type. Looks at its imports and exports, compiles it unless its artifact is on disk, asks it what it is
+    /// under the limits of any call, and checks the answer. One at a time; the others wait.
     ///
     /// # Errors
-    /// What is wrong with it, for the person who uploaded it.
+    /// What is wrong with it, for the person who made it.
     pub async fn install(&self, bytes: &[u8]) -> Result<Arc<Plugin>, InstallError> {
+        self.install_here(bytes).await.map(Arc::new)
+    }
+
+    async fn install_here(&self, bytes: &[u8]) -> Result<Plugin, InstallError> {
         let size = bytes.len();
-        if size > self.0.config.component {
-            return Err(InstallError::TooLarge { size, limit: self.0.config.component });
-        }
+        self.check_size(size)?;
         let _one = self.0.installing.acquire().await;
         let (inner, bytes) = (Arc::clone(&self.0), bytes.to_vec());
         // Compiling takes from milliseconds to seconds, and a panic in it must stay there.
-        let (digest, code) = tokio::task::spawn_blocking(move || inner.prepare(&bytes))
+        let (digest, code, contract) = tokio::task::spawn_blocking(move || inner.prepare(&bytes))
             .await
-            .map_err(|error| InstallError::Interrupted(error.into()))??;
-        let manifest = self.describe(&code).await?;
-        Ok(Arc::new(Plugin { manifest, digest, size, code }))
+            .map_err(|error| InstallError::Interrupted(Cause::of(error)))??;
+        let manifest = self.describe(&code, contract).await?;
+        Ok(Plugin::new(manifest, digest, size as u64, code))
+    }
+
+    fn check_size(&self, size: usize) -> Result<(), InstallError> {
+        let limit = self.0.config.component;
+        if size > limit { Err(InstallError::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    /// The same of what a tenant has uploaded: in a process of its own, one at a time, tenants in turn. Also says how
+    /// much processor time that took, however it ended.
+    pub async fn admit(&self, tenant: TenantId, bytes: &[u8]) -> (Result<Plugin, InstallError>, Duration) {
+        if let Err(error) = self.check_size(bytes.len()) {
+            return (Err(error), Duration::ZERO);
+        }
+        let Some(compiler) = &self.0.compiler else {
+            let begun = Instant::now();
+            return (self.install_here(bytes).await, begun.elapsed());
+        };
+        let Some(artifacts) = &self.0.artifacts else { return (Err(InstallError::NoFolder), Duration::ZERO) };
+        let Compiled { result, cost } = compiler.compile(tenant, bytes, artifacts, &self.0.config).await;
+        let plugin = match result {
+            Ok((manifest, file)) => self.adopt(manifest, Digest(Sha256::digest(bytes).into()), bytes.len(), file).await,
+            Err(error) => Err(error),
+        };
+        (plugin, cost)
+    }
+
+    /// Takes over what the other process has compiled.
+    async fn adopt(
+        &self,
+        manifest: Manifest,
+        digest: Digest,
+        size: usize,
+        file: Unkept,
+    ) -> Result<Plugin, InstallError> {
+        let (inner, world) = (Arc::clone(&self.0), (manifest.kind, Contract::named(&manifest.contract)?));
+        let load = move || {
+            let artifacts = inner.artifacts.as_ref().ok_or(InstallError::NoFolder)?;
+            artifacts.adopt(digest, file).map_err(|error| InstallError::Interrupted(Cause::of(error)))?;
+            inner.compiled.fetch_add(1, Ordering::Relaxed);
+            inner.load(digest, world).ok_or_else(|| InstallError::Interrupted(Cause::said("what was compiled is gone")))
+        };
+        let code = tokio::task::spawn_blocking(load).await;
+        let code = code.map_err(|error| InstallError::Interrupted(Cause::of(error)))??;
+        Ok(Plugin::new(manifest, digest, size as u64, code))
+    }
+
+    /// A plugin that was admitted at an earlier start. If what was compiled then is not on disk any more, is damaged, or
+    /// is another engine's, its code comes with [`Engine::rebuild`], and whoever calls it before waits.
+    #[must_use]
+    pub fn revive(&self, version: &PluginVersion) -> Arc<Plugin> {
+        let plugin = Plugin::awaited(version);
+        // Of a contract that is not spoken any more there is nothing to load, and `rebuild` says so.
+        if let Ok(contract) = Contract::named(&version.manifest.contract)
+            && let Some(code) = self.0.load(version.digest, (version.manifest.kind, contract))
+        {
+            plugin.arrive(Ok(code));
+        }
+        Arc::new(plugin)
+    }
+
+    /// Compiles a plugin again that was revived without its code, from the bytes that were uploaded; `None`: they are
+    /// lost. If it can't be compiled any more, its calls end in a fault that says so.
+    pub async fn rebuild(&self, plugin: &Plugin, tenant: TenantId, bytes: Option<&[u8]>) {
+        let failed = |message: String| Fault { kind: FaultKind::Engine, message, retryable: true };
+        let code = match bytes {
+            None => Err(failed("the bytes of this plugin are lost; upload it again".to_owned())),
+            Some(bytes) => match self.admit(tenant, bytes).await.0 {
+                Ok(made) => made.into_code(),
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    Err(failed(format!("this plugin could not be compiled again: {error:#}")))
+                }
+            },
+        };
+        if let Err(fault) = &code {
+            tracing::error!(?plugin, %fault, "a plugin can't be run");
+        }
+        plugin.arrive(code);
+    }
+
+    /// Removes what was compiled of all but these.
+    pub async fn keep_only(&self, known: HashSet<Digest>) {
+        let inner = Arc::clone(&self.0);
+        let sweep = move || inner.artifacts.iter().for_each(|artifacts| artifacts.keep_only(&known));
+        // A sweep that panics leaves files, which the next one finds.
+        let _ = tokio::task::spawn_blocking(sweep).await;
     }
 
     /// Lets a transform decide about one event. `config` is JSON text that fits the manifest's schema; the event
@@ -153,7 +208,11 @@ impl Engine {
         event: &PluginEvent,
         config: &str,
     ) -> Ran<Decision> {
-        let Code::Transform(code) = &plugin.code else { return wrong_kind(plugin, Kind::Transform) };
+        let code = match plugin.code().await {
+            Ok(Code::Transform(code)) => code,
+            Ok(code) => return wrong_kind(plugin, code, Kind::Transform),
+            Err(fault) => return Ran::refused(fault),
+        };
         let mut call = self.call(plugin, tenant).await;
         let (store, meter) = call.parts();
         let work = async {
@@ -176,7 +235,11 @@ impl Engine {
         events: &[PluginEvent],
         config: &str,
     ) -> Ran<Rendered> {
-        let Code::Connector(code) = &plugin.code else { return wrong_kind(plugin, Kind::Connector) };
+        let code = match plugin.code().await {
+            Ok(Code::Connector(code)) => code,
+            Ok(code) => return wrong_kind(plugin, code, Kind::Connector),
+            Err(fault) => return Ran::refused(fault),
+        };
         let mut call = self.call(plugin, tenant).await;
         let (store, meter) = call.parts();
         let work = async {
@@ -198,7 +261,11 @@ impl Engine {
         config: &str,
         count: u32,
     ) -> Ran<Verdicts> {
-        let Code::Connector(code) = &plugin.code else { return wrong_kind(plugin, Kind::Connector) };
+        let code = match plugin.code().await {
+            Ok(Code::Connector(code)) => code,
+            Ok(code) => return wrong_kind(plugin, code, Kind::Connector),
+            Err(fault) => return Ran::refused(fault),
+        };
         let mut call = self.call(plugin, tenant).await;
         let (store, meter) = call.parts();
         let work = async {
@@ -229,7 +296,7 @@ impl Engine {
     }
 
     async fn call(&self, plugin: &Plugin, tenant: TenantId) -> Call<'_> {
-        let is_slow = || self.0.paces.is_slow(tenant, plugin.digest);
+        let is_slow = || self.0.paces.is_slow(tenant, plugin.digest());
         let mut turn = None;
         let mut slow = false;
         if !is_slow() {
@@ -259,12 +326,25 @@ impl Engine {
         result: Result<R, Stage>,
         check: impl FnOnce(R) -> Result<T, Fault>,
     ) -> Ran<T> {
-        call.end(result, check, |cpu| self.0.paces.note(tenant, plugin.digest, cpu))
+        call.end(result, check, |cpu| self.0.paces.note(tenant, plugin.digest(), cpu))
+    }
+
+    /// What the other process does: as [`install`](Self::install) does, but for the artifact, which is given and not
+    /// kept.
+    pub(super) async fn work(&self, bytes: &[u8]) -> Result<(Manifest, Vec<u8>), InstallError> {
+        let component = intake::component(bytes, self.0.config.component)?;
+        let world = intake::survey(&component)?;
+        let compiled = self.0.translate(&component)?;
+        self.0.check_imports(&compiled)?;
+        let code = Code::link(&compiled, world, &self.0.linkers)?;
+        let manifest = self.describe(&code, world.1).await?;
+        let artifact = compiled.serialize().map_err(|error| InstallError::Compile(Cause::of(error)))?;
+        Ok((manifest, artifact))
     }
 
     /// Asks a component what it is. It takes no turn: there is no tenant to charge, and only one is installed at
     /// a time.
-    async fn describe(&self, code: &Code) -> Result<Manifest, InstallError> {
+    async fn describe(&self, code: &Code, contract: Contract) -> Result<Manifest, InstallError> {
         let mut call = self.begin(None, false).await;
         let (store, meter) = call.parts();
         let work = async {
@@ -281,70 +361,62 @@ impl Engine {
         };
         let result = match meter.run(work).await {
             Err(Stage::Start(error)) if fault::is_mismatch(&error) => {
-                return Err(InstallError::WrongTypes(error.into()));
+                return Err(InstallError::WrongTypes(Cause::of(error)));
             }
             result => result,
         };
         let manifest =
             call.end(result, |said| Ok(convert::manifest(said)), |_| {}).result.map_err(InstallError::Describe)?;
-        manifest::check(&manifest, code.kind())?;
+        manifest::check(&manifest, code.kind(), contract)?;
         Ok(manifest)
     }
 }
 
-fn wrong_kind<T>(plugin: &Plugin, wanted: Kind) -> Ran<T> {
+fn wrong_kind<T>(plugin: &Plugin, code: &Code, wanted: Kind) -> Ran<T> {
     let message = format!(
         "{} is a {}; it was called as a {}",
-        plugin.manifest.reference(),
-        intake::world_name(plugin.code.kind()),
+        plugin.manifest().reference(),
+        intake::world_name(code.kind()),
         intake::world_name(wanted)
     );
     Ran::refused(fault::fault(FaultKind::Engine, message))
 }
 
-impl Code {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Transform(_) => Kind::Transform,
-            Self::Connector(_) => Kind::Connector,
-        }
-    }
-}
-
 /// What takes long: on a thread of its own.
 impl Inner {
-    fn prepare(&self, bytes: &[u8]) -> Result<(Digest, Code), InstallError> {
+    fn prepare(&self, bytes: &[u8]) -> Result<(Digest, Code, Contract), InstallError> {
         let digest = Digest(Sha256::digest(bytes).into());
         let component = intake::component(bytes, self.config.component)?;
-        let kind = intake::survey(&component)?;
+        let world = intake::survey(&component)?;
         let component = match self.artifacts.as_ref().and_then(|kept| kept.load(&self.wasmtime, digest)) {
             Some(component) => component,
             None => self.compile(&component, digest)?,
         };
         self.check_imports(&component)?;
-        let wrong = |error: wasmtime::Error| InstallError::WrongTypes(error.into());
-        let code = match kind {
-            Kind::Transform => {
-                let linked = self.linkers.transform.instantiate_pre(&component).map_err(wrong)?;
-                Code::Transform(TransformPre::new(linked).map_err(wrong)?)
+        Ok((digest, Code::link(&component, world, &self.linkers)?, world.1))
+    }
+
+    /// The code that was compiled of what has this digest, if it is on disk and sound.
+    fn load(&self, digest: Digest, world: (Kind, Contract)) -> Option<Code> {
+        let component = self.artifacts.as_ref()?.load(&self.wasmtime, digest)?;
+        Code::link(&component, world, &self.linkers)
+            .inspect_err(|error| tracing::warn!(%digest, %error, "a compiled plugin on disk does not fit"))
+            .ok()
+    }
+
+    fn translate(&self, component: &[u8]) -> Result<Component, InstallError> {
+        Component::from_binary(&self.wasmtime, component).map_err(|error| {
+            // The pool's refusals have no type of their own.
+            match error.chain().map(ToString::to_string).find(|cause| cause.contains("exceeds the")) {
+                Some(detail) => InstallError::TooMuch { detail },
+                None => InstallError::Compile(Cause::of(error)),
             }
-            Kind::Connector => {
-                let linked = self.linkers.connector.instantiate_pre(&component).map_err(wrong)?;
-                Code::Connector(ConnectorPre::new(linked).map_err(wrong)?)
-            }
-        };
-        Ok((digest, code))
+        })
     }
 
     fn compile(&self, component: &[u8], digest: Digest) -> Result<Component, InstallError> {
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let compiled = Component::from_binary(&self.wasmtime, component).map_err(|error| {
-            // The pool's refusals have no type of their own.
-            match error.chain().map(ToString::to_string).find(|cause| cause.contains("exceeds the")) {
-                Some(detail) => InstallError::TooMuch { detail },
-                None => InstallError::Compile(error.into()),
-            }
-        })?;
+        let compiled = self.translate(component)?;
         let Some(artifacts) = &self.artifacts else { return Ok(compiled) };
         let kept = compiled
             .serialize()

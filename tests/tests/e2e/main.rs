@@ -23,5 +23,6 @@ mod sources;
 mod states;
 mod systems;
 mod tenancy;
+mod uploads;
 mod vendors;
 mod watching;

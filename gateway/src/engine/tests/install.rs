@@ -143,7 +143,7 @@ async fn manifests_that_break_a_rule() {
     for (wanted, kind, manifest) in cases {
         let error = engine.install(&of_kind(kind, manifest).module()).await.unwrap_err();
         let field = match &error {
-            InstallError::Manifest { field, .. } => field,
+            InstallError::Manifest { field, .. } => field.as_str(),
             InstallError::Contract { .. } => "contract",
             _ => "another error",
         };

@@ -26,6 +26,7 @@ fn config() -> EngineConfig {
         instances: 4,
         concurrency: 2,
         cache_dir: None,
+        compiler: None,
     }
 }
 

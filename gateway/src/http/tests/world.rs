@@ -19,7 +19,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::http::{AppState, HttpConfig, Readiness, router};
 use crate::pipeline::{self, ParseLimits, Pipeline};
 use crate::profiles::Profiles;
-use crate::registry::{Registry, Shelf, Surroundings};
+use crate::registry::{PluginLimits, Registry, Shelf, Surroundings};
 use crate::store::{MemoryStore, Store};
 use crate::vault::Vault;
 
@@ -65,6 +65,7 @@ impl World {
             instances: 1,
             concurrency: 1,
             cache_dir: None,
+            compiler: None,
         })
         .unwrap();
         // Nothing leaves the machine: no name exists, and the one address that may be reached answers nothing.
@@ -78,11 +79,14 @@ impl World {
             egress: egress.clone(),
             inbox_prefix: "https://gateway.test/inbox/".to_owned(),
             subscriptions_per_tenant: 300,
+            plugins: PluginLimits { versions: 3, bytes: 1 << 20, compile: Duration::from_secs(60) },
             retention: Duration::from_secs(90 * 24 * 3600),
             profiles: SHIPPED.clone(),
         };
         let registry =
-            Registry::load(store.clone(), vault, Shelf::default(), surroundings, clock.clone()).await.unwrap();
+            Registry::load(store.clone(), vault, Shelf::new(engine.clone(), []), surroundings, clock.clone())
+                .await
+                .unwrap();
         let pipeline = Pipeline::start(pipeline::Setup {
             clock: clock.clone(),
             store: store.clone(),
@@ -113,6 +117,7 @@ impl World {
         let config = HttpConfig {
             public_url: "https://gateway.test".parse().unwrap(),
             max_body: MAX_BODY,
+            max_plugin: 1 << 20,
             bodies: 64 << 20,
             body_timeout: std::time::Duration::from_secs(30),
             egress_ips: vec!["192.0.2.1".to_owned()],

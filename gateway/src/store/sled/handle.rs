@@ -19,9 +19,11 @@ use super::inbox::{Inbox, NoRoom};
 use super::prune::{self, Plan};
 use super::readers::Readers;
 use super::shared::Shared;
-use super::tables::Op;
-use super::{Opened, SledOptions, config, open, queries};
-use crate::domain::{Attempt, Delivery, DeliveryId, EventId, Lane, Subscription, SubscriptionId, TenantId};
+use super::tables::{Cutter, Op, Table};
+use super::{Opened, SledOptions, component, config, keys, open, queries};
+use crate::domain::{
+    Attempt, Delivery, DeliveryId, EventId, Lane, PluginId, PluginVersion, Subscription, SubscriptionId, TenantId,
+};
 use crate::store::{
     Accepted, DeliveryFilter, Error, EventFilter, LaneHead, Page, Pruned, Receipt, Record, RecordKey, ReplayStep,
     Replayed, Result, Settled, Store, StoredEvent, Taken, Usage,
@@ -112,6 +114,31 @@ impl SledStore {
         match answer.await {
             Ok(answer) => answer,
             Err(_) => Err(self.shared.no_answer()),
+        }
+    }
+
+    /// Writes a plugin's bytes in units, each when the one before is durable, and then in one more the plugin.
+    async fn write_component(&self, plugin: PluginVersion, bytes: &[u8]) -> Result<()> {
+        let key = keys::pair(plugin.tenant_id, plugin.id.to_bytes());
+        let mut cutter = Cutter::new(Table::Components, &key);
+        let mark = component::unfinished(plugin.tenant_id, plugin.id);
+        self.ask(4096, |reply| Job::Ahead { ops: vec![mark], reply }).await?;
+        for ops in accept::units(component::pieces(&mut cutter, bytes)) {
+            let bytes = ops.iter().map(Op::bytes).sum();
+            self.ask(bytes, |reply| Job::Ahead { ops, reply }).await?;
+        }
+        let (puts, with) = (vec![Record::Plugin(plugin)], vec![cutter.head()]);
+        self.ask(4096, |reply| Job::Configure { puts, deletes: Vec::new(), with, reply }).await
+    }
+
+    /// Removes a plugin's bytes where they are marked as unfinished.
+    async fn clear_component(&self, tenant: TenantId, plugin: PluginId) -> Result<()> {
+        loop {
+            let ops = self.read(move |tables, _| component::step(tables, tenant, plugin)).await?;
+            if ops.is_empty() {
+                return Ok(());
+            }
+            self.ask_with(None, |reply| Job::Ahead { ops, reply }).await?;
         }
     }
 
@@ -305,7 +332,33 @@ impl Store for SledStore {
     }
 
     async fn configure(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<()> {
-        self.ask(4096, |reply| Job::Configure { puts, deletes, reply }).await
+        let gone: Vec<_> = deletes.iter().filter_map(RecordKey::plugin).collect();
+        self.ask(4096, |reply| Job::Configure { puts, deletes, with: Vec::new(), reply }).await?;
+        for (tenant, plugin) in gone {
+            self.clear_component(tenant, plugin).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_plugin(&self, plugin: PluginVersion, component: &[u8]) -> Result<()> {
+        self.shared.check()?;
+        self.shared.disk.admit(component.len())?;
+        let (tenant, id) = (plugin.tenant_id, plugin.id);
+        let kept = self.write_component(plugin, component).await;
+        if kept.is_err() {
+            // What can't be cleared now is at the next start.
+            let _ = self.clear_component(tenant, id).await;
+        }
+        kept
+    }
+
+    async fn component(&self, tenant: TenantId, plugin: PluginId) -> Result<Option<Vec<u8>>> {
+        self.read(
+            move |tables, shared| {
+                if shared.is_gone(tenant) { Ok(None) } else { component::read(tables, tenant, plugin) }
+            },
+        )
+        .await
     }
 
     async fn revision(&self, tenant: TenantId, id: SubscriptionId, revision: u64) -> Result<Option<Subscription>> {
