@@ -66,6 +66,8 @@ pub struct Control {
     operator: Option<[u8; 32]>,
     /// A change reads, checks and writes; two that overlap would undo each other.
     changing: Arc<tokio::sync::Mutex<()>>,
+    /// The same, of plugins that are being written.
+    uploading: Arc<tokio::sync::Mutex<()>>,
     refusals: Refusals,
     budget: Arc<budget::Budget>,
     /// Where the operator's own profiles lie, if they lie anywhere.
@@ -83,6 +85,7 @@ impl Control {
             clock,
             operator: None,
             changing: Arc::default(),
+            uploading: Arc::default(),
             refusals: Refusals::default(),
             budget: Arc::default(),
             profile_folder: None,

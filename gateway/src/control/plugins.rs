@@ -10,7 +10,7 @@ use super::{Control, Error, Result};
 use crate::clock::since;
 use crate::domain::{Digest, Kind, PluginVersion, SubscriptionId, TenantId, is_plugin_name};
 use crate::engine::{InstallError, Plugin};
-use crate::registry::{Found, Upload};
+use crate::registry::{Followed, Found, Upload, to_the_end};
 
 /// Why a plugin was not taken, or not deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,8 +61,8 @@ pub struct Uploaded {
     pub upload: Upload,
     /// Whether it is new: the same bytes may have been uploaded before.
     pub is_new: bool,
-    /// Subscriptions that follow its name and do not go together with it; they stay with the version before.
-    pub left: Vec<SubscriptionId>,
+    /// The subscriptions that follow its name.
+    pub followed: Followed,
 }
 
 impl Control {
@@ -112,25 +112,27 @@ impl Control {
             version.digest == digest && version.name == *name.as_ref().unwrap_or(&version.manifest.name)
         });
         if let Some(upload) = known {
-            return Ok(Uploaded { upload, is_new: false, left: Vec::new() });
+            return Ok(Uploaded { upload, is_new: false, followed: Followed::default() });
         }
         self.registry.check_room(tenant, bytes.len() as u64)?;
         let (most, now) = (self.registry.compile_budget(tenant), self.clock.now());
         if let Err(again) = self.budget.check(tenant, most, now) {
             return Err(PluginRefusal::CompileBudget { retry_after: since(now, again) }.into());
         }
-        let (admitted, cost) = self.registry.admit(tenant, &bytes).await;
+        let (admitted, cost) = self.registry.admit(tenant, digest, &bytes).await;
         self.budget.charge(tenant, cost, self.clock.now());
         let plugin = admitted.map_err(PluginRefusal::Install)?;
         let upload = Upload::new(tenant, plugin, name, self.clock.now());
-        self.keep(upload, bytes).await
+        // Once begun it goes on when the caller goes away: what is on disk must be what is found.
+        let control = self.clone();
+        to_the_end(async move { control.keep(upload, bytes).await }).await
     }
 
     async fn keep(&self, upload: Upload, bytes: Bytes) -> Result<Uploaded> {
-        let _changing = self.changing.lock().await;
+        // One at a time: what is looked at here must be so until it is written.
+        let _uploading = self.uploading.lock().await;
         let version = &upload.version;
         self.check_free(&version.name)?;
-        // Another request may have brought it meanwhile.
         let same = |other: &PluginVersion| other.name == version.name && other.version() == version.version();
         let there = self.registry.uploads(version.tenant_id).into_iter().find(|other| same(&other.version));
         if let Some(there) = there {
@@ -138,10 +140,16 @@ impl Control {
             if digest != version.digest {
                 return Err(PluginRefusal::VersionTaken { reference: version.reference(), digest }.into());
             }
-            return Ok(Uploaded { upload: there, is_new: false, left: Vec::new() });
+            return Ok(Uploaded { upload: there, is_new: false, followed: Followed::default() });
         }
-        let left = self.registry.add_plugin(upload.clone(), bytes).await?;
-        Ok(Uploaded { upload, is_new: true, left })
+        self.registry.check_room(version.tenant_id, version.size)?;
+        self.registry.keep_plugin(version, &bytes).await?;
+        let _changing = self.changing.lock().await;
+        let followed = self.registry.put_up(upload.clone()).await?;
+        for id in &followed.by {
+            self.pipeline.changed(version.tenant_id, *id).await?;
+        }
+        Ok(Uploaded { upload: upload.clone(), is_new: true, followed })
     }
 
     fn check_free(&self, name: &str) -> Result<()> {

@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
@@ -133,15 +134,14 @@ impl Compiler {
     /// Why it died.
     fn why(&self, status: ExitStatus, words: &str) -> InstallError {
         let CompilerConfig { time, memory, .. } = self.config;
-        // By number, as they are on Linux: what the kernel sends at the end of its time, and of a file's size.
-        const XCPU: i32 = 24;
-        const XFSZ: i32 = 25;
-        match status.signal() {
-            Some(XCPU) => InstallError::TooSlow { limit: time },
-            Some(XFSZ) => InstallError::TooHungry { limit: memory },
+        let died_of = |signal: Signal| status.signal() == Some(signal.as_raw());
+        match words {
+            _ if died_of(Signal::XCPU) => InstallError::TooSlow { limit: time },
+            // A file that is too large; or the kernel's last resort, where memory is short on the whole machine.
+            _ if died_of(Signal::XFSZ) || died_of(Signal::KILL) => InstallError::TooHungry { limit: memory },
             // Rust's own words, before it aborts.
-            _ if words.contains("overflowed its stack") => InstallError::TooDeep,
-            _ if words.contains("memory allocation of") => InstallError::TooHungry { limit: memory },
+            words if words.contains("overflowed its stack") => InstallError::TooDeep,
+            words if words.contains("memory allocation of") => InstallError::TooHungry { limit: memory },
             _ => {
                 tracing::warn!(%status, words, "the process that compiles a plugin has died");
                 InstallError::Crashed(Cause::said(status.to_string()))

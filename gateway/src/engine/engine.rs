@@ -29,8 +29,7 @@ use super::runtime::{self, Linkers};
 use super::ticker::Ticker;
 use super::turns::{Turn, Turns};
 use crate::domain::{
-    Decision, Digest, Fault, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, PluginVersion, Rendered, TenantId,
-    Verdicts,
+    Decision, Digest, Fault, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, Rendered, TenantId, Verdicts,
 };
 use crate::pressure::Pressure;
 
@@ -118,9 +117,14 @@ impl Engine {
         if size > limit { Err(InstallError::TooLarge { size, limit }) } else { Ok(()) }
     }
 
-    /// The same of what a tenant has uploaded: in a process of its own, one at a time, tenants in turn. Also says how
-    /// much processor time that took, however it ended.
-    pub async fn admit(&self, tenant: TenantId, bytes: &[u8]) -> (Result<Plugin, InstallError>, Duration) {
+    /// The same of what a tenant has uploaded, whose digest is known: in a process of its own, one at a time, tenants in
+    /// turn. Also says how much processor time that took, however it ended.
+    pub async fn admit(
+        &self,
+        tenant: TenantId,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> (Result<Plugin, InstallError>, Duration) {
         if let Err(error) = self.check_size(bytes.len()) {
             return (Err(error), Duration::ZERO);
         }
@@ -131,7 +135,7 @@ impl Engine {
         let Some(artifacts) = &self.0.artifacts else { return (Err(InstallError::NoFolder), Duration::ZERO) };
         let Compiled { result, cost } = compiler.compile(tenant, bytes, artifacts, &self.0.config).await;
         let plugin = match result {
-            Ok((manifest, file)) => self.adopt(manifest, Digest(Sha256::digest(bytes).into()), bytes.len(), file).await,
+            Ok((manifest, file)) => self.adopt(manifest, digest, bytes.len(), file).await,
             Err(error) => Err(error),
         };
         (plugin, cost)
@@ -157,38 +161,49 @@ impl Engine {
         Ok(Plugin::new(manifest, digest, size as u64, code))
     }
 
-    /// A plugin that was admitted at an earlier start. If what was compiled then is not on disk any more, is damaged, or
-    /// is another engine's, its code comes with [`Engine::rebuild`], and whoever calls it before waits.
-    #[must_use]
-    pub fn revive(&self, version: &PluginVersion) -> Arc<Plugin> {
-        let plugin = Plugin::awaited(version);
-        // Of a contract that is not spoken any more there is nothing to load, and `rebuild` says so.
-        if let Ok(contract) = Contract::named(&version.manifest.contract)
-            && let Some(code) = self.0.load(version.digest, (version.manifest.kind, contract))
-        {
-            plugin.arrive(Ok(code));
+    /// Finds what was compiled at an earlier start of a plugin that was made with [`Plugin::awaited`]; `false`: it is not
+    /// on disk any more, is damaged, or another engine's, and has to be made again.
+    pub async fn revive(&self, plugin: &Plugin) -> bool {
+        // Of a contract that is not spoken any more there is nothing to find, and `rebuild` says so.
+        let Ok(contract) = Contract::named(&plugin.manifest().contract) else { return false };
+        let (inner, digest, kind) = (Arc::clone(&self.0), plugin.digest(), plugin.manifest().kind);
+        let found = tokio::task::spawn_blocking(move || inner.load(digest, (kind, contract))).await;
+        match found {
+            Ok(Some(code)) => {
+                plugin.arrive(Ok(code));
+                true
+            }
+            _ => false,
         }
-        Arc::new(plugin)
     }
 
-    /// Compiles a plugin again that was revived without its code, from the bytes that were uploaded; `None`: they are
-    /// lost. If it can't be compiled any more, its calls end in a fault that says so.
-    pub async fn rebuild(&self, plugin: &Plugin, tenant: TenantId, bytes: Option<&[u8]>) {
-        let failed = |message: String| Fault { kind: FaultKind::Engine, message, retryable: true };
-        let code = match bytes {
-            None => Err(failed("the bytes of this plugin are lost; upload it again".to_owned())),
-            Some(bytes) => match self.admit(tenant, bytes).await.0 {
-                Ok(made) => made.into_code(),
-                Err(error) => {
-                    let error = anyhow::Error::from(error);
-                    Err(failed(format!("this plugin could not be compiled again: {error:#}")))
-                }
-            },
-        };
+    /// Compiles a plugin again whose code was not found, from the bytes that were uploaded; `None`: they are lost. If it
+    /// can't be compiled any more, its calls end in a fault that says so.
+    pub async fn rebuild(&self, plugin: &Plugin, tenant: TenantId, bytes: Option<Vec<u8>>) {
+        let code = self.compile_again(plugin, tenant, bytes).await.map_err(|message| Fault {
+            kind: FaultKind::Engine,
+            message,
+            retryable: true,
+        });
         if let Err(fault) = &code {
             tracing::error!(?plugin, %fault, "a plugin can't be run");
         }
         plugin.arrive(code);
+    }
+
+    async fn compile_again(&self, plugin: &Plugin, tenant: TenantId, bytes: Option<Vec<u8>>) -> Result<Code, String> {
+        let digest = plugin.digest();
+        let whole = tokio::task::spawn_blocking(move || {
+            bytes.filter(|bytes| <[u8; 32]>::from(Sha256::digest(bytes)) == digest.0)
+        });
+        let Ok(Some(bytes)) = whole.await else {
+            return Err("the bytes of this plugin are lost; upload it again, as another version".to_owned());
+        };
+        let made = self.admit(tenant, digest, &bytes).await.0.map_err(|error| {
+            let error = anyhow::Error::from(error);
+            format!("this plugin could not be compiled again: {error:#}")
+        })?;
+        made.into_code().map_err(|fault| fault.message)
     }
 
     /// Removes what was compiled of all but these.

@@ -64,8 +64,9 @@ impl Plugin {
         Self { manifest, digest, size, code: SetOnce::new_with(Some(Ok(code))) }
     }
 
-    /// One whose code comes later.
-    pub(super) fn awaited(version: &PluginVersion) -> Self {
+    /// One that was admitted before, and whose code comes later: see [`Engine::revive`](super::Engine::revive).
+    #[must_use]
+    pub fn awaited(version: &PluginVersion) -> Self {
         let PluginVersion { name, manifest, digest, size, .. } = version;
         let manifest = Manifest { name: name.clone(), ..manifest.clone() };
         Self { manifest, digest: *digest, size: *size, code: SetOnce::new() }

@@ -31,12 +31,14 @@ pub fn compile_worker(from: &mut impl BufRead, to: &mut impl Write) -> anyhow::R
     from.read_to_end(&mut bytes)?;
     // A machine that does not let it be nice compiles all the same.
     let _ = nice(NICE);
-    limit(Resource::Core, 0)?;
-    limit(Resource::Cpu, order.seconds)?;
-    limit(Resource::Fsize, order.memory)?;
+    limit(Resource::Core, 0, 0)?;
+    // At the second of the two it would be killed without a word of why.
+    limit(Resource::Cpu, order.seconds, order.seconds + 5)?;
+    limit(Resource::Fsize, order.memory, order.memory)?;
     let engine = Engine::new(order.engine.clone())?;
     // The engine's pool takes address space that it never uses, so what there is now does not count.
-    limit(Resource::As, address_space()?.saturating_add(order.memory))?;
+    let memory = address_space()?.saturating_add(order.memory);
+    limit(Resource::As, memory, memory)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let result = runtime.block_on(engine.work(&bytes)).and_then(|made| keep(made, &order));
     let report = Report { result, cost: cost() };
@@ -52,8 +54,8 @@ fn keep((manifest, artifact): (Manifest, Vec<u8>), order: &Order) -> Result<Mani
     Ok(manifest)
 }
 
-fn limit(resource: Resource, most: u64) -> io::Result<()> {
-    Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+fn limit(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
+    Ok(setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })?)
 }
 
 /// How much it has now, in bytes.

@@ -28,6 +28,7 @@ pub use self::kind::EventKind;
 pub use self::plan::{PLACEHOLDER, Plan, Step, Success, check_defaults, url_for_reading};
 pub use self::schema::check as check_schema;
 pub use self::shelf::{Found, Shelf, Upload};
+pub use self::uploads::Followed;
 use crate::clock::Clock;
 use crate::domain::{
     ApiKey, CatalogueEntry, EventType, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription,
@@ -147,13 +148,7 @@ impl Registry {
         clock: Clock,
     ) -> Result<Self, Error> {
         let mut records = store.configuration().await?;
-        records.retain(|record| {
-            if let Record::Plugin(version) = record {
-                let plugin = shelf.engine().revive(version);
-                shelf.put(Upload { version: Arc::new(version.clone()), plugin });
-            }
-            !matches!(record, Record::Plugin(_))
-        });
+        uploads::take_out(&*store, &shelf, &mut records).await?;
         let inner = Inner {
             store,
             vault,

@@ -3,17 +3,28 @@
 //! A version is on disk before it is found, and what follows its name is compiled with it before anybody is answered.
 //! Code that a start does not find compiled is made again behind it, tenants in turn; deliveries that need it wait.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
-use super::shelf::{Found, Upload, follows, split};
-use super::{Compiled, Error, Plan, Registry, kind, plan, schema, seal, to_the_end};
-use crate::domain::{FieldError, PluginId, PluginVersion, SubscriptionId, TenantId};
+use super::shelf::{Found, Shelf, Upload, follows, split};
+use super::{Compiled, Error, Plan, Registry, kind, plan, schema, seal};
+use crate::domain::{Digest, FieldError, PluginId, PluginVersion, SubscriptionId, TenantId};
 use crate::engine::{Engine, InstallError, Plugin};
-use crate::store::RecordKey;
+use crate::store::{Record, RecordKey, Store};
+
+/// Subscriptions that follow a name, when there is another version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// Those that use it now.
+    pub by: Vec<SubscriptionId>,
+    /// Those that do not go together with it, and stay with the version before.
+    pub left: Vec<SubscriptionId>,
+}
 
 impl Registry {
     /// What a tenant means by a reference.
@@ -44,28 +55,40 @@ impl Registry {
 
     /// Has uploaded bytes compiled and looked at, when it is this tenant's turn. Nothing is kept. Also says how much
     /// processor time that took.
-    pub async fn admit(&self, tenant: TenantId, bytes: &[u8]) -> (Result<Plugin, InstallError>, Duration) {
-        let (admitted, cost) = self.0.shelf.engine().admit(tenant, bytes).await;
+    pub async fn admit(
+        &self,
+        tenant: TenantId,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> (Result<Plugin, InstallError>, Duration) {
+        let (admitted, cost) = self.0.shelf.engine().admit(tenant, digest, bytes).await;
         (admitted.and_then(|plugin| check_schema(&plugin).map(|()| plugin)), cost)
     }
 
-    /// Keeps a version and puts it up: durable, then found. Subscriptions that follow its name use it from then on; gives
-    /// those that do not go together with it, which stay as they were.
+    /// Writes a version with its bytes, which may take a while: nobody else's change waits for it. Nobody finds it before
+    /// [`Registry::put_up`].
     ///
     /// # Errors
-    /// If the tenant is gone, or the store refuses; nothing has changed then.
-    pub async fn add_plugin(&self, upload: Upload, bytes: bytes::Bytes) -> Result<Vec<SubscriptionId>, Error> {
-        let registry = self.clone();
-        to_the_end(async move {
-            let _writing = registry.0.writing.lock().await;
-            let version = PluginVersion::clone(&upload.version);
-            let (tenant, name) = (version.tenant_id, version.name.clone());
-            registry.check_room(tenant, version.size)?;
-            registry.0.store.keep_plugin(version, &bytes).await?;
-            registry.0.shelf.put(upload);
-            Ok(registry.follow(tenant, &name))
-        })
-        .await
+    /// If the store refuses; nothing has changed then.
+    pub async fn keep_plugin(&self, version: &PluginVersion, bytes: &[u8]) -> Result<(), Error> {
+        Ok(self.0.store.keep_plugin(version.clone(), bytes).await?)
+    }
+
+    /// Has a version that is kept be found. Subscriptions that follow its name, or could not be served without it, use it
+    /// from then on.
+    ///
+    /// # Errors
+    /// If the tenant has gone meanwhile; the version has, too, then.
+    pub async fn put_up(&self, upload: Upload) -> Result<Followed, Error> {
+        let _writing = self.0.writing.lock().await;
+        let version = upload.version.clone();
+        if self.tenant(version.tenant_id).is_none() {
+            let key = RecordKey::Plugin(version.tenant_id, version.id);
+            self.0.store.configure(Vec::new(), vec![key]).await?;
+            return Err(no_tenant());
+        }
+        self.0.shelf.put(upload);
+        Ok(self.follow(version.tenant_id, &version.name))
     }
 
     /// The config of a run that is nobody's subscription, as the plugin gets it: secrets are stood for by placeholders
@@ -100,7 +123,7 @@ impl Registry {
     /// If it has as many as it may have, or there is no such tenant.
     pub fn check_room(&self, tenant: TenantId, bytes: u64) -> Result<(), Error> {
         let Some(limits) = self.tenant(tenant).map(|tenant| tenant.limits.clone()) else {
-            return Err(Error::Taken("the tenant has been deleted meanwhile".to_owned()));
+            return Err(no_tenant());
         };
         let (usual, uploads) = (self.0.surroundings.plugins, self.uploads(tenant));
         let most = limits.plugins.unwrap_or(usual.versions);
@@ -127,24 +150,27 @@ impl Registry {
         own.unwrap_or(self.0.surroundings.plugins.compile)
     }
 
-    /// Compiles again what follows a name. What does not compile any more stays as it was, and is given.
-    fn follow(&self, tenant: TenantId, name: &str) -> Vec<SubscriptionId> {
-        let mut left = Vec::new();
+    /// Compiles again what follows a name, or waits for a version of it.
+    fn follow(&self, tenant: TenantId, name: &str) -> Followed {
+        let mut followed = Followed::default();
         for plan in self.plans(tenant) {
-            let mut references = references(&plan);
-            if !references.any(|reference| follows(reference) && split(reference).0 == name) {
+            let moves = |reference| split(reference).0 == name && (follows(reference) || plan.fault.is_some());
+            if !references(&plan).any(moves) {
                 continue;
             }
+            let subscription_id = plan.subscription.id;
             match self.compile((*plan.subscription).clone()) {
-                Ok(plan) => self.0.state.write().put(vec![Compiled::Plan(Box::new(plan))]),
+                Ok(plan) => {
+                    self.0.state.write().put(vec![Compiled::Plan(Box::new(plan))]);
+                    followed.by.push(subscription_id);
+                }
                 Err(errors) => {
-                    let subscription_id = plan.subscription.id;
-                    tracing::warn!(%subscription_id, name, ?errors, "a subscription does not go together with the new version of its plugin; it stays with the one before");
-                    left.push(subscription_id);
+                    tracing::warn!(%subscription_id, name, ?errors, "a subscription does not go together with the new version of its plugin; it stays as it was");
+                    followed.left.push(subscription_id);
                 }
             }
         }
-        left
+        followed
     }
 
     /// Which of a tenant's subscriptions use a version.
@@ -174,15 +200,16 @@ impl Registry {
         Ok(())
     }
 
-    /// At the start: has code made again that was not found compiled, and removes what nobody has any more.
+    /// At the start: finds what was compiled, has made again what is not found, and removes what nobody has any more.
     pub(super) fn tend_plugins(&self) {
         let registry = self.clone();
         tokio::spawn(async move {
-            let shelf = &registry.0.shelf;
-            let mut making = tokio::task::JoinSet::new();
+            let (shelf, mut making) = (&registry.0.shelf, JoinSet::new());
             for Upload { version, plugin } in shelf.awaited() {
-                let registry = registry.clone();
-                making.spawn(async move { registry.make_again(&version, &plugin).await });
+                if !shelf.engine().revive(&plugin).await {
+                    let registry = registry.clone();
+                    making.spawn(async move { registry.make_again(&version, &plugin).await });
+                }
             }
             while making.join_next().await.is_some() {}
             shelf.engine().keep_only(shelf.digests()).await;
@@ -195,8 +222,33 @@ impl Registry {
             tracing::error!(%id, %error, "the bytes of a plugin can't be read");
             None
         });
-        self.0.shelf.engine().rebuild(plugin, tenant, bytes.as_deref()).await;
+        self.0.shelf.engine().rebuild(plugin, tenant, bytes).await;
     }
+}
+
+/// Takes plugins out of what a store holds, and puts them up. One whose tenant was deleted while it was written goes.
+pub(super) async fn take_out(store: &dyn Store, shelf: &Shelf, records: &mut Vec<Record>) -> Result<(), Error> {
+    let owners: HashSet<TenantId> = (records.iter())
+        .filter_map(|record| if let Record::Tenant(tenant) = record { Some(tenant.id) } else { None })
+        .collect();
+    let mut orphans = Vec::new();
+    records.retain(|record| {
+        let Record::Plugin(version) = record else { return true };
+        if owners.contains(&version.tenant_id) {
+            shelf.put(Upload { version: Arc::new(version.clone()), plugin: Arc::new(Plugin::awaited(version)) });
+        } else {
+            orphans.push(record.key());
+        }
+        false
+    });
+    if !orphans.is_empty() {
+        store.configure(Vec::new(), orphans).await?;
+    }
+    Ok(())
+}
+
+fn no_tenant() -> Error {
+    Error::Taken("the tenant has been deleted meanwhile".to_owned())
 }
 
 /// A config is held against a tenant's schema, so what that costs must be known before.

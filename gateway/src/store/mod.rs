@@ -463,7 +463,8 @@ pub trait Store: Send + Sync + 'static {
     /// Everything in the configuration, for start-up: of subscriptions the newest revision.
     async fn configuration(&self) -> Result<Vec<Record>>;
 
-    /// Puts and deletes objects of the configuration in one unit; durable when it returns.
+    /// Puts and deletes objects of the configuration in one unit; durable when it returns. The bytes of a plugin that is
+    /// deleted are not found from then on, and are removed in small steps.
     async fn configure(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<()>;
 
     /// Writes a version of a plugin with the bytes that were uploaded, which may be many mebibytes: they are written

@@ -107,14 +107,7 @@ impl SledStore {
     }
 
     async fn ask_with<T>(&self, room: Option<OwnedSemaphorePermit>, job: impl FnOnce(Reply<T>) -> Job) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        if self.shared.inbox.push(job(reply), room).is_err() {
-            return Err(self.shared.no_answer());
-        }
-        match answer.await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.shared.no_answer()),
-        }
+        ask(&self.shared, room, job).await
     }
 
     /// Writes a plugin's bytes in units, each when the one before is durable, and then in one more the plugin.
@@ -131,15 +124,28 @@ impl SledStore {
         self.ask(4096, |reply| Job::Configure { puts, deletes: Vec::new(), with, reply }).await
     }
 
-    /// Removes a plugin's bytes where they are marked as unfinished.
-    async fn clear_component(&self, tenant: TenantId, plugin: PluginId) -> Result<()> {
-        loop {
-            let ops = self.read(move |tables, _| component::step(tables, tenant, plugin)).await?;
-            if ops.is_empty() {
-                return Ok(());
-            }
-            self.ask_with(None, |reply| Job::Ahead { ops, reply }).await?;
+    /// Removes plugins' bytes that are marked as unfinished, behind the caller. What does not come to an end is removed
+    /// at the next start.
+    fn clear_components(&self, gone: Vec<(TenantId, PluginId)>) {
+        if gone.is_empty() {
+            return;
         }
+        let (shared, readers) = (Arc::clone(&self.shared), Arc::clone(&self.readers));
+        tokio::spawn(async move {
+            for (tenant, plugin) in gone {
+                loop {
+                    match readers.run(&shared, move |tables| component::step(tables, tenant, plugin)).await {
+                        Ok(ops) if ops.is_empty() => break,
+                        Ok(ops) => {
+                            if ask(&shared, None, |reply| Job::Ahead { ops, reply }).await.is_err() {
+                                return;
+                            }
+                        }
+                        Err(_) => return,
+                    }
+                }
+            }
+        });
     }
 
     fn refusal(&self, no: NoRoom) -> Error {
@@ -162,6 +168,18 @@ impl SledStore {
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
         self.readers.run(&self.shared, move |tables| read(tables, &shared)).await
+    }
+}
+
+/// Hands a job over and waits for the answer.
+async fn ask<T>(shared: &Shared, room: Option<OwnedSemaphorePermit>, job: impl FnOnce(Reply<T>) -> Job) -> Result<T> {
+    let (reply, answer) = oneshot::channel();
+    if shared.inbox.push(job(reply), room).is_err() {
+        return Err(shared.no_answer());
+    }
+    match answer.await {
+        Ok(answer) => answer,
+        Err(_) => Err(shared.no_answer()),
     }
 }
 
@@ -334,9 +352,7 @@ impl Store for SledStore {
     async fn configure(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<()> {
         let gone: Vec<_> = deletes.iter().filter_map(RecordKey::plugin).collect();
         self.ask(4096, |reply| Job::Configure { puts, deletes, with: Vec::new(), reply }).await?;
-        for (tenant, plugin) in gone {
-            self.clear_component(tenant, plugin).await?;
-        }
+        self.clear_components(gone);
         Ok(())
     }
 
@@ -346,8 +362,7 @@ impl Store for SledStore {
         let (tenant, id) = (plugin.tenant_id, plugin.id);
         let kept = self.write_component(plugin, component).await;
         if kept.is_err() {
-            // What can't be cleared now is at the next start.
-            let _ = self.clear_component(tenant, id).await;
+            self.clear_components(vec![(tenant, id)]);
         }
         kept
     }

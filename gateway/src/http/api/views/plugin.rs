@@ -150,7 +150,7 @@ impl From<&Uploaded> for UploadedView {
     fn from(uploaded: &Uploaded) -> Self {
         Self {
             plugin: (&uploaded.upload).into(),
-            not_followed_by: uploaded.left.iter().map(ToString::to_string).collect(),
+            not_followed_by: uploaded.followed.left.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -109,12 +109,16 @@ pub(in crate::http) struct UsageView {
     sources: usize,
     keys: usize,
     inboxes: usize,
+    /// Versions of plugins that it has uploaded.
+    plugins: usize,
+    /// Their bytes, together.
+    plugin_bytes: u64,
 }
 
 impl From<TenantUsage> for UsageView {
     fn from(usage: TenantUsage) -> Self {
-        let TenantUsage { subscriptions, sources, keys, inboxes } = usage;
-        Self { subscriptions, sources, keys, inboxes }
+        let TenantUsage { subscriptions, sources, keys, inboxes, plugins, plugin_bytes } = usage;
+        Self { subscriptions, sources, keys, inboxes, plugins, plugin_bytes }
     }
 }
 
