@@ -8,6 +8,8 @@ use crate::domain::{AuthNeed, Interprets, Kind, Manifest, is_plugin_name};
 
 /// Most hosts a manifest may name.
 const HOSTS: usize = 32;
+/// Bytes of a config's schema.
+const SCHEMA: usize = 64 << 10;
 /// Most OAuth scopes.
 const SCOPES: usize = 32;
 
@@ -20,6 +22,7 @@ pub(super) fn check(manifest: &Manifest, world: Kind, contract: Contract) -> Res
     rule("title", is_line(&manifest.title, 1..=80), "must be one line of 1 to 80 characters")?;
     rule("description", manifest.description.chars().count() <= 2_000, "must be at most 2,000 characters")?;
     rule("kind", manifest.kind == world, "must be that of the world it was built for")?;
+    rule("config-schema", manifest.config_schema.len() <= SCHEMA, "must be at most 65,536 bytes")?;
     rule("config-schema", is_object(&manifest.config_schema), "must be a JSON Schema: the text of a JSON object")?;
     rule("hosts", manifest.hosts.len() <= HOSTS, "must be at most 32")?;
     rule("hosts", manifest.hosts.iter().all(|host| is_host(host)), "must be exact lower-case names such as slack.com")?;

@@ -57,7 +57,7 @@ impl World {
         let vault = Arc::new(Vault::from_key_text(&"07".repeat(32)).unwrap());
         let engine = Engine::new(EngineConfig {
             time: Duration::from_millis(50),
-            memory: 1 << 20,
+            memory: 8 << 20,
             output: 1 << 20,
             log: 1 << 14,
             hostcall_fuel: 4 << 20,

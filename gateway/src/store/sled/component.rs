@@ -22,7 +22,7 @@ pub(super) fn unfinished(tenant: TenantId, plugin: PluginId) -> Op {
     Op::put(Table::Components, &keys::pair(tenant, plugin.to_bytes()), &UNFINISHED)
 }
 
-/// Whether this is the mark, and not bytes.
+/// Whether this stored form is the mark, and not bytes: those are always in pieces.
 pub(super) fn is_unfinished(stored: &[u8]) -> bool {
     stored == UNFINISHED
 }
@@ -37,8 +37,10 @@ pub(super) fn pieces<'a>(cutter: &'a mut Cutter<'_>, component: &'a [u8]) -> imp
 
 /// The bytes of a component, if all are there.
 pub(super) fn read(tables: &Tables, tenant: TenantId, plugin: PluginId) -> Result<Option<Vec<u8>>, Fault> {
-    let value = tables.load(Table::Components, &keys::pair(tenant, plugin.to_bytes()))?;
-    Ok(value.filter(|value| !is_unfinished(value)).and_then(|value| value.get(1..).map(<[u8]>::to_vec)))
+    let key = keys::pair(tenant, plugin.to_bytes());
+    let stored = tables.stored(Table::Components, &key)?.filter(|stored| !is_unfinished(stored));
+    let value = stored.map(|stored| tables.whole(Table::Components, &key, stored)).transpose()?.flatten();
+    Ok(value.and_then(|value| value.get(1..).map(<[u8]>::to_vec)))
 }
 
 /// A step of removing what stands behind a mark; empty if there is nothing left.

@@ -136,7 +136,7 @@ impl Inspection {
             return Ok(());
         }
         match table {
-            Table::Components if component::is_unfinished(&value) => Ok(()),
+            Table::Components if component::is_unfinished(&stored) => Ok(()),
             Table::Components => {
                 let bytes = value.get(1..).unwrap_or_default();
                 let line = ComponentLine {

@@ -123,12 +123,14 @@ impl Inspection {
             }
         };
         let db = open_copy(dir, copy, must_reach, &mut wrongs)?;
-        for (_, name) in Table::ALL {
-            if !db.tree_names().iter().any(|there| **there == *name.as_bytes()) {
+        let written = caught(|| open::written_by(&db));
+        let version = written.as_ref().ok().and_then(|written| open::version(written.as_deref()?));
+        for (table, name) in Table::ALL.into_iter().filter(|(table, _)| version.is_none_or(|now| table.since() <= now))
+        {
+            if !db.tree_names().iter().any(|there| **there == *table.name().as_bytes()) {
                 wrongs.add("a table is missing", name);
             }
         }
-        let written = caught(|| open::written_by(&db));
         match &written {
             Ok(Some(_)) => {}
             Ok(None) => wrongs.add("what wrote it is not written down", dir.display()),

@@ -258,6 +258,11 @@ pub(super) fn schema() -> Vec<u8> {
     [&[codec::FORMAT][..], &version.to_be_bytes(), generation].concat()
 }
 
+/// The version of the schema in what [`written_by`] gives.
+pub(super) fn version(written: &[u8]) -> Option<u32> {
+    keys::bytes_at(written, 1).map(u32::from_be_bytes)
+}
+
 /// Refuses what this version can't serve.
 pub(super) fn check_schema(dir: &Path, db: &::sled::Db, written: Option<&[u8]>) -> Result<(), No> {
     let dir = dir.display();
@@ -267,7 +272,7 @@ pub(super) fn check_schema(dir: &Path, db: &::sled::Db, written: Option<&[u8]>) 
             false => Ok(()),
         };
     };
-    let version = keys::bytes_at(written, 1).map(u32::from_be_bytes);
+    let version = version(written);
     let generation = written.get(5..).unwrap_or_default();
     match version {
         Some(version) if version > WRITTEN_BY.0 => Err(No::Refused(format!(

@@ -68,6 +68,15 @@ impl Table {
         (Self::Components, "components"),
     ];
 
+    /// The version of the schema that brought it.
+    pub(super) fn since(self) -> u32 {
+        match self {
+            Self::Added => 3,
+            Self::Components => 4,
+            _ => 1,
+        }
+    }
+
     /// What the tree is called.
     pub(super) fn name(self) -> &'static str {
         Self::ALL[self as usize].1
