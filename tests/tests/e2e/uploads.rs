@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use hookmill_tests::{Gateway, Guest, Receiver, Setup, Tenant};
+use hookmill_tests::{Gateway, Guest, Receiver, Setup, Tenant, Unsynced};
 use serde_json::{Value, json};
 
 /// A transform of this version that says so in every event.
@@ -123,11 +124,11 @@ async fn deleted_when_nobody_uses_it() {
     let compiled = fs::read_dir(gateway.data().join("compiled")).unwrap().count();
     let presets = tenant.api.get("/v1/plugins").await.json(200)["data"].as_array().unwrap().len();
     assert_eq!(compiled, 2 * presets, "what was compiled of them is gone, too");
-    tidy(&mut gateway).await;
+    tidy(&mut gateway, 0).await;
 }
 
-/// Stops a gateway and checks its store: nothing is left of what has been deleted.
-async fn tidy(gateway: &mut Gateway) {
+/// Stops a gateway and checks its store: it has so many plugins, and nothing is left of what has been deleted.
+async fn tidy(gateway: &mut Gateway, plugins: usize) {
     // It is removed in small steps behind what is answered, and what is left of it at the start.
     gateway.restart().await;
     gateway.terminate().await;
@@ -135,7 +136,8 @@ async fn tidy(gateway: &mut Gateway) {
     let done = check.args(["store", "check", "--json", "--data"]).arg(gateway.data()).output().await.unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let checked: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!((&checked["records"]["components"], &checked["records"]["chunks"]), (&json!(0), &json!(0)), "{checked}");
+    assert_eq!(checked["records"]["components"], plugins, "{checked}");
+    assert_eq!(checked["records"]["chunks"] == 0, plugins == 0, "{checked}");
 }
 
 /// A tenant's plugins are its own: to others they are not there, and their names are free. They go with it.
@@ -516,4 +518,36 @@ async fn config_and_secrets() {
         refused.problem(422, "plugin-manifest");
         assert!(text(&refused.json(422), "detail").contains(says), "{schema}: {}", refused.text);
     }
+}
+
+/// What was answered `201` is there when the power has failed a moment later; what was on its way is there whole or not
+/// at all, and can be sent again.
+#[tokio::test]
+async fn the_power_fails() {
+    let mut gateway = Setup::new().on_disk_that_forgets(Unsynced::Lost).start().await;
+    let endpoint = Receiver::start().await;
+    let mut tenant = gateway.tenant("acme").await;
+    tenant.upload(version("1.0.0")).await.is(201);
+    subscribe(&tenant, &endpoint, "/", "stamp@latest").await;
+    for minor in 1..4 {
+        // Large, so that it is written in many steps.
+        let large = format!("{{\"made\": \"{}\"}}", "x".repeat(40_000));
+        let padding = format!("(data (i32.const 200000) \"{}\")", "y".repeat(900_000));
+        let next = Guest::new("stamp", &format!("1.{minor}.0")).makes(&large).with(&padding).build();
+        let sending = tokio::spawn({
+            let (api, next) = (tenant.api.clone(), next.clone());
+            async move { api.try_send("POST", "/v1/plugins", &[("content-type", "application/wasm")], next).await }
+        });
+        tokio::time::sleep(Duration::from_millis(60 * minor)).await;
+        gateway.cut_power().await;
+        let answered = sending.await.unwrap().is_some_and(|reply| reply.status == 201);
+        gateway.restart().await;
+        tenant = gateway.again(&tenant);
+        let there = tenant.api.get(&format!("/v1/plugins/stamp/1.{minor}.0")).await.status == 200;
+        assert!(there || !answered, "1.{minor}.0 was answered 201");
+        let again = tenant.upload(next).await;
+        assert_eq!(again.status, if there { 200 } else { 201 }, "{}", again.text);
+        assert_eq!(made(&tenant, &endpoint, &["/"]).await, [large]);
+    }
+    tidy(&mut gateway, 4).await;
 }

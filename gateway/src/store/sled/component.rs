@@ -22,7 +22,7 @@ pub(super) fn unfinished(tenant: TenantId, plugin: PluginId) -> Op {
     Op::put(Table::Components, &keys::pair(tenant, plugin.to_bytes()), &UNFINISHED)
 }
 
-/// Whether this stored form is the mark, and not bytes: those are always in pieces.
+/// Whether this stored form is the mark, and not bytes.
 pub(super) fn is_unfinished(stored: &[u8]) -> bool {
     stored == UNFINISHED
 }
