@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Client, eventually};
+use crate::{Client, Reply, eventually};
 
 /// A tenant and its admin key.
 pub struct Tenant {
@@ -16,6 +16,21 @@ impl Tenant {
     /// Makes a subscription; gives it with its secret.
     pub async fn subscribe(&self, wanted: Value) -> Value {
         self.api.post("/v1/subscriptions", wanted).await.json(201)
+    }
+
+    /// Uploads a plugin.
+    pub async fn upload(&self, bytes: Vec<u8>) -> Reply {
+        self.api.send("POST", "/v1/plugins", &[("content-type", "application/wasm")], bytes).await
+    }
+
+    /// Uploads a plugin under a name.
+    pub async fn upload_as(&self, name: &str, bytes: &[u8]) -> Reply {
+        let head = format!(
+            "--b\r\ncontent-disposition: form-data; name=\"name\"\r\n\r\n{name}\r\n--b\r\n\
+             content-disposition: form-data; name=\"component\"; filename=\"a.wasm\"\r\n\r\n"
+        );
+        let body = [head.as_bytes(), bytes, b"\r\n--b--\r\n"].concat();
+        self.api.send("POST", "/v1/plugins", &[("content-type", "multipart/form-data; boundary=b")], body).await
     }
 
     /// Posts an event; gives the receipt.

@@ -29,10 +29,10 @@ use crate::config::{self, Config};
 use crate::control::{Control, load_profiles};
 use crate::domain::Secret;
 use crate::egress::{Authenticator, Egress, EgressConfig, Names};
-use crate::engine::{Engine, EngineConfig, Reuse};
+use crate::engine::{CompilerConfig, Engine, EngineConfig, Reuse};
 use crate::http::{self, AppState, HttpConfig, Readiness};
 use crate::pipeline::{self, ParseLimits, Pipeline};
-use crate::registry::{Registry, Shelf, Surroundings};
+use crate::registry::{PluginLimits, Registry, Shelf, Surroundings};
 use crate::store::sled::{Opened, SledOptions, SledStore};
 use crate::store::{Record, Store};
 use crate::vault::Vault;
@@ -122,11 +122,22 @@ impl Gateway {
             egress: egress.clone(),
             inbox_prefix: format!("{public_url}/inbox/"),
             subscriptions_per_tenant: config.delivery.subscriptions_per_tenant,
+            plugins: PluginLimits {
+                versions: config.plugins.per_tenant,
+                bytes: config.plugins.bytes_per_tenant,
+                compile: config.plugins.compile_per_hour,
+            },
             retention: config.store.retention,
             profiles: Arc::new(load_profiles(config.profile_folder())),
         };
-        let registry =
-            Registry::load(dyn_store.clone(), vault.clone(), Shelf::new(plugins), surroundings, clock.clone()).await?;
+        let registry = Registry::load(
+            dyn_store.clone(),
+            vault.clone(),
+            Shelf::new(engine.clone(), plugins),
+            surroundings,
+            clock.clone(),
+        )
+        .await?;
         let pipeline = Pipeline::start(pipeline::Setup {
             clock: clock.clone(),
             store: dyn_store.clone(),
@@ -306,6 +317,12 @@ fn engine_config(config: &Config) -> EngineConfig {
             calls: plugins.reuse_calls,
         },
         cache_dir: Some(config.store.data.join("compiled")),
+        compiler: Some(CompilerConfig {
+            // This very program, also where its file has been replaced by a newer one since.
+            program: "/proc/self/exe".into(),
+            time: plugins.compile_time,
+            memory: plugins.compile_memory,
+        }),
     }
 }
 
@@ -383,6 +400,7 @@ fn http_config(config: &Config, public_url: &str) -> HttpConfig {
         #[expect(clippy::expect_used, reason = "checked when the configuration was loaded")]
         public_url: Url::parse(public_url).expect("the configuration's public_url is a URL"),
         max_body: config.server.max_body,
+        max_plugin: config.plugins.component,
         bodies: config.server.bodies,
         body_timeout: config.server.body_timeout,
         egress_ips: config.server.egress_ips.iter().map(ToString::to_string).collect(),

@@ -73,6 +73,7 @@ fn limits() -> EngineConfig {
         concurrency: 2,
         reuse: Reuse::NONE,
         cache_dir: None,
+        compiler: None,
     }
 }
 

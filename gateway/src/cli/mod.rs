@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use figment::value::Value;
 
 use crate::config::{self, Config};
+use crate::engine::compile_worker;
 
 /// A multi-tenant webhook transformation gateway: events in, WebAssembly transforms, signed deliveries out.
 #[derive(Parser)]
@@ -38,6 +39,9 @@ enum Command {
     /// Forward what is posted, signed, and keep nothing: what `bench --bare` measures
     #[command(hide = true)]
     BareForward(bench::Forward),
+    /// Compile one plugin, told and answered on standard input and output: what the gateway starts for each upload
+    #[command(hide = true)]
+    CompileWorker,
     /// For authors of plugins.
     Plugin(plugin::Plugin),
     /// A store that is not served: check it, read it out, make a new one of it.
@@ -104,6 +108,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
         Command::BareForward(forward) => forward.run(),
+        Command::CompileWorker => compile_worker(&mut std::io::stdin().lock(), &mut std::io::stdout().lock()),
         Command::Plugin(plugin) => plugin.run(),
         Command::Store(store) => store.run(),
         Command::Config => {

@@ -102,6 +102,13 @@ pub struct Plugins {
     pub reuse_per_tenant: u32,
     pub reuse_memory: usize,
     pub reuse_calls: u32,
+    #[serde(with = "duration")]
+    pub compile_time: Duration,
+    pub compile_memory: u64,
+    pub per_tenant: u32,
+    pub bytes_per_tenant: u64,
+    #[serde(with = "duration")]
+    pub compile_per_hour: Duration,
 }
 
 /// Products beside those that come with Hookmill.
@@ -196,6 +203,11 @@ impl Config {
         check(plugins.instances > 0, "plugins.instances: at least 1".to_owned());
         check(plugins.reuse_per_tenant > 0, "plugins.reuse_per_tenant: at least 1".to_owned());
         check(plugins.reuse_calls > 0, "plugins.reuse_calls: at least 1".to_owned());
+        check(
+            (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&plugins.compile_time),
+            "plugins.compile_time: between 1s and 10m".to_owned(),
+        );
+        check(plugins.compile_memory >= 64 << 20, "plugins.compile_memory: at least 67108864".to_owned());
         check(plugins.hostcall_fuel > plugins.output, "plugins.hostcall_fuel: more than plugins.output".to_owned());
         check(
             profiles.dir.as_os_str().is_empty() || profiles.dir.is_dir(),

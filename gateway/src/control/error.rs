@@ -1,5 +1,6 @@
 //! Why something was not done.
 
+use super::PluginRefusal;
 use crate::domain::FieldError;
 use crate::registry;
 use crate::store;
@@ -19,6 +20,9 @@ pub enum Error {
     /// The object is not the version the caller has seen.
     #[error("the object has changed since it was read")]
     Precondition,
+    /// A plugin was not taken, or not deleted.
+    #[error(transparent)]
+    Plugin(Box<PluginRefusal>),
     /// There are as many as there may be.
     #[error("{0}")]
     Limit(String),
@@ -41,6 +45,12 @@ impl Error {
 impl From<Vec<FieldError>> for Error {
     fn from(errors: Vec<FieldError>) -> Self {
         Self::Invalid(errors)
+    }
+}
+
+impl From<PluginRefusal> for Error {
+    fn from(refusal: PluginRefusal) -> Self {
+        Self::Plugin(Box::new(refusal))
     }
 }
 

@@ -9,17 +9,19 @@
 //! HTTP, no event is accepted here, and no delivery is made here: the pipeline does both.
 
 mod access;
-mod catalogue;
+mod budget;
 mod error;
 mod event_types;
 mod history;
 mod idempotency;
 mod inboxes;
 mod keys;
+mod plugins;
 mod profiles;
 mod reading;
 mod refusals;
 mod replays;
+mod runs;
 mod sources;
 mod stats;
 mod subscriptions;
@@ -35,10 +37,12 @@ pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation, Sin
 pub use self::idempotency::{Answers, Begun};
 pub use self::inboxes::InboxVerdict;
 pub use self::keys::NewKey;
+pub use self::plugins::{PluginRefusal, Uploaded};
 pub use self::profiles::{Reloaded, load_profiles};
 pub use self::reading::{Expected, read_slice, read_value};
 pub use self::refusals::{Refusals, Refused};
 pub use self::replays::{NewReplay, ReplayAnswer};
+pub use self::runs::{Output, PluginTrial, RunEvent};
 pub use self::stats::{Bucket, Health, Spread, Stats};
 pub use self::subscriptions::{Change, Made, Pending};
 pub use self::tenants::{NewTenant, TenantUsage};
@@ -62,7 +66,10 @@ pub struct Control {
     operator: Option<[u8; 32]>,
     /// A change reads, checks and writes; two that overlap would undo each other.
     changing: Arc<tokio::sync::Mutex<()>>,
+    /// The same, of plugins that are being written.
+    uploading: Arc<tokio::sync::Mutex<()>>,
     refusals: Refusals,
+    budget: Arc<budget::Budget>,
     /// Where the operator's own profiles lie, if they lie anywhere.
     profile_folder: Option<std::path::PathBuf>,
 }
@@ -78,7 +85,9 @@ impl Control {
             clock,
             operator: None,
             changing: Arc::default(),
+            uploading: Arc::default(),
             refusals: Refusals::default(),
+            budget: Arc::default(),
             profile_folder: None,
         }
     }

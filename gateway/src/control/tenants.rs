@@ -41,6 +41,10 @@ pub struct TenantUsage {
     pub keys: usize,
     /// Inboxes.
     pub inboxes: usize,
+    /// Versions of plugins.
+    pub plugins: usize,
+    /// Their bytes, together.
+    pub plugin_bytes: u64,
 }
 
 /// Fields of a tenant that are refused with a reason.
@@ -184,7 +188,10 @@ impl Control {
     /// If there is none.
     pub fn tenant_usage(&self, id: TenantId) -> Result<TenantUsage> {
         self.tenant(id)?;
+        let uploads = self.registry.uploads(id);
         Ok(TenantUsage {
+            plugins: uploads.len(),
+            plugin_bytes: uploads.iter().map(|upload| upload.version.size).sum(),
             subscriptions: self.registry.plans(id).len(),
             sources: self.registry.sources(id).len(),
             keys: self.registry.keys(Some(id)).len(),

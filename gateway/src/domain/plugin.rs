@@ -4,7 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::{PluginId, TenantId};
 
 /// The SHA-256 of a component's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -120,6 +123,47 @@ impl Manifest {
     pub fn reference(&self) -> String {
         format!("{}@{}", self.name, self.version)
     }
+}
+
+/// One version of a plugin that a tenant uploaded. It never changes: other bytes are another version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginVersion {
+    /// Its id.
+    pub id: PluginId,
+    /// Whose it is, and who alone may use it.
+    pub tenant_id: TenantId,
+    /// The name that it was uploaded under; its own, unless another was given.
+    pub name: String,
+    /// Of the bytes that were uploaded.
+    pub digest: Digest,
+    /// How many bytes that were.
+    pub size: u64,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// When it was uploaded.
+    pub created_at: Timestamp,
+}
+
+impl PluginVersion {
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.manifest.version
+    }
+
+    /// `name@version`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("{}@{}", self.name, self.manifest.version)
+    }
+}
+
+/// The rule for plugins' names: 1 to 64 of `a-z 0-9 -`, beginning with a letter.
+#[must_use]
+pub fn is_plugin_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// An event as a plugin sees it.
@@ -289,7 +333,7 @@ impl FaultKind {
 }
 
 /// A run that did not end well.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}: {message}", kind.as_str())]
 pub struct Fault {
     /// Which kind.

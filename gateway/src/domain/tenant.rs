@@ -1,10 +1,12 @@
 //! Tenants, their keys and their inboxes.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{InboxId, KeyId, TenantId};
+use super::{InboxId, KeyId, TenantId, duration};
 
 /// Someone whose events, subscriptions and plugins nobody else can see, slow or stop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,15 @@ pub struct TenantLimits {
     /// Subscriptions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<u32>,
+    /// Versions of plugins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<u32>,
+    /// Bytes of plugins, together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin_bytes: Option<u64>,
+    /// Processor time for compiling plugins, an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
+    pub plugin_compile: Option<Duration>,
 }
 
 /// What a key may do. Each role may do what those before it may.

@@ -5,6 +5,7 @@
 //! artifact stands beside it and is compared before it is mapped, which finds damage too. Any doubt costs a
 //! compile, never a failure.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
@@ -65,9 +66,43 @@ impl Artifacts {
         self.write(&self.path(digest, "sha256"), hex(&Sha256::digest(artifact)).as_bytes())
     }
 
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    /// A place for an artifact that another process is to write.
+    pub(super) fn place(&self) -> Unkept {
+        Unkept(self.temp())
+    }
+
+    /// Keeps an artifact that another process of ours has written to its place.
+    pub(super) fn adopt(&self, digest: Digest, file: Unkept) -> io::Result<()> {
+        let sum = hash_file(&file.0)?;
+        fs::rename(&file.0, self.path(digest, "cwasm"))?;
+        self.write(&self.path(digest, "sha256"), sum.as_bytes())
+    }
+
+    /// Removes all that is not of these, or not made by this compiler.
+    pub(super) fn keep_only(&self, known: &HashSet<Digest>) {
+        let wanted: HashSet<PathBuf> = known
+            .iter()
+            .flat_map(|digest| ["cwasm", "sha256"].map(|extension| self.path(*digest, extension)))
+            .collect();
+        // What this process has not finished writing stays.
+        let ours = format!(".{}.", std::process::id());
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let unfinished = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&ours));
+        for path in paths.filter(|path| !wanted.contains(path) && !unfinished(path)) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "a compiled plugin that nobody has any more can't be removed");
+            }
+        }
+    }
+
+    fn temp(&self) -> PathBuf {
         let number = self.next_temp.fetch_add(1, Ordering::Relaxed);
-        let temp = self.dir.join(format!(".{}.{number}.tmp", std::process::id()));
+        self.dir.join(format!(".{}.{number}.tmp", std::process::id()))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let temp = self.temp();
         let written = OpenOptions::new()
             .write(true)
             .create(true)
@@ -84,6 +119,22 @@ impl Artifacts {
 
     fn path(&self, digest: Digest, extension: &str) -> PathBuf {
         self.dir.join(format!("{}-{}.{extension}", hex(&digest.0), self.compiler))
+    }
+}
+
+/// A file that another process writes. It is removed with this, unless it has been kept.
+pub(super) struct Unkept(PathBuf);
+
+impl Unkept {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Unkept {
+    fn drop(&mut self) {
+        // Kept or never written, it is not there.
+        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What plugins may use, and what the engine may use for them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineConfig {
     /// A call's own running time, in whole milliseconds (a fraction counts as one); waiting for a turn or for
     /// other work is not counted. Usually 50 ms.
@@ -30,10 +32,23 @@ pub struct EngineConfig {
     /// Where compiled components are kept. Made if absent; ignored, with a warning, if anyone else can write
     /// there. `None` compiles at every start.
     pub cache_dir: Option<PathBuf>,
+    /// How what tenants upload is compiled; `None` in this process, which trusts it not to take all of its memory.
+    pub compiler: Option<CompilerConfig>,
+}
+
+/// The process that compiles what tenants upload, and what it may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompilerConfig {
+    /// The gateway's own program, which does it as `compile-worker`.
+    pub program: PathBuf,
+    /// Processor time. Usually 30 s.
+    pub time: Duration,
+    /// Bytes of memory. Usually 1 GiB.
+    pub memory: u64,
 }
 
 /// Instances of slow-starting guests that are kept for later calls of the same subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reuse {
     /// How many, at rest and at work; 0 keeps none. They come on top of [`EngineConfig::instances`].
     pub instances: u32,

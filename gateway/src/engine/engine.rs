@@ -1,10 +1,11 @@
-//! The engine, and the plugins it made ready.
+//! The engine: it makes plugins ready, and runs them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -12,34 +13,29 @@ use wasmtime::Store;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use super::artifacts::Artifacts;
+use super::artifacts::{Artifacts, Unkept};
 use super::aside::Aside;
 use super::ask::{Ask, Decide, Instance, Interpret, Render};
-use super::bindings::connector::ConnectorPre;
-use super::bindings::transform::TransformPre;
 use super::caller::Caller;
+use super::compiler::{Compiled, Compiler};
 use super::config::EngineConfig;
+use super::contract::Contract;
 use super::convert;
-use super::error::{Error, InstallError};
+use super::error::{Cause, Error, InstallError};
 use super::fault::{self, Stage};
 use super::guest::Guest;
 use super::intake;
 use super::manifest;
 use super::pace::Paces;
+use super::plugin::{Code, Plugin};
 use super::run::{Call, Ran};
 use super::runtime::{self, Linkers};
 use super::ticker::Ticker;
 use super::turns::{Turn, Turns};
 use super::warm::{Kept, Owner, Ticket, Warm};
 use crate::domain::{
-    Decision, Digest, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, Rendered, TenantId, Verdicts,
+    Decision, Digest, Fault, FaultKind, Kind, Manifest, PluginEvent, PluginResponse, Rendered, TenantId, Verdicts,
 };
-
-/// From these on, both of them, a guest is slow to start: 4 MiB of memory and 2,000 table elements. CPython begins with
-/// 12.5 MiB and 5,672 and takes 1,000 to 1,700 µs; QuickJS with 1.4 MiB and 738 and takes 60 µs; the largest preset
-/// with 1.1 MiB and 537, and takes under 15 µs.
-const SLOW_MEMORY_PAGES: u64 = 64;
-const SLOW_TABLE_ELEMENTS: u64 = 2_000;
 
 /// Makes plugins ready and runs them. Clones are the same engine; its ticker thread ends with the last of them
 /// and of their calls.
@@ -63,51 +59,13 @@ struct Inner {
     warm: Warm<(Store<Guest>, Instance)>,
     ticker: Ticker,
     compiled: AtomicU64,
+    compiler: Option<Compiler>,
 }
 
 /// A turn that has come, and whether it is one of the slow ones.
 struct Seat {
     turn: Turn,
     aside: bool,
-}
-
-/// A component made ready to run, and what it says of itself. Holds no instance; a thousand of these are cheap.
-pub struct Plugin {
-    manifest: Manifest,
-    digest: Digest,
-    size: usize,
-    code: Code,
-}
-
-enum Code {
-    Transform(TransformPre<Guest>),
-    Connector(ConnectorPre<Guest>),
-}
-
-impl Plugin {
-    /// What it says of itself, checked.
-    #[must_use]
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// The SHA-256 of the bytes that were uploaded.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    /// How many bytes were uploaded.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
-    }
-}
-
-impl fmt::Debug for Plugin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plugin({} {})", self.manifest.reference(), self.digest)
-    }
 }
 
 impl fmt::Debug for Engine {
@@ -137,31 +95,136 @@ impl Engine {
             warm: Warm::new(config.reuse),
             ticker: Ticker::start(wasmtime.weak()).map_err(Error::Threads)?,
             compiled: AtomicU64::new(0),
+            compiler: config.compiler.clone().map(Compiler::new),
             linkers,
             wasmtime,
             config,
         })))
     }
 
-    /// Makes a plugin of uploaded bytes: a component, or a core module that carries its component type. Looks at
-    /// its imports and exports, compiles it unless its artifact is on disk, asks it what it is under the limits
-    /// of any call, and checks the answer. One at a time; the others wait.
+    /// Makes a plugin of the operator's own bytes, in this process: a component, or a core module that carries its
+    /// component type. Looks at its imports and exports, compiles it unless its artifact is on disk, asks it what it is
+    /// under the limits of any call, and checks the answer. One at a time; the others wait.
     ///
     /// # Errors
-    /// What is wrong with it, for the person who uploaded it.
+    /// What is wrong with it, for the person who made it.
     pub async fn install(&self, bytes: &[u8]) -> Result<Arc<Plugin>, InstallError> {
+        self.install_here(bytes).await.map(Arc::new)
+    }
+
+    async fn install_here(&self, bytes: &[u8]) -> Result<Plugin, InstallError> {
         let size = bytes.len();
-        if size > self.0.config.component {
-            return Err(InstallError::TooLarge { size, limit: self.0.config.component });
-        }
+        self.check_size(size)?;
         let _one = self.0.installing.acquire().await;
         let (inner, bytes) = (Arc::clone(&self.0), bytes.to_vec());
         // Compiling takes from milliseconds to seconds, and a panic in it must stay there.
-        let (digest, code) = tokio::task::spawn_blocking(move || inner.prepare(&bytes))
+        let (digest, code, contract) = tokio::task::spawn_blocking(move || inner.prepare(&bytes))
             .await
-            .map_err(|error| InstallError::Interrupted(error.into()))??;
-        let manifest = self.describe(&code).await?;
-        Ok(Arc::new(Plugin { manifest, digest, size, code }))
+            .map_err(|error| InstallError::Interrupted(Cause::of(error)))??;
+        let manifest = self.describe(&code, contract).await?;
+        Ok(Plugin::new(manifest, digest, size as u64, code))
+    }
+
+    fn check_size(&self, size: usize) -> Result<(), InstallError> {
+        let limit = self.0.config.component;
+        if size > limit { Err(InstallError::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    /// The same of what a tenant has uploaded, whose digest is known: in a process of its own, one at a time, tenants in
+    /// turn. Also says how much processor time that took, however it ended.
+    pub async fn admit(
+        &self,
+        tenant: TenantId,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> (Result<Plugin, InstallError>, Duration) {
+        if let Err(error) = self.check_size(bytes.len()) {
+            return (Err(error), Duration::ZERO);
+        }
+        let Some(compiler) = &self.0.compiler else {
+            let begun = Instant::now();
+            return (self.install_here(bytes).await, begun.elapsed());
+        };
+        let Some(artifacts) = &self.0.artifacts else { return (Err(InstallError::NoFolder), Duration::ZERO) };
+        let Compiled { result, cost } = compiler.compile(tenant, bytes, artifacts, &self.0.config).await;
+        let plugin = match result {
+            Ok((manifest, file)) => self.adopt(manifest, digest, bytes.len(), file).await,
+            Err(error) => Err(error),
+        };
+        (plugin, cost)
+    }
+
+    /// Takes over what the other process has compiled.
+    async fn adopt(
+        &self,
+        manifest: Manifest,
+        digest: Digest,
+        size: usize,
+        file: Unkept,
+    ) -> Result<Plugin, InstallError> {
+        let (inner, world) = (Arc::clone(&self.0), (manifest.kind, Contract::named(&manifest.contract)?));
+        let load = move || {
+            let artifacts = inner.artifacts.as_ref().ok_or(InstallError::NoFolder)?;
+            artifacts.adopt(digest, file).map_err(|error| InstallError::Interrupted(Cause::of(error)))?;
+            inner.compiled.fetch_add(1, Ordering::Relaxed);
+            inner.load(digest, world).ok_or_else(|| InstallError::Interrupted(Cause::said("what was compiled is gone")))
+        };
+        let code = tokio::task::spawn_blocking(load).await;
+        let code = code.map_err(|error| InstallError::Interrupted(Cause::of(error)))??;
+        Ok(Plugin::new(manifest, digest, size as u64, code))
+    }
+
+    /// Finds what was compiled at an earlier start of a plugin that was made with [`Plugin::awaited`]; `false`: it is not
+    /// on disk any more, is damaged, or another engine's, and has to be made again.
+    pub async fn revive(&self, plugin: &Plugin) -> bool {
+        // Of a contract that is not spoken any more there is nothing to find, and `rebuild` says so.
+        let Ok(contract) = Contract::named(&plugin.manifest().contract) else { return false };
+        let (inner, digest, kind) = (Arc::clone(&self.0), plugin.digest(), plugin.manifest().kind);
+        let found = tokio::task::spawn_blocking(move || inner.load(digest, (kind, contract))).await;
+        match found {
+            Ok(Some(code)) => {
+                plugin.arrive(Ok(code));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Compiles a plugin again whose code was not found, from the bytes that were uploaded; `None`: they are lost. If it
+    /// can't be compiled any more, its calls end in a fault that says so.
+    pub async fn rebuild(&self, plugin: &Plugin, tenant: TenantId, bytes: Option<Vec<u8>>) {
+        let code = self.compile_again(plugin, tenant, bytes).await.map_err(|message| Fault {
+            kind: FaultKind::Engine,
+            message,
+            retryable: true,
+        });
+        if let Err(fault) = &code {
+            tracing::error!(?plugin, %fault, "a plugin can't be run");
+        }
+        plugin.arrive(code);
+    }
+
+    async fn compile_again(&self, plugin: &Plugin, tenant: TenantId, bytes: Option<Vec<u8>>) -> Result<Code, String> {
+        let digest = plugin.digest();
+        let whole = tokio::task::spawn_blocking(move || {
+            bytes.filter(|bytes| <[u8; 32]>::from(Sha256::digest(bytes)) == digest.0)
+        });
+        let Ok(Some(bytes)) = whole.await else {
+            return Err("the bytes of this plugin are lost; upload it again, as another version".to_owned());
+        };
+        let made = self.admit(tenant, digest, &bytes).await.0.map_err(|error| {
+            let error = anyhow::Error::from(error);
+            format!("this plugin could not be compiled again: {error:#}")
+        })?;
+        made.into_code().map_err(|fault| fault.message)
+    }
+
+    /// Removes what was compiled of all but these.
+    pub async fn keep_only(&self, known: HashSet<Digest>) {
+        let inner = Arc::clone(&self.0);
+        let sweep = move || inner.artifacts.iter().for_each(|artifacts| artifacts.keep_only(&known));
+        // A sweep that panics leaves files, which the next one finds.
+        let _ = tokio::task::spawn_blocking(sweep).await;
     }
 
     /// Lets a transform decide about one event. `config` is JSON text that fits the manifest's schema; the event
@@ -212,10 +275,12 @@ impl Engine {
         self.0.turns.waiting() + self.0.slow_turns.waiting()
     }
 
-    /// Makes a call when its turn has come: here, or aside if it is known to be slow.
+    /// Makes a call when its code is there and its turn has come: here, or aside if it is known to be slow.
     async fn run<A: Ask>(&self, plugin: &Arc<Plugin>, caller: Caller, config: &str, ask: A) -> Ran<A::Answer> {
-        if plugin.code.kind() != A::KIND {
-            return wrong_kind(plugin, A::KIND);
+        match plugin.code().await {
+            Ok(code) if code.kind() == A::KIND => {}
+            Ok(code) => return wrong_kind(plugin, code, A::KIND),
+            Err(fault) => return Ran::refused(fault),
         }
         let seat = self.seat(plugin, caller.tenant).await;
         if !seat.aside {
@@ -234,8 +299,12 @@ impl Engine {
         config: &str,
         ask: &A,
     ) -> Ran<A::Answer> {
+        let code = match plugin.code().await {
+            Ok(code) => code,
+            Err(fault) => return Ran::refused(fault),
+        };
         let (tenant, aside) = (caller.tenant, seat.aside);
-        let owner = self.owner(plugin, caller);
+        let owner = self.owner(plugin, code, caller);
         let mut spent = Duration::ZERO;
         if let Some(kept) = owner.and_then(|owner| self.0.warm.take(&owner, config)) {
             let ran = self.run_in_kept(kept, seat, plugin, tenant, config, ask).await;
@@ -247,7 +316,7 @@ impl Engine {
             seat = Seat { turn: turns.take(tenant).await, aside };
         }
         let ticket = owner.and_then(|owner| self.0.warm.reserve(owner, config));
-        let mut ran = self.run_in_fresh(ticket, seat, plugin, tenant, config, ask).await;
+        let mut ran = self.run_in_fresh(ticket, seat, (plugin, code), tenant, config, ask).await;
         ran.cpu += spent;
         ran
     }
@@ -273,7 +342,7 @@ impl Engine {
         &self,
         ticket: Option<Ticket>,
         seat: Seat,
-        plugin: &Plugin,
+        (plugin, code): (&Plugin, &Code),
         tenant: TenantId,
         config: &str,
         ask: &A,
@@ -284,7 +353,7 @@ impl Engine {
         };
         let (store, meter) = call.parts();
         let work = async {
-            let instance = plugin.code.instantiate(store).await?;
+            let instance = code.instantiate(store).await?;
             let said = ask.put(&instance, store, config).await?;
             Ok::<_, Stage>((instance, said))
         };
@@ -294,7 +363,7 @@ impl Engine {
             None => call.end(
                 result,
                 |(_, said)| ask.check(said, self.0.config.output),
-                |ran| self.0.paces.note(tenant, plugin.digest, ran),
+                |ran| self.0.paces.note(tenant, plugin.digest(), ran),
             ),
         }
     }
@@ -316,7 +385,7 @@ impl Engine {
                 kept = Some(instance);
                 ask.check(said, self.0.config.output)
             },
-            |ran| self.0.paces.note(tenant, plugin.digest, ran),
+            |ran| self.0.paces.note(tenant, plugin.digest(), ran),
         );
         if let (Some(store), Some(instance)) = (store, kept) {
             let memory = store.data().memory();
@@ -326,14 +395,14 @@ impl Engine {
     }
 
     /// For whom an instance of this plugin is kept, if it is to be.
-    fn owner(&self, plugin: &Plugin, caller: Caller) -> Option<Owner> {
-        let subscription = caller.subscription.filter(|_| self.0.warm.is_on() && plugin.code.is_slow_to_start())?;
-        Some(Owner { tenant: caller.tenant, subscription, plugin: plugin.digest })
+    fn owner(&self, plugin: &Plugin, code: &Code, caller: Caller) -> Option<Owner> {
+        let subscription = caller.subscription.filter(|_| self.0.warm.is_on() && code.is_slow_to_start())?;
+        Some(Owner { tenant: caller.tenant, subscription, plugin: plugin.digest() })
     }
 
     /// Waits for a turn.
     async fn seat(&self, plugin: &Plugin, tenant: TenantId) -> Seat {
-        let is_slow = || self.0.paces.is_slow(tenant, plugin.digest);
+        let is_slow = || self.0.paces.is_slow(tenant, plugin.digest());
         if !is_slow() {
             let turn = self.0.turns.take(tenant).await;
             // What it is may have come out while it waited.
@@ -356,9 +425,22 @@ impl Engine {
         Call::begin(wasmtime, config, place, ticker, turn, aside)
     }
 
+    /// What the other process does: as [`install`](Self::install) does, but for the artifact, which is given and not
+    /// kept.
+    pub(super) async fn work(&self, bytes: &[u8]) -> Result<(Manifest, Vec<u8>), InstallError> {
+        let component = intake::component(bytes, self.0.config.component)?;
+        let world = intake::survey(&component)?;
+        let compiled = self.0.translate(&component)?;
+        self.0.check_imports(&compiled)?;
+        let code = Code::link(&compiled, world, &self.0.linkers)?;
+        let manifest = self.describe(&code, world.1).await?;
+        let artifact = compiled.serialize().map_err(|error| InstallError::Compile(Cause::of(error)))?;
+        Ok((manifest, artifact))
+    }
+
     /// Asks a component what it is. It takes no turn: there is no tenant to charge, and only one is installed at
     /// a time.
-    async fn describe(&self, code: &Code) -> Result<Manifest, InstallError> {
+    async fn describe(&self, code: &Code, contract: Contract) -> Result<Manifest, InstallError> {
         let mut call = self.begin(None, false).await;
         let (store, meter) = call.parts();
         let work = async {
@@ -375,91 +457,62 @@ impl Engine {
         };
         let result = match meter.run(work).await {
             Err(Stage::Start(error)) if fault::is_mismatch(&error) => {
-                return Err(InstallError::WrongTypes(error.into()));
+                return Err(InstallError::WrongTypes(Cause::of(error)));
             }
             result => result,
         };
         let manifest =
             call.end(result, |said| Ok(convert::manifest(said)), |_| {}).result.map_err(InstallError::Describe)?;
-        manifest::check(&manifest, code.kind())?;
+        manifest::check(&manifest, code.kind(), contract)?;
         Ok(manifest)
     }
 }
 
-fn wrong_kind<T>(plugin: &Plugin, wanted: Kind) -> Ran<T> {
+fn wrong_kind<T>(plugin: &Plugin, code: &Code, wanted: Kind) -> Ran<T> {
     let message = format!(
         "{} is a {}; it was called as a {}",
-        plugin.manifest.reference(),
-        intake::world_name(plugin.code.kind()),
+        plugin.manifest().reference(),
+        intake::world_name(code.kind()),
         intake::world_name(wanted)
     );
     Ran::refused(fault::fault(FaultKind::Engine, message))
 }
 
-impl Code {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Transform(_) => Kind::Transform,
-            Self::Connector(_) => Kind::Connector,
-        }
-    }
-
-    async fn instantiate(&self, store: &mut Store<Guest>) -> Result<Instance, Stage> {
-        match self {
-            Self::Transform(code) => code.instantiate_async(store).await.map(Instance::Transform),
-            Self::Connector(code) => code.instantiate_async(store).await.map(Instance::Connector),
-        }
-        .map_err(Stage::Start)
-    }
-
-    /// Whether starting costs it many times what its work does: it brings both a large memory image and a large table
-    /// of functions, as an interpreter for a large language does and nothing else that was measured.
-    fn is_slow_to_start(&self) -> bool {
-        let component = match self {
-            Self::Transform(code) => code.instance_pre().component(),
-            Self::Connector(code) => code.instance_pre().component(),
-        };
-        component.resources_required().is_some_and(|needs| {
-            needs.max_initial_memory_size.is_some_and(|pages| pages >= SLOW_MEMORY_PAGES)
-                && needs.max_initial_table_size.is_some_and(|elements| elements >= SLOW_TABLE_ELEMENTS)
-        })
-    }
-}
-
 /// What takes long: on a thread of its own.
 impl Inner {
-    fn prepare(&self, bytes: &[u8]) -> Result<(Digest, Code), InstallError> {
+    fn prepare(&self, bytes: &[u8]) -> Result<(Digest, Code, Contract), InstallError> {
         let digest = Digest(Sha256::digest(bytes).into());
         let component = intake::component(bytes, self.config.component)?;
-        let kind = intake::survey(&component)?;
+        let world = intake::survey(&component)?;
         let component = match self.artifacts.as_ref().and_then(|kept| kept.load(&self.wasmtime, digest)) {
             Some(component) => component,
             None => self.compile(&component, digest)?,
         };
         self.check_imports(&component)?;
-        let wrong = |error: wasmtime::Error| InstallError::WrongTypes(error.into());
-        let code = match kind {
-            Kind::Transform => {
-                let linked = self.linkers.transform.instantiate_pre(&component).map_err(wrong)?;
-                Code::Transform(TransformPre::new(linked).map_err(wrong)?)
+        Ok((digest, Code::link(&component, world, &self.linkers)?, world.1))
+    }
+
+    /// The code that was compiled of what has this digest, if it is on disk and sound.
+    fn load(&self, digest: Digest, world: (Kind, Contract)) -> Option<Code> {
+        let component = self.artifacts.as_ref()?.load(&self.wasmtime, digest)?;
+        Code::link(&component, world, &self.linkers)
+            .inspect_err(|error| tracing::warn!(%digest, %error, "a compiled plugin on disk does not fit"))
+            .ok()
+    }
+
+    fn translate(&self, component: &[u8]) -> Result<Component, InstallError> {
+        Component::from_binary(&self.wasmtime, component).map_err(|error| {
+            // The pool's refusals have no type of their own.
+            match error.chain().map(ToString::to_string).find(|cause| cause.contains("exceeds the")) {
+                Some(detail) => InstallError::TooMuch { detail },
+                None => InstallError::Compile(Cause::of(error)),
             }
-            Kind::Connector => {
-                let linked = self.linkers.connector.instantiate_pre(&component).map_err(wrong)?;
-                Code::Connector(ConnectorPre::new(linked).map_err(wrong)?)
-            }
-        };
-        Ok((digest, code))
+        })
     }
 
     fn compile(&self, component: &[u8], digest: Digest) -> Result<Component, InstallError> {
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let compiled = Component::from_binary(&self.wasmtime, component).map_err(|error| {
-            // The pool's refusals have no type of their own.
-            match error.chain().map(ToString::to_string).find(|cause| cause.contains("exceeds the")) {
-                Some(detail) => InstallError::TooMuch { detail },
-                None => InstallError::Compile(error.into()),
-            }
-        })?;
+        let compiled = self.translate(component)?;
         let Some(artifacts) = &self.artifacts else { return Ok(compiled) };
         let kept = compiled
             .serialize()

@@ -1,9 +1,30 @@
 //! Why the engine can't start, and why a component is refused.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
 use crate::domain::Fault;
 
 /// An error of the machinery beneath, in its own words.
 type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// The same as it passes from one process to another: its words, and those of what caused it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(String);
+
+impl Cause {
+    /// Of an error of whatever kind; those that know what caused them say so.
+    pub(super) fn of(error: impl std::fmt::Display) -> Self {
+        Self(format!("{error:#}"))
+    }
+
+    /// Of words.
+    pub(super) fn said(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+}
 
 /// The engine can't start.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +39,7 @@ pub enum Error {
 }
 
 /// A component is refused, or could not be installed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
     /// It does not begin as WebAssembly does.
@@ -26,7 +47,7 @@ pub enum InstallError {
     NotWasm,
     /// It is WebAssembly, but broken or of a kind that is not understood.
     #[error("this WebAssembly file can't be read; it may be cut off or need features that are not supported")]
-    Malformed(#[source] Source),
+    Malformed(#[source] Cause),
     /// It is larger than allowed.
     #[error("the file has {size} bytes; at most {limit} are allowed. Build for release, with strip and lto")]
     TooLarge {
@@ -58,16 +79,16 @@ pub enum InstallError {
         /// The function.
         name: String,
         /// The world.
-        world: &'static str,
+        world: String,
     },
     /// It is neither of the two worlds, or both.
     #[error("it must be either a transform (exports `transform`) or a connector (exports `render` and `interpret`)")]
     WrongWorld,
     /// It has the right names with other types.
-    #[error("its functions do not have the types that hookmill:plugin@{} gives them", super::manifest::CONTRACT)]
-    WrongTypes(#[source] Source),
+    #[error("its functions do not have the types that the version of hookmill:plugin it names gives them")]
+    WrongTypes(#[source] Cause),
     /// It was built against another version of the contract.
-    #[error("it was built for {found}; this gateway speaks hookmill:plugin@{}", super::manifest::CONTRACT)]
+    #[error("it was built for {found}; this gateway speaks {}", super::contract::Contract::spoken())]
     Contract {
         /// What it names.
         found: String,
@@ -90,14 +111,38 @@ pub enum InstallError {
     #[error("its manifest's {field} {problem}")]
     Manifest {
         /// The field, as `wit/plugin.wit` spells it.
-        field: &'static str,
+        field: String,
         /// What is wrong with it.
         problem: String,
     },
     /// The compiler did not accept it.
     #[error("it can't be compiled")]
-    Compile(#[source] Source),
-    /// The compiler itself failed, or the gateway is shutting down.
+    Compile(#[source] Cause),
+    /// Compiling takes too much processor time.
+    #[error(
+        "compiling it takes more than the {} s of processor time there are for it; make it smaller, or split it",
+        limit.as_secs_f64()
+    )]
+    TooSlow {
+        /// How much there is.
+        limit: Duration,
+    },
+    /// Compiling takes too much memory.
+    #[error("compiling it takes more than the {limit} bytes of memory there are for it; make it smaller, or split it")]
+    TooHungry {
+        /// How much there is.
+        limit: u64,
+    },
+    /// Reading or compiling it leads round in a circle, or too deep.
+    #[error("its types lie in one another too deep, or in a circle, so that it can't be read")]
+    TooDeep,
+    /// The compiler crashed over it.
+    #[error("the compiler crashed over it. If your build tool made it as it is, please report this with the file")]
+    Crashed(#[source] Cause),
+    /// The compiler could not be started, or the gateway is shutting down.
     #[error("the compiler stopped before it was done")]
-    Interrupted(#[source] Source),
+    Interrupted(#[source] Cause),
+    /// There is no folder to keep what is compiled.
+    #[error("uploaded plugins need the folder for compiled plugins, which can't be used: see the gateway's log")]
+    NoFolder,
 }

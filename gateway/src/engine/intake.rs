@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use wit_component::{ComponentEncoder, DecodedWasm};
 
-use super::error::InstallError;
-use super::manifest::CONTRACT;
+use super::contract::Contract;
+use super::error::{Cause, InstallError};
 use crate::domain::Kind;
 
 /// `\0asm`, then the version: 1 for a core module; 13 on layer 1 for a component.
@@ -29,7 +29,7 @@ pub(super) fn component(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Ins
         return Err(InstallError::NotWasm);
     }
     check_sections(bytes, version == MODULE)
-        .ok_or_else(|| InstallError::Malformed("a section ends beyond the end of the file".into()))?;
+        .ok_or_else(|| InstallError::Malformed(Cause::said("a section ends beyond the end of the file")))?;
     if version == COMPONENT { Ok(Cow::Borrowed(bytes)) } else { encode(bytes).map(Cow::Owned) }
 }
 
@@ -75,7 +75,7 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, InstallError> {
         match (import, export) {
             (Some(name), _) => refuse_import(name),
             (None, Some(name)) => missing(name),
-            (None, None) => InstallError::Malformed(error.into()),
+            (None, None) => InstallError::Malformed(Cause::of(error)),
         }
     })
 }
@@ -86,16 +86,22 @@ fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
     rest.trim_start_matches('`').split(['`', '\n']).next()
 }
 
-/// Which world the component is of, by what it imports and exports.
-pub(super) fn survey(component: &[u8]) -> Result<Kind, InstallError> {
-    let decoded = read(|| wit_component::decode(component)).map_err(|error| InstallError::Malformed(error.into()))?;
+/// Which world of which contract the component is of, by what it imports and exports.
+pub(super) fn survey(component: &[u8]) -> Result<(Kind, Contract), InstallError> {
+    let decoded =
+        read(|| wit_component::decode(component)).map_err(|error| InstallError::Malformed(Cause::of(error)))?;
     let DecodedWasm::Component(resolve, world) = decoded else { return Err(InstallError::WrongWorld) };
     let Some(world) = resolve.worlds.get(world) else { return Err(InstallError::WrongWorld) };
+    let mut contract = None;
     for key in world.imports.keys() {
         // Types that a world uses are imports too, by their bare names. Bare functions show after compiling.
         let name = resolve.name_world_key(key);
         if name.contains([':', '/']) {
-            check_interface(&name)?;
+            let found = interface(&name)?;
+            if *contract.get_or_insert(found) != found {
+                let detail = "it imports from two versions of hookmill:plugin";
+                return Err(InstallError::Malformed(Cause::said(detail)));
+            }
         }
     }
     let exports: Vec<String> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
@@ -106,19 +112,17 @@ pub(super) fn survey(component: &[u8]) -> Result<Kind, InstallError> {
         _ => return Err(InstallError::WrongWorld),
     };
     match wanted.iter().find(|name| !exported(name)) {
-        Some(name) => Err(InstallError::MissingExport { name: (*name).to_owned(), world: world_name(kind) }),
-        None => Ok(kind),
+        Some(name) => Err(InstallError::MissingExport { name: (*name).to_owned(), world: world_name(kind).to_owned() }),
+        // One that names none has the types of none, which linking finds.
+        None => Ok((kind, contract.unwrap_or(Contract::V0_1))),
     }
 }
 
-/// Whether a plugin may import this interface.
-fn check_interface(name: &str) -> Result<(), InstallError> {
+/// The contract of an interface that a plugin may import.
+fn interface(name: &str) -> Result<Contract, InstallError> {
     let (path, version) = name.split_once('@').unwrap_or((name, ""));
     match path {
-        "hookmill:plugin/host" | "hookmill:plugin/types" if version == CONTRACT => Ok(()),
-        "hookmill:plugin/host" | "hookmill:plugin/types" => {
-            Err(InstallError::Contract { found: format!("hookmill:plugin@{version}") })
-        }
+        "hookmill:plugin/host" | "hookmill:plugin/types" => Contract::named(version),
         _ => Err(refuse_import(name)),
     }
 }
@@ -134,7 +138,7 @@ pub(super) fn refuse_import(name: &str) -> InstallError {
 
 fn missing(name: &str) -> InstallError {
     let world = if name == "transform" { Kind::Transform } else { Kind::Connector };
-    InstallError::MissingExport { name: name.to_owned(), world: world_name(world) }
+    InstallError::MissingExport { name: name.to_owned(), world: world_name(world).to_owned() }
 }
 
 /// The world's name in `wit/plugin.wit`.

@@ -2,27 +2,27 @@
 
 use std::ops::RangeInclusive;
 
+use super::contract::Contract;
 use super::error::InstallError;
-use crate::domain::{AuthNeed, Interprets, Kind, Manifest};
-
-/// The version of the contract this gateway speaks.
-pub(super) const CONTRACT: &str = "0.1.0";
+use crate::domain::{AuthNeed, Interprets, Kind, Manifest, is_plugin_name};
 
 /// Most hosts a manifest may name.
 const HOSTS: usize = 32;
+/// Bytes of a config's schema.
+const SCHEMA: usize = 64 << 10;
 /// Most OAuth scopes.
 const SCOPES: usize = 32;
 
-/// Checks every field.
-pub(super) fn check(manifest: &Manifest, world: Kind) -> Result<(), InstallError> {
-    if manifest.contract != CONTRACT {
-        return Err(InstallError::Contract { found: format!("hookmill:plugin@{}", manifest.contract) });
-    }
-    rule("name", is_name(&manifest.name), "must be 1 to 64 of a-z 0-9 -, beginning with a letter")?;
+/// Checks every field of what a component of this kind, built for this contract, says.
+pub(super) fn check(manifest: &Manifest, world: Kind, contract: Contract) -> Result<(), InstallError> {
+    let named = Contract::named(&manifest.contract)?;
+    rule("contract", named == contract, "must be the version that it was built for")?;
+    rule("name", is_plugin_name(&manifest.name), "must be 1 to 64 of a-z 0-9 -, beginning with a letter")?;
     rule("version", is_semver(&manifest.version), "must be a semantic version such as 1.2.0")?;
     rule("title", is_line(&manifest.title, 1..=80), "must be one line of 1 to 80 characters")?;
     rule("description", manifest.description.chars().count() <= 2_000, "must be at most 2,000 characters")?;
     rule("kind", manifest.kind == world, "must be that of the world it was built for")?;
+    rule("config-schema", manifest.config_schema.len() <= SCHEMA, "must be at most 65,536 bytes")?;
     rule("config-schema", is_object(&manifest.config_schema), "must be a JSON Schema: the text of a JSON object")?;
     rule("hosts", manifest.hosts.len() <= HOSTS, "must be at most 32")?;
     rule("hosts", manifest.hosts.iter().all(|host| is_host(host)), "must be exact lower-case names such as slack.com")?;
@@ -41,7 +41,7 @@ pub(super) fn check(manifest: &Manifest, world: Kind) -> Result<(), InstallError
 }
 
 fn rule(field: &'static str, holds: bool, problem: &str) -> Result<(), InstallError> {
-    if holds { Ok(()) } else { Err(InstallError::Manifest { field, problem: problem.to_owned() }) }
+    if holds { Ok(()) } else { Err(InstallError::Manifest { field: field.to_owned(), problem: problem.to_owned() }) }
 }
 
 fn auth(auth: &AuthNeed) -> Result<(), InstallError> {
@@ -53,12 +53,6 @@ fn auth(auth: &AuthNeed) -> Result<(), InstallError> {
 
 fn is_line(text: &str, length: RangeInclusive<usize>) -> bool {
     length.contains(&text.chars().count()) && !text.chars().any(char::is_control) && text.trim() == text
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn is_object(text: &str) -> bool {
@@ -109,7 +103,7 @@ mod tests {
     fn texts() {
         let long = "a".repeat(64);
         let cases: [Case<'_>; 4] = [
-            (is_name, &["a", "slack", "a-1", &long], &["", "1a", "-a", "A", "a_b", "ä", &format!("{long}a")]),
+            (is_plugin_name, &["a", "slack", "a-1", &long], &["", "1a", "-a", "A", "a_b", "ä", &format!("{long}a")]),
             (
                 is_semver,
                 &["0.0.0", "1.2.3", "10.20.30", "1.0.0-alpha.1", "1.0.0-0.3.7", "1.0.0+build.01", "1.0.0-x-y+z"],

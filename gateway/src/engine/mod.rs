@@ -1,10 +1,11 @@
 //! The one room that knows WebAssembly: it takes in plugins, and runs them where they can do no harm.
 //!
-//! **Who acts.** A tenant uploads bytes; [`Engine::install`] makes a component of them, looks at what it
-//! imports and exports, compiles it (or finds the artifact of an earlier compile), and asks it once what
-//! it is. What comes out is a [`Plugin`], cheap to keep by the thousand. The pipeline then calls
-//! [`Engine::transform`], [`Engine::render`] and [`Engine::interpret`], in the words of `domain`; nothing
-//! of wasmtime can be seen from outside.
+//! **Who acts.** A tenant uploads bytes; [`Engine::admit`] has another process make a component of them, look at
+//! what it imports and exports, compile it, and ask it once what it is. [`Engine::install`] does the same in this
+//! process with what is the operator's own. What comes out is a [`Plugin`], cheap to keep by the thousand;
+//! [`Engine::revive`] finds it again after a restart. The pipeline then calls [`Engine::transform`],
+//! [`Engine::render`] and [`Engine::interpret`], in the words of `domain`; nothing of wasmtime can be seen from
+//! outside.
 //!
 //! **What is promised.**
 //! - *Nothing leaks.* Every call has a fresh instance: memory, tables and globals as the component was
@@ -23,19 +24,22 @@
 //!
 //! **What is deliberately not here.** No secret is known here: what a plugin gets for
 //! one is a placeholder. Header names that only the host may set are `pipeline`'s to refuse, as they are its
-//! own. Compiling happens in this process, on one thread of its own, one component at a time.
+//! own.
 //!
-//! In reading order: [`EngineConfig`]; `intake` (bytes to component), `artifacts` (compiled code on disk),
-//! `manifest` (what it says of itself); `guest` (one call's limits), `turns` (whose turn it is), `pace` (who is
-//! slow), `aside` (where they run), `ticker` (time passing), `ask` (the calls), `run` (one of them), `warm` (instances
-//! that are kept), `output` (what came back), `fault` (what went wrong); `engine` joins them.
+//! In reading order: [`EngineConfig`]; `intake` (bytes to component), `contract` (which version it speaks),
+//! `compiler` and `worker` (the two ends of the other process), `artifacts` (compiled code on disk), `manifest` (what
+//! it says of itself), `plugin`; `guest` (one call's limits), `turns` (whose turn it is), `pace` (who is slow), `aside`
+//! (where they run), `ticker` (time passing), `ask` (the calls), `run` (one of them), `warm` (instances that are kept),
+//! `output` (what came back), `fault` (what went wrong); `engine` joins them.
 
 mod artifacts;
 mod aside;
 mod ask;
 mod bindings;
 mod caller;
+mod compiler;
 mod config;
+mod contract;
 mod convert;
 #[expect(clippy::module_inception, reason = "the room's main noun is its name")]
 mod engine;
@@ -47,17 +51,21 @@ mod intake;
 mod manifest;
 mod output;
 mod pace;
+mod plugin;
 mod run;
 mod runtime;
 mod ticker;
 mod turns;
 mod warm;
+mod worker;
 
 #[cfg(test)]
 mod tests;
 
 pub use caller::Caller;
-pub use config::{EngineConfig, Reuse};
-pub use engine::{Engine, Plugin};
-pub use error::{Error, InstallError};
+pub use config::{CompilerConfig, EngineConfig, Reuse};
+pub use engine::Engine;
+pub use error::{Cause, Error, InstallError};
+pub use plugin::Plugin;
 pub use run::Ran;
+pub use worker::compile_worker;

@@ -47,6 +47,8 @@ pub struct HttpConfig {
     pub public_url: Url,
     /// The largest body that is read, in bytes.
     pub max_body: usize,
+    /// The largest plugin that is read, in bytes.
+    pub max_plugin: usize,
     /// What all larger bodies together may take up in memory, in bytes.
     pub bodies: usize,
     /// How long a body may take to arrive. A sender that drips holds a connection no longer.

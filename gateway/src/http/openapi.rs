@@ -6,7 +6,9 @@ use utoipa::PartialSchema as _;
 use utoipa::ToSchema as _;
 use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{ArrayBuilder, ComponentsBuilder, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{
+    ArrayBuilder, ComponentsBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -93,6 +95,10 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Operation {
         operation = operation.security(SecurityRequirement::new("key", Vec::<String>::new()));
     }
     let mut responses = ResponsesBuilder::new().response(route.status.as_str(), answer(route, schemas));
+    if matches!(route.payload, Some(Payload::Component)) {
+        let again = describe("The same bytes were uploaded before.", route.answer, schemas);
+        responses = responses.response("200", again);
+    }
     if route.is_hot {
         let again = describe("It was accepted before; `duplicate` is `true`.", route.answer, schemas);
         responses = responses.response("200", again);
@@ -198,6 +204,18 @@ fn request_body(payload: Payload, schemas: &mut Schemas) -> RequestBody {
                 .content("application/cloudevents+json", content(any("A CloudEvent, structured.")))
                 .content("application/cloudevents-batch+json", content(any("An array of CloudEvents.")))
         }
+        Payload::Component => {
+            let bytes = || {
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
+            };
+            let name = ObjectBuilder::new().schema_type(Type::String).description(Some("A name in place of its own."));
+            let form = ObjectBuilder::new().property("name", name).property("component", bytes()).required("component");
+            body.required(Some(Required::True))
+                .content("application/wasm", content(RefOr::T(Schema::Object(bytes().build()))))
+                .content("multipart/form-data", content(RefOr::T(Schema::Object(form.build()))))
+        }
         Payload::Anything => body.required(Some(Required::False)).content("*/*", content(any("Anything."))),
     }
     .build()
@@ -268,6 +286,26 @@ fn refusals(route: &Route) -> Vec<(String, Vec<Kind>)> {
     if route.remembers() {
         kinds.extend([Kind::Conflict, Kind::LimitReached, Kind::RequestUnderWay, Kind::IdempotencyKeyReused]);
         kinds.extend([Kind::Overloaded, Kind::Unavailable]);
+    }
+    if matches!(route.payload, Some(Payload::Component)) {
+        kinds.extend([
+            Kind::PluginUnreadable,
+            Kind::PluginTooLarge,
+            Kind::PluginImports,
+            Kind::PluginExports,
+            Kind::PluginContract,
+            Kind::PluginTooMuch,
+            Kind::PluginDescribe,
+            Kind::PluginManifest,
+            Kind::PluginUncompilable,
+            Kind::PluginNameReserved,
+            Kind::PluginVersionTaken,
+            Kind::PluginCompileBudget,
+        ]);
+        kinds.extend([Kind::LimitReached, Kind::Overloaded, Kind::Unavailable, Kind::DiskFull]);
+    }
+    if route.id.starts_with("delete_plugin") {
+        kinds.extend([Kind::PluginInUse, Kind::PluginNameReserved]);
     }
     if route.is_hot {
         kinds.extend([Kind::DuplicateDiffers, Kind::RateLimited, Kind::Overloaded, Kind::Unavailable, Kind::DiskFull]);

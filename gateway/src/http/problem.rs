@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::control;
+use crate::control::{self, PluginRefusal};
 use crate::domain::FieldError;
+use crate::engine::InstallError;
 use crate::pipeline::{IngestError, IngestProblem, ItemError};
 use crate::store;
 
@@ -40,6 +41,19 @@ pub(crate) enum Kind {
     IdempotencyKeyReused,
     RequestUnderWay,
     RateLimited,
+    PluginUnreadable,
+    PluginTooLarge,
+    PluginImports,
+    PluginExports,
+    PluginContract,
+    PluginTooMuch,
+    PluginDescribe,
+    PluginManifest,
+    PluginUncompilable,
+    PluginNameReserved,
+    PluginVersionTaken,
+    PluginInUse,
+    PluginCompileBudget,
     Overloaded,
     DiskFull,
     Unavailable,
@@ -57,7 +71,7 @@ pub(crate) struct Entry {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::Unparsable,
         Self::Invalid,
         Self::ReservedType,
@@ -79,6 +93,19 @@ impl Kind {
         Self::IdempotencyKeyReused,
         Self::RequestUnderWay,
         Self::RateLimited,
+        Self::PluginUnreadable,
+        Self::PluginTooLarge,
+        Self::PluginImports,
+        Self::PluginExports,
+        Self::PluginContract,
+        Self::PluginTooMuch,
+        Self::PluginDescribe,
+        Self::PluginManifest,
+        Self::PluginUncompilable,
+        Self::PluginNameReserved,
+        Self::PluginVersionTaken,
+        Self::PluginInUse,
+        Self::PluginCompileBudget,
         Self::Overloaded,
         Self::DiskFull,
         Self::Unavailable,
@@ -236,6 +263,99 @@ impl Kind {
                 "The tenant posts events faster than it may, or a source is posted to faster than its own `rate_limit` \
                  says. Wait as long as `Retry-After` says, or ask the operator \
                  for a higher limit. Nothing was accepted.",
+            ),
+            Self::PluginUnreadable => row(
+                "plugin-unreadable",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "This is no plugin that can be read",
+                "What was uploaded is not WebAssembly, is cut off or damaged, or its types lie in one another so that \
+                 nothing can read them. Upload the `.wasm` file that your build wrote: a component, or a core module as \
+                 `cargo build --target wasm32-unknown-unknown` makes it with the SDK.",
+            ),
+            Self::PluginTooLarge => row(
+                "plugin-too-large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The plugin is too large",
+                "The file is larger than this gateway takes (24 MiB unless its operator says otherwise). Build for \
+                 release, with `strip` and `lto`.",
+            ),
+            Self::PluginImports => row(
+                "plugin-imports",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The plugin imports what it may not have",
+                "A plugin is a pure function: it may import `log` of `hookmill:plugin/host`, and nothing else. It has no \
+                 files, clock, randomness or network. The detail names what it asks for. Most often that is WASI: build \
+                 for `wasm32-unknown-unknown`, or with WASI stubbed out.",
+            ),
+            Self::PluginExports => row(
+                "plugin-exports",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The plugin is neither a transform nor a connector",
+                "A transform exports `describe` and `transform`, a connector `describe`, `render` and `interpret`, with \
+                 the types that the contract gives them. The detail says what is missing. Most often the SDK's macro is.",
+            ),
+            Self::PluginContract => row(
+                "plugin-contract",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The plugin was built for another contract",
+                "The plugin names a version of `hookmill:plugin` that this gateway does not speak. The detail says which \
+                 it speaks. Build it with an SDK of that version, or ask the operator for a newer gateway.",
+            ),
+            Self::PluginTooMuch => row(
+                "plugin-too-much",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The plugin asks for too much",
+                "The plugin is made of more instances, memories or tables than a plugin may have, or of larger ones. The \
+                 detail says of what, and how much is allowed.",
+            ),
+            Self::PluginDescribe => row(
+                "plugin-describe",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The plugin could not say what it is",
+                "`describe` is called once, under the limits of any call, and did not end well: it trapped, ran too long, \
+                 or used too much memory. The detail has the plugin's own words. It has to give the manifest at once.",
+            ),
+            Self::PluginManifest => row(
+                "plugin-manifest",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The plugin's manifest breaks a rule",
+                "What `describe` gave is not a manifest as the contract wants it. The detail names the field and the \
+                 rule; `wit/plugin.wit` explains all of them.",
+            ),
+            Self::PluginUncompilable => row(
+                "plugin-uncompilable",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The plugin can't be compiled",
+                "The compiler did not accept the plugin, or needed more time or memory for it than there is. Make it \
+                 smaller, or split it; if your build tool made it as it is, please report it.",
+            ),
+            Self::PluginNameReserved => row(
+                "plugin-name-reserved",
+                StatusCode::CONFLICT,
+                "The name is a preset's",
+                "A preset has this name, and presets are everybody's: they can't be replaced or deleted. Give your plugin \
+                 another name, in its manifest or as `name` of a multipart upload.",
+            ),
+            Self::PluginVersionTaken => row(
+                "plugin-version-taken",
+                StatusCode::CONFLICT,
+                "This version has other bytes",
+                "A version never changes, so that whoever has pinned it gets what was tested. Give the plugin a new \
+                 version and upload it again; or delete the one there is, if nobody uses it.",
+            ),
+            Self::PluginInUse => row(
+                "plugin-in-use",
+                StatusCode::CONFLICT,
+                "Subscriptions use the plugin",
+                "A plugin that subscriptions use can't be deleted. The detail names them: move them to another version, \
+                 or delete them, first.",
+            ),
+            Self::PluginCompileBudget => row(
+                "plugin-compile-budget",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Compiling took all the time there is for it",
+                "A tenant's uploads may take so much processor time in an hour, those that are refused included. Wait as \
+                 long as `Retry-After` says, or ask the operator for a higher limit (`limits.plugin_compile`).",
             ),
             Self::Overloaded => row(
                 "overloaded",
@@ -424,9 +544,61 @@ impl From<control::Error> for Problem {
             control::Error::Precondition => {
                 Self::new(Kind::PreconditionFailed, "the object is not the version that If-Match names")
             }
+            control::Error::Plugin(refusal) => (*refusal).into(),
             control::Error::Limit(detail) => Self::new(Kind::LimitReached, detail),
             control::Error::Store(error) => error.into(),
             control::Error::Internal(what) => Self::internal(what),
+        }
+    }
+}
+
+impl From<PluginRefusal> for Problem {
+    fn from(refusal: PluginRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            PluginRefusal::Install(error) => error.into(),
+            PluginRefusal::Reserved(_) => Self::new(Kind::PluginNameReserved, detail),
+            PluginRefusal::VersionTaken { .. } => Self::new(Kind::PluginVersionTaken, detail),
+            PluginRefusal::InUse { .. } => Self::new(Kind::PluginInUse, detail),
+            PluginRefusal::CompileBudget { retry_after } => {
+                Self::new(Kind::PluginCompileBudget, detail).retry_after(retry_after)
+            }
+        }
+    }
+}
+
+impl From<InstallError> for Problem {
+    fn from(error: InstallError) -> Self {
+        let kind = match &error {
+            InstallError::NotWasm | InstallError::Malformed(_) | InstallError::TooDeep => Kind::PluginUnreadable,
+            InstallError::TooLarge { .. } => Kind::PluginTooLarge,
+            InstallError::Wasi { .. } | InstallError::ForbiddenImport { .. } => Kind::PluginImports,
+            InstallError::MissingExport { .. } | InstallError::WrongWorld | InstallError::WrongTypes(_) => {
+                Kind::PluginExports
+            }
+            InstallError::Contract { .. } => Kind::PluginContract,
+            InstallError::TooMuch { .. } => Kind::PluginTooMuch,
+            InstallError::Describe(_) => Kind::PluginDescribe,
+            InstallError::Manifest { .. } => Kind::PluginManifest,
+            InstallError::Compile(_)
+            | InstallError::TooSlow { .. }
+            | InstallError::TooHungry { .. }
+            | InstallError::Crashed(_) => Kind::PluginUncompilable,
+            InstallError::Interrupted(_) | InstallError::NoFolder => Kind::Unavailable,
+        };
+        let words = error.to_string();
+        // What caused it is told, too: it is about the client's own bytes.
+        let words = match std::error::Error::source(&error) {
+            Some(cause) => format!("{words}: {cause}"),
+            None => words,
+        };
+        match kind {
+            Kind::Unavailable => {
+                let mut problem = Self::new(kind, "uploads can't be compiled just now");
+                problem.internal = Some(words);
+                problem.retry_after(Duration::from_secs(5))
+            }
+            kind => Self::new(kind, words),
         }
     }
 }

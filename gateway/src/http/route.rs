@@ -105,6 +105,8 @@ pub(super) enum Payload {
     Patch(Shape),
     /// Events in any form.
     Events,
+    /// A plugin, by itself or as a form.
+    Component,
     /// Any bytes.
     Anything,
 }
@@ -150,6 +152,8 @@ pub(super) struct Route {
     pub(super) answer_about: &'static str,
     /// Takes `If-Match`.
     pub(super) conditional: bool,
+    /// A write that is answered the same when it comes again, so that no key is needed for that.
+    pub(super) is_repeatable: bool,
     /// An ingest route: deduplicates in the store, and has its own refusals.
     pub(super) is_hot: bool,
     handler: MethodRouter<Shared>,
@@ -177,6 +181,7 @@ impl Route {
             answer: Answer::Nothing,
             answer_about: "Done.",
             conditional: false,
+            is_repeatable: false,
             is_hot: false,
             handler: on(filter, handler),
         }
@@ -272,6 +277,11 @@ impl Route {
         self
     }
 
+    pub(super) fn repeatable(mut self) -> Self {
+        self.is_repeatable = true;
+        self
+    }
+
     pub(super) fn hot(mut self) -> Self {
         self.is_hot = true;
         self
@@ -279,7 +289,7 @@ impl Route {
 
     /// Whether an `Idempotency-Key` is looked at by the guard.
     pub(super) fn remembers(&self) -> bool {
-        self.method != Method::GET && self.access != Access::Public && !self.is_hot
+        self.method != Method::GET && self.access != Access::Public && !self.is_hot && !self.is_repeatable
     }
 
     /// The same operation at another path, with another name.

@@ -78,20 +78,28 @@ fn shortened(error: &jsonschema::ValidationError<'_>) -> String {
 
 impl Schema {
     fn compile(schema: &Value) -> Result<Self, FieldError> {
-        if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
-            return Err(FieldError::new("", "a JSON Schema is an object, `true` or `false`"));
-        }
-        let mut count = Count { root: schema, parts: 0, open: vec!["#"] };
-        count.schema(schema, "", 0)?;
-        let parts = count.parts;
-        let patterns = PatternOptions::regex().size_limit(PATTERN).dfa_size_limit(PATTERN);
-        let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns);
-        let validator = options.build(schema);
-        let validator = validator.map_err(|error| {
-            FieldError::new(error.instance_path().to_string(), format!("not a JSON Schema: {error}"))
-        })?;
+        let (validator, parts) = validator(schema)?;
         Ok(Self { validator, parts })
     }
+}
+
+/// Compiles a schema that may be a tenant's; also gives its parts, each reference written out.
+///
+/// # Errors
+/// What is wrong with it, or not taken, with its place.
+pub(super) fn validator(schema: &Value) -> Result<(Validator, usize), FieldError> {
+    if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
+        return Err(FieldError::new("", "a JSON Schema is an object, `true` or `false`"));
+    }
+    let mut count = Count { root: schema, parts: 0, open: vec!["#"] };
+    count.schema(schema, "", 0)?;
+    let patterns = PatternOptions::regex().size_limit(PATTERN).dfa_size_limit(PATTERN);
+    let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns);
+    let validator = options.build(schema);
+    let wrong = |error: &jsonschema::ValidationError<'_>| {
+        FieldError::new(error.instance_path().to_string(), format!("not a JSON Schema: {error}"))
+    };
+    Ok((validator.map_err(|error| wrong(&error))?, count.parts))
 }
 
 /// Goes through a schema and writes its references out.

@@ -13,6 +13,7 @@ mod plan;
 mod schema;
 mod seal;
 mod shelf;
+mod uploads;
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -26,13 +27,13 @@ pub use self::inlet::{Answer, Filling, From, Inlet, Part, Piece, Proof, Question
 pub use self::kind::EventKind;
 pub use self::plan::{PLACEHOLDER, Plan, Step, Success, check_defaults, url_for_reading};
 pub use self::schema::check as check_schema;
-pub use self::shelf::Shelf;
+pub use self::shelf::{Found, Shelf, Upload};
+pub use self::uploads::Followed;
 use crate::clock::Clock;
 use crate::domain::{
     ApiKey, CatalogueEntry, EventType, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription,
     SubscriptionId, SubscriptionSpec, Tenant, TenantId,
 };
-use crate::engine::Plugin;
 use crate::filter::TypeIndex;
 use crate::profiles::Profiles;
 use crate::store::{self, Record, RecordKey, Store};
@@ -58,6 +59,17 @@ pub enum Error {
     Vault(String),
 }
 
+/// How much a tenant may upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PluginLimits {
+    /// Versions of plugins.
+    pub versions: u32,
+    /// Their bytes, together.
+    pub bytes: u64,
+    /// Processor time for compiling them, an hour.
+    pub compile: std::time::Duration,
+}
+
 /// What the gateway says about its own surroundings when it judges a subscription.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -67,6 +79,8 @@ pub struct Surroundings {
     pub inbox_prefix: String,
     /// Subscriptions a tenant may have unless its limits say otherwise.
     pub subscriptions_per_tenant: u32,
+    /// Plugins a tenant may upload unless its limits say otherwise.
+    pub plugins: PluginLimits,
     /// How long deliveries are kept: every retry window must be shorter.
     pub retention: std::time::Duration,
     /// The profiles there are at the start.
@@ -133,7 +147,8 @@ impl Registry {
         surroundings: Surroundings,
         clock: Clock,
     ) -> Result<Self, Error> {
-        let records = store.configuration().await?;
+        let mut records = store.configuration().await?;
+        uploads::take_out(&*store, &shelf, &mut records).await?;
         let inner = Inner {
             store,
             vault,
@@ -147,6 +162,7 @@ impl Registry {
         let registry = Self(Arc::new(inner));
         let compiled = registry.compile_all(records, true)?;
         registry.0.state.write().put(compiled);
+        registry.tend_plugins();
         Ok(registry)
     }
 
@@ -264,12 +280,6 @@ impl Registry {
             self.0.state.read().inboxes.values().filter(|inbox| inbox.tenant_id == tenant).cloned().collect();
         inboxes.sort_by_key(|inbox| inbox.id);
         inboxes
-    }
-
-    /// The plugins there are, by name.
-    #[must_use]
-    pub fn plugins(&self) -> Vec<Arc<Plugin>> {
-        self.0.shelf.all()
     }
 
     /// The profiles there are.
@@ -406,7 +416,14 @@ impl Registry {
         self.0.store.configure(puts, deletes.clone()).await?;
         let mut state = self.0.state.write();
         state.put(compiled);
-        deletes.iter().for_each(|key| state.delete(key));
+        for key in &deletes {
+            state.delete(key);
+            match key {
+                RecordKey::Tenant(tenant) => self.0.shelf.remove_tenant(*tenant),
+                RecordKey::Plugin(tenant, id) => self.0.shelf.remove(*tenant, *id),
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -417,7 +434,7 @@ impl Registry {
                 Record::Tenant(tenant) => Compiled::Tenant(tenant),
                 Record::Key(key) => Compiled::Key(key),
                 Record::Inbox(inbox) => Compiled::Inbox(inbox),
-                Record::Replay(_) | Record::Seen(_) | Record::Setting(..) => continue,
+                Record::Replay(_) | Record::Seen(_) | Record::Plugin(_) | Record::Setting(..) => continue,
                 Record::EventType(entry) => match EventKind::compile(entry.clone()) {
                     Ok(kind) => Compiled::Kind(Box::new(kind)),
                     Err(errors) if lenient => {
@@ -570,7 +587,7 @@ impl State {
                     room.kinds.remove(name);
                 }
             }
-            RecordKey::Replay(..) | RecordKey::Seen(_) | RecordKey::Setting(_) => {}
+            RecordKey::Replay(..) | RecordKey::Seen(_) | RecordKey::Plugin(..) | RecordKey::Setting(_) => {}
         }
     }
 }

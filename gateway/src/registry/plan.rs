@@ -508,7 +508,12 @@ fn target(spec: &SubscriptionSpec, surroundings: &Surroundings, errors: &mut Vec
 /// random nonce nobody outside has seen; and it stays the same as long as the secret does, so that frozen
 /// output can still be filled in.
 fn placeholder(sealed: &crate::domain::Sealed) -> String {
-    let digest = Sha256::digest(sealed.0.as_bytes());
+    placeholder_of(sealed.0.as_bytes())
+}
+
+/// The placeholder that follows from these bytes.
+pub(super) fn placeholder_of(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
     let half: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("{PLACEHOLDER}{half}")
 }
@@ -527,8 +532,8 @@ fn step(
     placeholders: &mut Vec<(String, Secret)>,
     errors: &mut Vec<FieldError>,
 ) -> Option<Step> {
-    let plugin = match shelf.find(name) {
-        Ok(plugin) => plugin,
+    let plugin = match shelf.find(subscription.tenant_id, name) {
+        Ok(found) => found.plugin().clone(),
         Err(detail) => {
             errors.push(FieldError::new(
                 at.replace("/config", if at.starts_with("/c") { "/name" } else { "/plugin" }),

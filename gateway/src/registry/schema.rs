@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
+use super::kind::validator;
 use crate::domain::FieldError;
 
 /// Every mistake in `config`, with its place below `at`; at most sixteen.
 #[must_use]
 pub fn check(schema: &Value, config: &Value, at: &str) -> Vec<FieldError> {
-    let validator = match jsonschema::draft202012::new(schema) {
-        Ok(validator) => validator,
-        Err(error) => return vec![FieldError::new(at, format!("the schema itself is not valid: {error}"))],
+    let validator = match validator(schema) {
+        Ok((validator, _)) => validator,
+        Err(error) => return vec![FieldError::new(at, format!("the schema itself is not valid: {}", error.detail))],
     };
     validator
         .iter_errors(config)
@@ -20,7 +21,7 @@ pub fn check(schema: &Value, config: &Value, at: &str) -> Vec<FieldError> {
 }
 
 /// JSON Pointers of the config fields that a schema marks `"writeOnly": true`, through objects and local
-/// references.
+/// references. The schema is one that [`validator`] took, so its parts are not too many.
 pub(super) fn secret_fields(schema: &Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(schema, schema, String::new(), 0, &mut found);

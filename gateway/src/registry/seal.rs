@@ -41,7 +41,7 @@ impl Sealer<'_> {
         let old = change.map(|(old, _)| old);
         let mut errors = Vec::new();
         let mut fields = vec!["/url".to_owned(), "/secret".to_owned()];
-        self.pin(&mut spec, &mut fields, &mut errors);
+        self.pin(tenant, &mut spec, &mut fields, &mut errors);
         match &spec.auth {
             Some(Auth::Bearer { .. }) => fields.push("/auth/token".to_owned()),
             Some(Auth::Basic { .. }) => fields.push("/auth/password".to_owned()),
@@ -78,7 +78,13 @@ impl Sealer<'_> {
     }
 
     /// Names become `name@version`, configs are checked, and their secret fields are noted.
-    fn pin(&self, spec: &mut SubscriptionSpec, fields: &mut Vec<String>, errors: &mut Vec<FieldError>) {
+    fn pin(
+        &self,
+        tenant: TenantId,
+        spec: &mut SubscriptionSpec,
+        fields: &mut Vec<String>,
+        errors: &mut Vec<FieldError>,
+    ) {
         let transforms = spec.transforms.iter_mut().enumerate().map(|(at, transform)| {
             (
                 &mut transform.plugin,
@@ -91,8 +97,8 @@ impl Sealer<'_> {
             (&mut connector.name, &connector.config, "/connector/name".to_owned(), "/connector/config".to_owned())
         });
         for (name, config, name_at, config_at) in transforms.chain(connector) {
-            let plugin = match self.shelf.find(name) {
-                Ok(plugin) => plugin,
+            let plugin = match self.shelf.find(tenant, name) {
+                Ok(found) => found.plugin().clone(),
                 Err(detail) => {
                     errors.push(FieldError::new(name_at, detail));
                     continue;

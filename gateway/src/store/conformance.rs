@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::fixtures::{accepted, accepted_with, at, attempt, dedupe, delivered, failed_once, frozen, owed, replay};
+use super::fixtures::{
+    accepted, accepted_with, at, attempt, dedupe, delivered, failed_once, frozen, owed, plugin_version, replay,
+};
 use super::memory::MemoryStore;
 use super::{
     Accepted, DeliveryFilter, EventFilter, LaneHead, Receipt, Record, RecordKey, ReplayStep, Settled, Store, Taken,
@@ -39,6 +41,7 @@ pub(super) async fn suite<S: Subject>(make: impl AsyncFn() -> S) {
     large(make().await).await;
     tenants(make().await).await;
     configuration(make().await).await;
+    plugins(make().await).await;
     lists(make().await).await;
     spans(make().await).await;
     replays(make().await).await;
@@ -383,6 +386,47 @@ async fn configuration(mut subject: impl Subject) {
     expected.sort_by_key(Record::key);
     found.sort_by_key(Record::key);
     assert_eq!(found, expected);
+}
+
+/// Plugins come with their bytes, and go with them.
+async fn plugins(mut subject: impl Subject) {
+    let (tenant, other) = (TenantId::new(at(0)), TenantId::new(at(1)));
+    let mut kept = Vec::new();
+    for (of, size) in [(tenant, 0), (tenant, 1), (tenant, 6_143), (tenant, 6_144), (tenant, 300_000), (other, 70_000)] {
+        let bytes: Vec<u8> = (0..size).map(|n: u32| u8::try_from(n % 251).unwrap()).collect();
+        let version = plugin_version(of, &bytes);
+        subject.store().keep_plugin(version.clone(), &bytes).await.unwrap();
+        kept.push((version, bytes));
+    }
+    for _ in 0..2 {
+        let store = subject.store();
+        for (version, bytes) in &kept {
+            let found = store.component(version.tenant_id, version.id).await.unwrap();
+            assert!(found.as_ref() == Some(bytes), "{} bytes", bytes.len());
+            let stranger = if version.tenant_id == tenant { other } else { tenant };
+            assert_eq!(store.component(stranger, version.id).await.unwrap(), None);
+            assert!(store.configuration().await.unwrap().contains(&Record::Plugin(version.clone())));
+        }
+        subject.crash().await;
+    }
+    let (gone, rest) = kept.split_at(5);
+    let store = subject.store();
+    let id = gone[4].0.id;
+    store.configure(Vec::new(), vec![RecordKey::Plugin(other, id)]).await.unwrap();
+    assert!(store.component(tenant, id).await.unwrap().is_some(), "another tenant's name for it names nothing");
+    store.configure(Vec::new(), vec![RecordKey::Plugin(tenant, id)]).await.unwrap();
+    assert_eq!(store.component(tenant, id).await.unwrap(), None);
+    store.configure(Vec::new(), vec![RecordKey::Tenant(tenant)]).await.unwrap();
+    while store.prune(at(-1), at(9), 9).await.unwrap().more {}
+    drop(store);
+    subject.crash().await;
+    let store = subject.store();
+    for (version, _) in gone {
+        assert_eq!(store.component(tenant, version.id).await.unwrap(), None);
+    }
+    let left: Vec<_> = rest.iter().map(|(version, _)| Record::Plugin(version.clone())).collect();
+    assert_eq!(store.configuration().await.unwrap(), left);
+    assert!(store.component(other, rest[0].0.id).await.unwrap().as_ref() == Some(&rest[0].1));
 }
 
 async fn lists(subject: impl Subject) {

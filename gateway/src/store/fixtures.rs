@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use super::{Accepted, Dedupe};
 use crate::domain::{
-    Attempt, AttemptId, AttemptRequest, AttemptResponse, Delivery, DeliveryId, Event, EventId, EventType, Frozen, Lane,
-    Only, Outcome, PluginRun, Replay, ReplayId, ReplaySpec, ReplayState, Status, SubscriptionId, TenantId, Trigger,
-    Verdict,
+    Attempt, AttemptId, AttemptRequest, AttemptResponse, AuthNeed, Batching, Delivery, DeliveryId, Digest, Event,
+    EventId, EventType, Frozen, Interprets, Kind, Lane, Manifest, OnUnknown, Only, Outcome, PluginId, PluginRun,
+    PluginVersion, Replay, ReplayId, ReplaySpec, ReplayState, Status, SubscriptionId, TenantId, Trigger, Verdict,
 };
 
 /// So many milliseconds after the first of January 2026.
@@ -29,6 +30,34 @@ pub(super) fn event(tenant_id: TenantId, now: Timestamp, data: &str) -> Event {
         received_at: now,
         data: data.into(),
         attributes: vec![("x-request-id".into(), "r-1".into())],
+    }
+}
+
+/// A plugin whose bytes these are.
+pub(super) fn plugin_version(tenant_id: TenantId, bytes: &[u8]) -> PluginVersion {
+    PluginVersion {
+        id: PluginId::new(at(0)),
+        tenant_id,
+        name: "stamp".to_owned(),
+        digest: Digest(Sha256::digest(bytes).into()),
+        size: bytes.len() as u64,
+        manifest: Manifest {
+            name: "stamp".to_owned(),
+            version: "1.0.0".to_owned(),
+            title: "Stamp".to_owned(),
+            description: String::new(),
+            kind: Kind::Transform,
+            config_schema: "{}".to_owned(),
+            hosts: Vec::new(),
+            auth: AuthNeed::None,
+            interprets: Interprets::Never,
+            batching: Batching { max_events: 1, max_bytes: 0, max_wait_ms: 0 },
+            idempotency: None,
+            on_unknown: OnUnknown::Retry,
+            rate: None,
+            contract: "0.1.0".to_owned(),
+        },
+        created_at: at(0),
     }
 }
 

@@ -15,7 +15,8 @@ use super::{
     ReplayStep, Replayed, Result, Settled, Store, StoredEvent, Taken, Usage, before_span, due, span_page, transitions,
 };
 use crate::domain::{
-    Attempt, AttemptId, Delivery, DeliveryId, EventId, Lane, Status, Subscription, SubscriptionId, TenantId, Trigger,
+    Attempt, AttemptId, Delivery, DeliveryId, EventId, Lane, PluginId, PluginVersion, Status, Subscription,
+    SubscriptionId, TenantId, Trigger,
 };
 
 /// A place in a lane: by time, or in an ordered lane by the order of acceptance.
@@ -51,6 +52,7 @@ struct State {
     known: BTreeMap<(TenantId, String, String), First>,
     records: BTreeMap<RecordKey, Record>,
     revisions: BTreeMap<(TenantId, SubscriptionId, u64), Subscription>,
+    components: BTreeMap<(TenantId, PluginId), Vec<u8>>,
     in_hand: HashSet<DeliveryId>,
     gone: HashSet<TenantId>,
     position: u64,
@@ -211,6 +213,7 @@ impl State {
         self.attempts.retain(|(of, ..), _| *of != tenant);
         self.known.retain(|(of, ..), _| *of != tenant);
         self.revisions.retain(|(of, ..), _| *of != tenant);
+        self.components.retain(|(of, _), _| *of != tenant);
         self.lanes.retain(|_, entries| {
             entries.retain(|_, of| *of != tenant);
             !entries.is_empty()
@@ -222,7 +225,8 @@ impl State {
                 | RecordKey::Inbox(of, _)
                 | RecordKey::Replay(of, _)
                 | RecordKey::EventType(of, _)
-                | RecordKey::Seen(of),
+                | RecordKey::Seen(of)
+                | RecordKey::Plugin(of, _),
                 _,
             ) => *of != tenant,
             (_, Record::Key(key)) => key.tenant_id != Some(tenant),
@@ -371,8 +375,10 @@ impl Store for MemoryStore {
         self.with(|state| {
             for key in deletes {
                 state.records.remove(&key);
-                if let RecordKey::Tenant(tenant) = key {
-                    state.remove_tenant(tenant);
+                match key {
+                    RecordKey::Tenant(tenant) => state.remove_tenant(tenant),
+                    RecordKey::Plugin(tenant, plugin) => drop(state.components.remove(&(tenant, plugin))),
+                    _ => {}
                 }
             }
             for record in puts {
@@ -382,6 +388,18 @@ impl Store for MemoryStore {
                 state.records.insert(record.key(), record);
             }
         })
+    }
+
+    async fn keep_plugin(&self, plugin: PluginVersion, component: &[u8]) -> Result<()> {
+        self.with(|state| {
+            state.components.insert((plugin.tenant_id, plugin.id), component.to_vec());
+            let record = Record::Plugin(plugin);
+            state.records.insert(record.key(), record);
+        })
+    }
+
+    async fn component(&self, tenant: TenantId, plugin: PluginId) -> Result<Option<Vec<u8>>> {
+        self.with(|state| state.components.get(&(tenant, plugin)).cloned())
     }
 
     async fn revision(&self, tenant: TenantId, id: SubscriptionId, revision: u64) -> Result<Option<Subscription>> {

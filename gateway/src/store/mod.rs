@@ -30,7 +30,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     ApiKey, Attempt, CatalogueEntry, Delivery, DeliveryId, Event, EventId, EventType, Inbox, InboxId, KeyId, Lane,
-    Replay, ReplayId, SeenTypes, Source, SourceId, Status, Subscription, SubscriptionId, Tenant, TenantId,
+    PluginId, PluginVersion, Replay, ReplayId, SeenTypes, Source, SourceId, Status, Subscription, SubscriptionId,
+    Tenant, TenantId,
 };
 
 /// Why a verb failed.
@@ -229,6 +230,8 @@ pub enum Record {
     EventType(CatalogueEntry),
     /// How many events of each type a tenant has had.
     Seen(SeenTypes),
+    /// A version of a plugin that a tenant uploaded; [`Store::keep_plugin`] writes it, together with its bytes.
+    Plugin(PluginVersion),
     /// A named value of the gateway's own.
     Setting(String, Vec<u8>),
 }
@@ -246,6 +249,7 @@ impl Record {
             Self::Replay(replay) => RecordKey::Replay(replay.tenant_id, replay.id),
             Self::EventType(entry) => RecordKey::EventType(entry.tenant_id, entry.name.clone()),
             Self::Seen(seen) => RecordKey::Seen(seen.tenant_id),
+            Self::Plugin(plugin) => RecordKey::Plugin(plugin.tenant_id, plugin.id),
             Self::Setting(name, _) => RecordKey::Setting(name.clone()),
         }
     }
@@ -270,8 +274,20 @@ pub enum RecordKey {
     EventType(TenantId, EventType),
     /// The counts of a tenant's event types.
     Seen(TenantId),
+    /// A version of a plugin, and with it its bytes.
+    Plugin(TenantId, PluginId),
     /// A setting.
     Setting(String),
+}
+
+impl RecordKey {
+    /// Which plugin it names, if it names one.
+    fn plugin(&self) -> Option<(TenantId, PluginId)> {
+        match self {
+            Self::Plugin(tenant, plugin) => Some((*tenant, *plugin)),
+            _ => None,
+        }
+    }
 }
 
 /// Which deliveries a list wants. Absent fields do not restrict.
@@ -447,8 +463,17 @@ pub trait Store: Send + Sync + 'static {
     /// Everything in the configuration, for start-up: of subscriptions the newest revision.
     async fn configuration(&self) -> Result<Vec<Record>>;
 
-    /// Puts and deletes objects of the configuration in one unit; durable when it returns.
+    /// Puts and deletes objects of the configuration in one unit; durable when it returns. The bytes of a plugin that is
+    /// deleted are not found from then on, and are removed in small steps.
     async fn configure(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<()>;
+
+    /// Writes a version of a plugin with the bytes that were uploaded, which may be many mebibytes: they are written
+    /// ahead in small units, so that nobody waits for all of them. Durable, and found, when it returns; if it does not
+    /// return, nothing is found.
+    async fn keep_plugin(&self, plugin: PluginVersion, component: &[u8]) -> Result<()>;
+
+    /// The bytes of a version of a plugin, as they were uploaded.
+    async fn component(&self, tenant: TenantId, plugin: PluginId) -> Result<Option<Vec<u8>>>;
 
     /// A subscription as it was.
     async fn revision(&self, tenant: TenantId, id: SubscriptionId, revision: u64) -> Result<Option<Subscription>>;

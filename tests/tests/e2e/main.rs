@@ -24,5 +24,6 @@ mod sources;
 mod states;
 mod systems;
 mod tenancy;
+mod uploads;
 mod vendors;
 mod watching;

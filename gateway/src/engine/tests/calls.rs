@@ -46,7 +46,7 @@ async fn a_transform_gives_back_an_event() {
     for bytes in [Guest::transform(ECHO).module(), Guest::transform(ECHO).component()] {
         let plugin = engine.install(&bytes).await.unwrap();
         assert_eq!(plugin.manifest(), &guests::manifest(crate::domain::Kind::Transform));
-        assert_eq!(plugin.size(), bytes.len());
+        assert_eq!(plugin.size(), bytes.len() as u64);
         let ran = run(&engine, &plugin).await;
         assert_eq!(ran.result, Ok(Decision::Keep(vec![event()])));
         assert_eq!((ran.log, ran.peak_memory), (vec![], 48 << 16));

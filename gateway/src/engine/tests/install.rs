@@ -112,7 +112,7 @@ async fn manifests_that_break_a_rule() {
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
     };
     let mut cases: Vec<(&str, Kind, Manifest)> = Vec::new();
-    let changes: [(&str, Change); 14] = [
+    let changes: [(&str, Change); 15] = [
         ("name", |m| m.name = "Upper".into()),
         ("version", |m| m.version = "1.0".into()),
         ("title", |m| m.title = "x".repeat(81)),
@@ -120,6 +120,7 @@ async fn manifests_that_break_a_rule() {
         ("description", |m| m.description = "x".repeat(2001)),
         ("config-schema", |m| m.config_schema = "[]".into()),
         ("config-schema", |m| m.config_schema = "{".into()),
+        ("config-schema", |m| m.config_schema = format!("{{\"title\":\"{}\"}}", "x".repeat(64 << 10))),
         ("hosts", |m| m.hosts = vec!["*.slack.com".into()]),
         ("hosts", |m| m.hosts = vec!["a.com".into(); 33]),
         ("batching", |m| m.batching = Batching { max_events: 0, max_bytes: 0, max_wait_ms: 0 }),
@@ -143,7 +144,7 @@ async fn manifests_that_break_a_rule() {
     for (wanted, kind, manifest) in cases {
         let error = engine.install(&of_kind(kind, manifest).module()).await.unwrap_err();
         let field = match &error {
-            InstallError::Manifest { field, .. } => field,
+            InstallError::Manifest { field, .. } => field.as_str(),
             InstallError::Contract { .. } => "contract",
             _ => "another error",
         };

@@ -28,6 +28,7 @@ fn config() -> EngineConfig {
         concurrency: 2,
         reuse: Reuse::NONE,
         cache_dir: None,
+        compiler: None,
     }
 }
 

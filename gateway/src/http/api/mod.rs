@@ -8,6 +8,7 @@ mod keys;
 mod plugins;
 mod profiles;
 mod replays;
+mod runs;
 mod sources;
 mod stream;
 mod subscriptions;
@@ -31,6 +32,7 @@ pub(super) fn routes() -> Vec<Route> {
         sources::routes(),
         profiles::routes(),
         plugins::routes(),
+        runs::routes(),
         inboxes::routes(),
         keys::routes(),
         tenants::routes(),

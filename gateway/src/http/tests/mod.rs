@@ -5,6 +5,7 @@ mod document;
 mod event_types;
 mod ingest;
 mod inputs;
+mod plugins;
 mod profiles;
 mod replays;
 mod resources;

@@ -28,7 +28,10 @@ async fn tenants() {
     assert_eq!(patched["uid"], Value::Null);
     world.get("/v1/tenants/uid:acme", OPERATOR).await.problem(404, "not-found");
     let usage = world.get(&format!("{location}/usage"), OPERATOR).await.expect(200);
-    assert_eq!(usage, json!({"subscriptions": 0, "sources": 0, "keys": 1, "inboxes": 0}));
+    assert_eq!(
+        usage,
+        json!({"subscriptions": 0, "sources": 0, "keys": 1, "inboxes": 0, "plugins": 0, "plugin_bytes": 0})
+    );
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::http::{AppState, HttpConfig, Readiness, router};
 use crate::pipeline::{self, ParseLimits, Pipeline};
 use crate::profiles::Profiles;
-use crate::registry::{Registry, Shelf, Surroundings};
+use crate::registry::{PluginLimits, Registry, Shelf, Surroundings};
 use crate::store::{MemoryStore, Store};
 use crate::vault::Vault;
 
@@ -57,7 +57,7 @@ impl World {
         let vault = Arc::new(Vault::from_key_text(&"07".repeat(32)).unwrap());
         let engine = Engine::new(EngineConfig {
             time: Duration::from_millis(50),
-            memory: 1 << 20,
+            memory: 8 << 20,
             output: 1 << 20,
             log: 1 << 14,
             hostcall_fuel: 4 << 20,
@@ -66,6 +66,7 @@ impl World {
             concurrency: 1,
             reuse: crate::engine::Reuse::NONE,
             cache_dir: None,
+            compiler: None,
         })
         .unwrap();
         // Nothing leaves the machine: no name exists, and the one address that may be reached answers nothing.
@@ -79,11 +80,14 @@ impl World {
             egress: egress.clone(),
             inbox_prefix: "https://gateway.test/inbox/".to_owned(),
             subscriptions_per_tenant: 300,
+            plugins: PluginLimits { versions: 3, bytes: 1 << 20, compile: Duration::from_secs(60) },
             retention: Duration::from_secs(90 * 24 * 3600),
             profiles: SHIPPED.clone(),
         };
         let registry =
-            Registry::load(store.clone(), vault, Shelf::default(), surroundings, clock.clone()).await.unwrap();
+            Registry::load(store.clone(), vault, Shelf::new(engine.clone(), []), surroundings, clock.clone())
+                .await
+                .unwrap();
         let pipeline = Pipeline::start(pipeline::Setup {
             clock: clock.clone(),
             store: store.clone(),
@@ -114,6 +118,7 @@ impl World {
         let config = HttpConfig {
             public_url: "https://gateway.test".parse().unwrap(),
             max_body: MAX_BODY,
+            max_plugin: 1 << 20,
             bodies: 64 << 20,
             body_timeout: std::time::Duration::from_secs(30),
             egress_ips: vec!["192.0.2.1".to_owned()],

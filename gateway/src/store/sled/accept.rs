@@ -114,7 +114,7 @@ async fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted) -> Resul
 }
 
 /// What is written ahead, in units that nobody waits long for.
-pub(super) fn units(ahead: Vec<Op>) -> impl Iterator<Item = Vec<Op>> {
+pub(super) fn units(ahead: impl IntoIterator<Item = Op>) -> impl Iterator<Item = Vec<Op>> {
     let mut rest = ahead.into_iter().peekable();
     std::iter::from_fn(move || {
         let mut bytes = 0;

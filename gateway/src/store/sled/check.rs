@@ -9,8 +9,9 @@ use super::codec;
 use super::fault::Fault;
 use super::inspect::{Inspection, Reach, Wrongs, pair};
 use super::tables::{Table, pieces};
-use super::{config, keys, open};
-use crate::domain::{DeliveryId, EventId, Status, TenantId};
+use super::{component, config, keys, open};
+use crate::domain::{DeliveryId, EventId, PluginId, Status, TenantId};
+use crate::store::Record;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,7 +53,7 @@ impl Inspection {
     fn record(&self, table: Table, key: &[u8], stored: ::sled::IVec, wrong: &mut Wrongs) -> Result<(), Fault> {
         match table {
             Table::Meta => return Ok(()),
-            Table::Config => return config::record(key, &self.whole(table, key, stored)?).map(drop),
+            Table::Config => return self.configured(&config::record(key, &self.whole(table, key, stored)?)?, wrong),
             Table::Chunks => {
                 self.piece(key, wrong);
                 return Ok(());
@@ -99,6 +100,8 @@ impl Inspection {
                     self.named(Table::Events, &event, "a client's id has no event", known.event_id, wrong);
                 }
             }
+            Table::Components if component::is_unfinished(&stored) => {}
+            Table::Components => self.component(tenant, PluginId::from_bytes(id), key, stored, wrong)?,
             Table::Revisions => config::revised(&self.whole(table, key, stored)?).map(drop)?,
             Table::Added => {
                 codec::added(&stored)?;
@@ -109,6 +112,31 @@ impl Inspection {
                 self.named(Table::Events, &of, "an added delivery has no event", event, wrong);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn configured(&self, record: &Record, wrong: &mut Wrongs) -> Result<(), Fault> {
+        if let Record::Plugin(plugin) = record {
+            let key = keys::pair(plugin.tenant_id, plugin.id.to_bytes());
+            self.named(Table::Components, &key, "the bytes of a plugin are missing", plugin.id, wrong);
+        }
+        Ok(())
+    }
+
+    fn component(
+        &self,
+        tenant: TenantId,
+        id: PluginId,
+        key: &[u8],
+        stored: ::sled::IVec,
+        wrong: &mut Wrongs,
+    ) -> Result<(), Fault> {
+        let bytes = self.whole(Table::Components, key, stored)?;
+        match self.plugin(tenant, id) {
+            Some(plugin) if component::is_of(&bytes, &plugin) => {}
+            Some(_) => wrong.add("the bytes of a plugin are not those that were uploaded", id),
+            None => wrong.add("the bytes of a plugin belong to none", id),
         }
         Ok(())
     }
@@ -203,7 +231,12 @@ impl Inspection {
         });
         let of_event = head.filter(|(table, ..)| matches!(table, Table::Events | Table::Owed | Table::Expansions));
         let is_ahead = of_event.is_some_and(|(_, head, _)| head.get(..32).is_some_and(|event| self.is_ahead(event)));
-        if !belongs && !is_ahead {
+        let of_plugin = head.filter(|(table, ..)| *table == Table::Components);
+        let is_marked = of_plugin.is_some_and(|(table, head, _)| {
+            let stored = super::inspect::caught(|| self.tables.stored(table, head));
+            stored.ok().flatten().is_some_and(|stored| component::is_unfinished(&stored))
+        });
+        if !belongs && !is_ahead && !is_marked {
             wrong.add("a piece of a large value belongs to none", Key(key));
         }
     }

@@ -131,6 +131,8 @@ pub(super) enum Job {
     Configure {
         puts: Vec<Record>,
         deletes: Vec<RecordKey>,
+        /// What belongs to what is put.
+        with: Vec<Op>,
         reply: Reply<()>,
     },
     Replay {
@@ -320,7 +322,7 @@ impl Committer {
                 let answer = self.cancel(group, tenant, id, now)?;
                 group.done.push(Done::Delivery(reply, answer));
             }
-            Job::Configure { puts, deletes, reply } => {
+            Job::Configure { puts, deletes, with, reply } => {
                 for name in &deletes {
                     config::delete(&self.tables, &mut group.ops, name)?;
                     if let RecordKey::Tenant(tenant) = name {
@@ -331,6 +333,7 @@ impl Committer {
                 for record in &puts {
                     config::put(&self.tables, &mut group.ops, record)?;
                 }
+                group.ops.extend(with);
                 group.done.push(Done::Unit(reply));
             }
             Job::Replay { step, reply } => {

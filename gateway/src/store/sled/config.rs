@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::FORMAT;
+use super::component;
 use super::fault::Fault;
 use super::tables::{Op, Table, Tables, put_large, remove_large};
 use crate::domain::{ApiKey, Subscription, SubscriptionId, TenantId};
@@ -22,10 +23,12 @@ enum Kind {
     Replay = 8,
     EventType = 9,
     Seen = 10,
+    Plugin = 11,
 }
 
 /// The kinds that belong to one tenant by their key.
-const OWNED: [Kind; 6] = [Kind::Source, Kind::Subscription, Kind::Inbox, Kind::Replay, Kind::EventType, Kind::Seen];
+const OWNED: [Kind; 7] =
+    [Kind::Source, Kind::Subscription, Kind::Inbox, Kind::Replay, Kind::EventType, Kind::Seen, Kind::Plugin];
 
 fn key(kind: Kind, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind as u8];
@@ -33,7 +36,8 @@ fn key(kind: Kind, parts: &[&[u8]]) -> Vec<u8> {
     key
 }
 
-fn key_of(name: &RecordKey) -> Vec<u8> {
+/// A record's key.
+pub(super) fn key_of(name: &RecordKey) -> Vec<u8> {
     match name {
         RecordKey::Tenant(id) => key(Kind::Tenant, &[&id.to_bytes()]),
         RecordKey::Key(id) => key(Kind::Key, &[&id.to_bytes()]),
@@ -43,6 +47,7 @@ fn key_of(name: &RecordKey) -> Vec<u8> {
         RecordKey::Replay(tenant, id) => key(Kind::Replay, &[&tenant.to_bytes(), &id.to_bytes()]),
         RecordKey::EventType(tenant, name) => key(Kind::EventType, &[&tenant.to_bytes(), name.as_str().as_bytes()]),
         RecordKey::Seen(tenant) => key(Kind::Seen, &[&tenant.to_bytes()]),
+        RecordKey::Plugin(tenant, id) => key(Kind::Plugin, &[&tenant.to_bytes(), &id.to_bytes()]),
         RecordKey::Setting(name) => key(Kind::Setting, &[name.as_bytes()]),
     }
 }
@@ -96,6 +101,7 @@ pub(super) fn put(tables: &Tables, ops: &mut Vec<Op>, record: &Record) -> Result
         Record::Replay(replay) => json(replay)?,
         Record::EventType(entry) => json(entry)?,
         Record::Seen(seen) => json(seen)?,
+        Record::Plugin(plugin) => json(plugin)?,
         Record::Subscription(s) => {
             let value = json(s)?;
             replace(tables, ops, Table::Revisions, &revision_key(s.tenant_id, s.id, s.revision), Some(&value))?;
@@ -109,6 +115,9 @@ pub(super) fn put(tables: &Tables, ops: &mut Vec<Op>, record: &Record) -> Result
 /// Adds what deletes a record; of a tenant, all that is in the configuration of it.
 pub(super) fn delete(tables: &Tables, ops: &mut Vec<Op>, name: &RecordKey) -> Result<(), Fault> {
     replace(tables, ops, Table::Config, &key_of(name), None)?;
+    if let RecordKey::Plugin(tenant, id) = name {
+        ops.push(component::unfinished(*tenant, *id));
+    }
     let RecordKey::Tenant(tenant) = name else { return Ok(()) };
     for kind in OWNED {
         for entry in tables.tree(Table::Config).scan_prefix(key(kind, &[&tenant.to_bytes()])) {
@@ -148,6 +157,7 @@ pub(super) fn record(key: &[u8], value: &[u8]) -> Result<Record, Fault> {
         Some(&kind) if kind == Kind::Replay as u8 => Record::Replay(from_json(value)?),
         Some(&kind) if kind == Kind::EventType as u8 => Record::EventType(from_json(value)?),
         Some(&kind) if kind == Kind::Seen as u8 => Record::Seen(from_json(value)?),
+        Some(&kind) if kind == Kind::Plugin as u8 => Record::Plugin(from_json(value)?),
         Some(&kind) if kind == Kind::Setting as u8 => {
             let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
             let name = name.ok_or(Fault::corrupt("a setting's name"))?;

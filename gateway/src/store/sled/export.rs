@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -16,9 +17,20 @@ use super::codec::{self, DeliveryRecord};
 use super::fault::Fault;
 use super::inspect::{Inspection, Reach, Wrongs, pair};
 use super::tables::Table;
-use super::{check::Key, config};
-use crate::domain::{Attempt, DeliveryId, Event, EventId, EventType, SourceId, TenantId};
+use super::{check::Key, component, config};
+use crate::domain::{Attempt, DeliveryId, Event, EventId, EventType, PluginId, SourceId, TenantId};
 use crate::store::Record;
+
+/// The tables that are written, in this order.
+const ORDER: [Table; 7] = [
+    Table::Config,
+    Table::Components,
+    Table::Revisions,
+    Table::Events,
+    Table::Expansions,
+    Table::Deliveries,
+    Table::Attempts,
+];
 
 /// What was written, and what was not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,6 +57,14 @@ struct EventLine<'a> {
     received_at: Timestamp,
     attributes: &'a [(Box<str>, Box<str>)],
     data: &'a RawValue,
+}
+
+/// The bytes of a plugin.
+#[derive(Serialize)]
+struct ComponentLine {
+    tenant_id: TenantId,
+    plugin_id: PluginId,
+    base64: String,
 }
 
 /// Writes lines, and stops at the first error.
@@ -75,9 +95,7 @@ impl Inspection {
     pub fn export(&self, out: &mut dyn Write, mut seen: impl FnMut(u64)) -> io::Result<Exported> {
         let mut lines = Lines { out, counts: BTreeMap::new(), failed: None };
         let (mut unread, mut total) = (self.wrongs.clone(), 0);
-        for table in
-            [Table::Config, Table::Revisions, Table::Events, Table::Expansions, Table::Deliveries, Table::Attempts]
-        {
+        for table in ORDER {
             let mut wrong = Wrongs::default();
             self.walk(table, &mut unread, |key, stored| {
                 total += 1;
@@ -109,6 +127,7 @@ impl Inspection {
                 Record::Replay(replay) => lines.add("replay", &replay),
                 Record::EventType(entry) => lines.add("event_type", &entry),
                 Record::Seen(seen) => lines.add("seen", &seen),
+                Record::Plugin(plugin) => lines.add("plugin", &plugin),
                 Record::Setting(name, value) => lines.add("setting", &json!({"name": name, "value": text(&value)})),
             };
         }
@@ -117,6 +136,16 @@ impl Inspection {
             return Ok(());
         }
         match table {
+            Table::Components if component::is_unfinished(&stored) => Ok(()),
+            Table::Components => {
+                let bytes = value.get(1..).unwrap_or_default();
+                let line = ComponentLine {
+                    tenant_id: tenant,
+                    plugin_id: PluginId::from_bytes(id),
+                    base64: BASE64.encode(bytes),
+                };
+                lines.add("component", &line)
+            }
             Table::Revisions => lines.add("subscription", &config::revised(&value)?),
             Table::Events => {
                 let id = EventId::from_bytes(id);
@@ -193,6 +222,6 @@ fn attempt(tenant: TenantId, delivery: DeliveryId, attempt: &Attempt, lines: &mu
 fn text(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!(text),
-        Err(_) => json!({"base64": base64::engine::general_purpose::STANDARD.encode(bytes)}),
+        Err(_) => json!({"base64": BASE64.encode(bytes)}),
     }
 }

@@ -19,9 +19,11 @@ use super::inbox::{Inbox, NoRoom};
 use super::prune::{self, Plan};
 use super::readers::Readers;
 use super::shared::Shared;
-use super::tables::Op;
-use super::{Opened, SledOptions, config, open, queries};
-use crate::domain::{Attempt, Delivery, DeliveryId, EventId, Lane, Subscription, SubscriptionId, TenantId};
+use super::tables::{Cutter, Op, Table};
+use super::{Opened, SledOptions, component, config, keys, open, queries};
+use crate::domain::{
+    Attempt, Delivery, DeliveryId, EventId, Lane, PluginId, PluginVersion, Subscription, SubscriptionId, TenantId,
+};
 use crate::store::{
     Accepted, DeliveryFilter, Error, EventFilter, LaneHead, Page, Pruned, Receipt, Record, RecordKey, ReplayStep,
     Replayed, Result, Settled, Store, StoredEvent, Taken, Usage,
@@ -105,14 +107,45 @@ impl SledStore {
     }
 
     async fn ask_with<T>(&self, room: Option<OwnedSemaphorePermit>, job: impl FnOnce(Reply<T>) -> Job) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        if self.shared.inbox.push(job(reply), room).is_err() {
-            return Err(self.shared.no_answer());
+        ask(&self.shared, room, job).await
+    }
+
+    /// Writes a plugin's bytes in units, each when the one before is durable, and then in one more the plugin.
+    async fn write_component(&self, plugin: PluginVersion, bytes: &[u8]) -> Result<()> {
+        let key = keys::pair(plugin.tenant_id, plugin.id.to_bytes());
+        let mut cutter = Cutter::new(Table::Components, &key);
+        let mark = component::unfinished(plugin.tenant_id, plugin.id);
+        self.ask(4096, |reply| Job::Ahead { ops: vec![mark], reply }).await?;
+        for ops in accept::units(component::pieces(&mut cutter, bytes)) {
+            let bytes = ops.iter().map(Op::bytes).sum();
+            self.ask(bytes, |reply| Job::Ahead { ops, reply }).await?;
         }
-        match answer.await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.shared.no_answer()),
+        let (puts, with) = (vec![Record::Plugin(plugin)], vec![cutter.head()]);
+        self.ask(4096, |reply| Job::Configure { puts, deletes: Vec::new(), with, reply }).await
+    }
+
+    /// Removes plugins' bytes that are marked as unfinished, behind the caller. What does not come to an end is removed
+    /// at the next start.
+    fn clear_components(&self, gone: Vec<(TenantId, PluginId)>) {
+        if gone.is_empty() {
+            return;
         }
+        let (shared, readers) = (Arc::clone(&self.shared), Arc::clone(&self.readers));
+        tokio::spawn(async move {
+            for (tenant, plugin) in gone {
+                loop {
+                    match readers.run(&shared, move |tables| component::step(tables, tenant, plugin)).await {
+                        Ok(ops) if ops.is_empty() => break,
+                        Ok(ops) => {
+                            if ask(&shared, None, |reply| Job::Ahead { ops, reply }).await.is_err() {
+                                return;
+                            }
+                        }
+                        Err(_) => return,
+                    }
+                }
+            }
+        });
     }
 
     fn refusal(&self, no: NoRoom) -> Error {
@@ -135,6 +168,18 @@ impl SledStore {
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
         self.readers.run(&self.shared, move |tables| read(tables, &shared)).await
+    }
+}
+
+/// Hands a job over and waits for the answer.
+async fn ask<T>(shared: &Shared, room: Option<OwnedSemaphorePermit>, job: impl FnOnce(Reply<T>) -> Job) -> Result<T> {
+    let (reply, answer) = oneshot::channel();
+    if shared.inbox.push(job(reply), room).is_err() {
+        return Err(shared.no_answer());
+    }
+    match answer.await {
+        Ok(answer) => answer,
+        Err(_) => Err(shared.no_answer()),
     }
 }
 
@@ -305,7 +350,30 @@ impl Store for SledStore {
     }
 
     async fn configure(&self, puts: Vec<Record>, deletes: Vec<RecordKey>) -> Result<()> {
-        self.ask(4096, |reply| Job::Configure { puts, deletes, reply }).await
+        let gone: Vec<_> = deletes.iter().filter_map(RecordKey::plugin).collect();
+        self.ask(4096, |reply| Job::Configure { puts, deletes, with: Vec::new(), reply }).await?;
+        self.clear_components(gone);
+        Ok(())
+    }
+
+    async fn keep_plugin(&self, plugin: PluginVersion, component: &[u8]) -> Result<()> {
+        self.shared.check()?;
+        self.shared.disk.admit(component.len())?;
+        let (tenant, id) = (plugin.tenant_id, plugin.id);
+        let kept = self.write_component(plugin, component).await;
+        if kept.is_err() {
+            self.clear_components(vec![(tenant, id)]);
+        }
+        kept
+    }
+
+    async fn component(&self, tenant: TenantId, plugin: PluginId) -> Result<Option<Vec<u8>>> {
+        self.read(
+            move |tables, shared| {
+                if shared.is_gone(tenant) { Ok(None) } else { component::read(tables, tenant, plugin) }
+            },
+        )
+        .await
     }
 
     async fn revision(&self, tenant: TenantId, id: SubscriptionId, revision: u64) -> Result<Option<Subscription>> {

@@ -22,9 +22,9 @@ use super::codec::{self, DeliveryRecord, Tally};
 use super::fault::Fault;
 use super::mark::Mark;
 use super::tables::{Bytes, Table, Tables};
-use super::{keys, open, prune, queries};
-use crate::domain::{DeliveryId, EventId, TenantId};
-use crate::store::{Error, Result as Answer};
+use super::{config, keys, open, prune, queries};
+use crate::domain::{DeliveryId, EventId, PluginId, PluginVersion, TenantId};
+use crate::store::{Error, Record, RecordKey, Result as Answer};
 
 /// The files that are not copied: ours, and of no use to a copy.
 const LEFT: [&str; 3] = ["LOCK", "ballast", super::mark::NAME];
@@ -123,12 +123,14 @@ impl Inspection {
             }
         };
         let db = open_copy(dir, copy, must_reach, &mut wrongs)?;
-        for (_, name) in Table::ALL {
-            if !db.tree_names().iter().any(|there| **there == *name.as_bytes()) {
+        let written = caught(|| open::written_by(&db));
+        let version = written.as_ref().ok().and_then(|written| open::version(written.as_deref()?));
+        for (table, name) in Table::ALL.into_iter().filter(|(table, _)| version.is_none_or(|now| table.since() <= now))
+        {
+            if !db.tree_names().iter().any(|there| **there == *table.name().as_bytes()) {
                 wrongs.add("a table is missing", name);
             }
         }
-        let written = caught(|| open::written_by(&db));
         match &written {
             Ok(Some(_)) => {}
             Ok(None) => wrongs.add("what wrote it is not written down", dir.display()),
@@ -247,6 +249,15 @@ impl Inspection {
     pub(super) fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<Option<DeliveryRecord>, Fault> {
         let value = self.load(Table::Deliveries, &keys::pair(tenant, id.to_bytes()))?;
         value.map(|value| codec::delivery(tenant, id, &value)).transpose()
+    }
+
+    /// An uploaded plugin.
+    pub(super) fn plugin(&self, tenant: TenantId, id: PluginId) -> Option<PluginVersion> {
+        let key = config::key_of(&RecordKey::Plugin(tenant, id));
+        match config::record(&key, &self.load(Table::Config, &key).ok()??).ok()? {
+            Record::Plugin(plugin) => Some(plugin),
+            _ => None,
+        }
     }
 
     /// A part of a fan-out, given its stored form.

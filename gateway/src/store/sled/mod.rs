@@ -20,6 +20,7 @@ mod accept;
 mod check;
 mod codec;
 mod commit;
+mod component;
 mod config;
 mod disk;
 mod ends;

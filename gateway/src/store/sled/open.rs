@@ -22,7 +22,7 @@ use super::mark::{Mark, Marked};
 use super::queries;
 use super::shared::Shared;
 use super::tables::{Op, Table, Tables, remove_large, remove_remains};
-use super::{Opened, SledOptions, ends, prune};
+use super::{Opened, SledOptions, component, ends, prune};
 use crate::domain::{DeliveryId, EventId, Status, TenantId};
 use crate::store::{Error, Result as Answer, Settled, transitions};
 
@@ -31,7 +31,7 @@ pub(super) const TALLY: &[u8] = b"commit";
 /// What wrote the directory, in [`Table::Meta`].
 pub(super) const SCHEMA: &[u8] = b"schema";
 /// The version of the schema, and the generation of sled: both generations open each other's directories.
-const WRITTEN_BY: (u32, &[u8]) = (3, b"sled 0.34");
+const WRITTEN_BY: (u32, &[u8]) = (4, b"sled 0.34");
 /// Commits that are remembered with their events.
 pub(super) const RECENT: u64 = 1024;
 /// Events that are looked up at the start.
@@ -126,6 +126,7 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     };
     read_expansions(&mut committer)?;
     read_fresh(&mut committer)?;
+    clear_components(&mut committer)?;
     let waiting = committer.shared.hands.waiting_count();
     if options.accept_rollback_to.is_none() {
         check_recent(dir, &committer)?;
@@ -257,6 +258,11 @@ pub(super) fn schema() -> Vec<u8> {
     [&[codec::FORMAT][..], &version.to_be_bytes(), generation].concat()
 }
 
+/// The version of the schema in what [`written_by`] gives.
+pub(super) fn version(written: &[u8]) -> Option<u32> {
+    keys::bytes_at(written, 1).map(u32::from_be_bytes)
+}
+
 /// Refuses what this version can't serve.
 pub(super) fn check_schema(dir: &Path, db: &::sled::Db, written: Option<&[u8]>) -> Result<(), No> {
     let dir = dir.display();
@@ -266,7 +272,7 @@ pub(super) fn check_schema(dir: &Path, db: &::sled::Db, written: Option<&[u8]>) 
             false => Ok(()),
         };
     };
-    let version = keys::bytes_at(written, 1).map(u32::from_be_bytes);
+    let version = version(written);
     let generation = written.get(5..).unwrap_or_default();
     match version {
         Some(version) if version > WRITTEN_BY.0 => Err(No::Refused(format!(
@@ -333,6 +339,21 @@ fn read_expansions(committer: &mut Committer) -> Result<(), Fault> {
     }
     if !remains.is_empty() {
         committer.write(&mut remains)?;
+    }
+    Ok(())
+}
+
+/// Removes the bytes of plugins that were not all written, or not all removed.
+fn clear_components(committer: &mut Committer) -> Result<(), Fault> {
+    let tables = Arc::clone(&committer.tables);
+    for (tenant, plugin) in component::marked(&tables)? {
+        loop {
+            let mut ops = component::step(&tables, tenant, plugin)?;
+            if ops.is_empty() {
+                break;
+            }
+            committer.write(&mut ops)?;
+        }
     }
     Ok(())
 }

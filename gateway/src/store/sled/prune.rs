@@ -15,7 +15,7 @@ use super::hand::Guard;
 use super::keys::{self, Pair};
 use super::queries;
 use super::shared::Shared;
-use super::tables::{Op, Table, Tables, remove_large};
+use super::tables::{Op, Table, Tables, remove_large, remove_some};
 use crate::domain::{DeliveryId, EventId, TenantId};
 use crate::store::{Due, transitions};
 
@@ -293,6 +293,7 @@ impl Step<'_> {
             for table in TENANTS {
                 self.empty(&mut plan, table, tenant)?;
             }
+            self.components(&mut plan, tenant)?;
             if plan.ops.is_empty() {
                 // The mark stays: it explains why events of the last commits are missing.
                 plan.ops.push(Op::put(Table::Gone, &key, &[codec::FORMAT, 1]));
@@ -301,6 +302,17 @@ impl Step<'_> {
             }
             self.push(plan);
             if self.ops >= STEP {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Components are larger than a step: their pieces go first, as many as fit.
+    fn components(&self, plan: &mut Plan, tenant: TenantId) -> Result<(), Fault> {
+        for pair in self.tables.tree(Table::Components).scan_prefix(tenant.to_bytes()) {
+            let room = STEP.saturating_sub(plan.ops.len());
+            if room == 0 || !remove_some(self.tables, &mut plan.ops, Table::Components, &pair?.0, room)? {
                 break;
             }
         }

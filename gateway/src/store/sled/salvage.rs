@@ -19,9 +19,9 @@ use super::fault::Fault;
 use super::inspect::{Inspection, Reach, Wrongs, pair};
 use super::mark::{Mark, Marked};
 use super::tables::{Op, Table, Tables, put_large};
-use super::{config, keys, open, prune};
+use super::{component, config, keys, open, prune};
 use crate::domain::{DeliveryId, EventId, Status, SubscriptionId, TenantId};
-use crate::store::{Error, Result as Answer};
+use crate::store::{Error, Record, Result as Answer};
 
 /// Operations and bytes that are written in one unit.
 const UNIT: (usize, usize) = (2_000, 4 << 20);
@@ -180,7 +180,15 @@ impl Inspection {
     fn carry(&self, table: Table, key: &[u8], stored: IVec, new: &mut New, wrong: &mut Wrongs) -> Result<(), Fault> {
         let value = readable(self.whole(table, key, stored.clone()))?;
         if table == Table::Config {
-            config::record(key, &value)?;
+            if let Record::Plugin(plugin) = config::record(key, &value)? {
+                let component = keys::pair(plugin.tenant_id, plugin.id.to_bytes());
+                let bytes = self.load(Table::Components, &component).ok().flatten();
+                let Some(bytes) = bytes.filter(|bytes| component::is_of(bytes, &plugin)) else {
+                    wrong.add("the bytes of a plugin are lost: it has to be uploaded again", plugin.id);
+                    return Ok(());
+                };
+                new.keep(Table::Components, &component, &bytes)?;
+            }
             return new.keep(table, key, &value);
         }
         let (tenant, id) = pair(key)?;

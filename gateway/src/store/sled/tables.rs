@@ -43,10 +43,12 @@ pub(super) enum Table {
     Gone,
     /// tenant ‖ event ‖ delivery → subscription: what replays have added to an event's own list.
     Added,
+    /// tenant ‖ plugin → the bytes that were uploaded.
+    Components,
 }
 
 impl Table {
-    pub(super) const ALL: [(Self, &'static str); 16] = [
+    pub(super) const ALL: [(Self, &'static str); 17] = [
         (Self::Events, "events"),
         (Self::Owed, "owed"),
         (Self::Chunks, "chunks"),
@@ -63,7 +65,17 @@ impl Table {
         (Self::Recent, "recent"),
         (Self::Gone, "gone"),
         (Self::Added, "added"),
+        (Self::Components, "components"),
     ];
+
+    /// The version of the schema that brought it.
+    pub(super) fn since(self) -> u32 {
+        match self {
+            Self::Added => 3,
+            Self::Components => 4,
+            _ => 1,
+        }
+    }
 
     /// What the tree is called.
     pub(super) fn name(self) -> &'static str {
@@ -110,10 +122,13 @@ pub(super) const CHUNK: usize = 6 * 1024;
 /// [`fingerprint`] of the whole in eight.
 const IN_PIECES: u8 = FORMAT | 0x80;
 
-/// Tells whether pieces belong together: they are read one by one, and a commit may come in between.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+/// Tells whether pieces belong together: they are read one by one, and a commit may come in between. That of more bytes
+/// is made from that of what is before them; of nothing it is [`EMPTY`].
+fn fingerprint(before: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(before, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
+
+const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn chunk_key(table: Table, key: &[u8], number: u32) -> Vec<u8> {
     let mut chunk = Vec::with_capacity(key.len() + 5);
@@ -129,15 +144,39 @@ pub(super) fn put_large(ops: &mut Vec<Op>, table: Table, key: &[u8], value: &[u8
         ops.push(Op::put(table, key, value));
         return;
     }
-    let mut pieces: u32 = 0;
-    for piece in value.chunks(CHUNK) {
-        ops.push(Op::put(Table::Chunks, &chunk_key(table, key, pieces), piece));
-        pieces += 1;
+    let mut cutter = Cutter::new(table, key);
+    ops.extend(value.chunks(CHUNK).map(|piece| cutter.piece(piece)));
+    ops.push(cutter.head());
+}
+
+/// Puts a value of any size piece by piece, for whoever does not want all of it twice.
+pub(super) struct Cutter<'a> {
+    table: Table,
+    key: &'a [u8],
+    pieces: u32,
+    fingerprint: u64,
+}
+
+impl<'a> Cutter<'a> {
+    pub(super) fn new(table: Table, key: &'a [u8]) -> Self {
+        Self { table, key, pieces: 0, fingerprint: EMPTY }
     }
-    let mut head = [IN_PIECES; 13];
-    head[1..5].copy_from_slice(&pieces.to_be_bytes());
-    head[5..].copy_from_slice(&fingerprint(value).to_be_bytes());
-    ops.push(Op::put(table, key, &head[..]));
+
+    /// The next piece, of at most [`CHUNK`] bytes; the first begins with the format byte.
+    pub(super) fn piece(&mut self, bytes: &[u8]) -> Op {
+        let op = Op::put(Table::Chunks, &chunk_key(self.table, self.key, self.pieces), bytes);
+        self.pieces += 1;
+        self.fingerprint = fingerprint(self.fingerprint, bytes);
+        op
+    }
+
+    /// What says that all of it is there.
+    pub(super) fn head(&self) -> Op {
+        let mut head = [IN_PIECES; 13];
+        head[1..5].copy_from_slice(&self.pieces.to_be_bytes());
+        head[5..].copy_from_slice(&self.fingerprint.to_be_bytes());
+        Op::put(self.table, self.key, &head[..])
+    }
 }
 
 /// How many pieces the stored form of a value has; 0 if it is whole.
@@ -158,12 +197,26 @@ pub(super) fn remove_large(ops: &mut Vec<Op>, table: Table, key: &[u8], stored: 
 
 /// Removes all that may be there of a value of any size, also if its pieces are not all there yet.
 pub(super) fn remove_remains(tables: &Tables, ops: &mut Vec<Op>, table: Table, key: &[u8]) -> Result<(), Fault> {
+    remove_some(tables, ops, table, key, usize::MAX).map(drop)
+}
+
+/// The same of at most `limit` pieces. Says whether that is all: only then the value itself goes.
+pub(super) fn remove_some(
+    tables: &Tables,
+    ops: &mut Vec<Op>,
+    table: Table,
+    key: &[u8],
+    limit: usize,
+) -> Result<bool, Fault> {
     let first = chunk_key(table, key, 0);
-    for pair in tables.tree(Table::Chunks).scan_prefix(&first[..=key.len()]) {
+    for (number, pair) in tables.tree(Table::Chunks).scan_prefix(&first[..=key.len()]).enumerate() {
+        if number >= limit {
+            return Ok(false);
+        }
         ops.push(Op::remove(Table::Chunks, &pair?.0));
     }
     ops.push(Op::remove(table, key));
-    Ok(())
+    Ok(true)
 }
 
 /// The bytes of a value, as sled has them or put together.
@@ -228,7 +281,7 @@ impl Tables {
                     joined.extend_from_slice(&piece);
                 }
             }
-            if stored.get(5..) == Some(&fingerprint(&joined).to_be_bytes()[..]) {
+            if stored.get(5..) == Some(&fingerprint(EMPTY, &joined).to_be_bytes()[..]) {
                 return Ok(Some(Bytes::Joined(joined)));
             }
             match self.stored(table, key)? {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{DiskGuard, Inspection, Opened, SledOptions, SledStore, Space, Wrongs};
 use crate::domain::{Delivery, Lane, Outcome, SubscriptionId, TenantId, Verdict};
 use crate::store::conformance::{Subject, suite};
-use crate::store::fixtures::{accepted, at, dedupe, delivered, failed_once, frozen};
+use crate::store::fixtures::{accepted, at, dedupe, delivered, failed_once, frozen, plugin_version};
 use crate::store::{
     Accepted, DeliveryFilter, Error, EventFilter, MemoryStore, Receipt, ReplayStep, Settled, Store, due,
 };
@@ -457,10 +457,10 @@ fn who_else_may_not_be_in_the_directory() {
     drop(store);
     // A newer version's, and another program's.
     let db = ::sled::open(dir.path()).unwrap();
-    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 4, b's'][..]).unwrap();
+    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 5, b's'][..]).unwrap();
     drop(db);
     let sentence = refusal(dir.path(), options());
-    assert!(sentence.contains("newer version (schema 4"), "{sentence}");
+    assert!(sentence.contains("newer version (schema 5"), "{sentence}");
     let foreign = TempDir::new().unwrap();
     let db = ::sled::open(foreign.path()).unwrap();
     db.open_tree("somebody's").unwrap().insert(b"a", b"b").unwrap();
@@ -867,4 +867,63 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(live(acts, linger));
     }
+}
+
+/// Whoever goes away while a plugin is being written leaves nothing that is still there after the next start; what is
+/// whole is checked, exported and salvaged.
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_that_were_not_all_written() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).0;
+    let tenant = TenantId::new(at(0));
+    let bytes = vec![7; 1 << 20];
+    let (whole, half) = (plugin_version(tenant, &bytes), plugin_version(tenant, &bytes));
+    store.keep_plugin(whole.clone(), &bytes).await.unwrap();
+    tokio::select! {
+        biased;
+        kept = store.keep_plugin(half.clone(), &bytes) => panic!("all of it in one go: {kept:?}"),
+        () = async {
+            // The units are written one after the other: by the time others have been, some have.
+            for _ in 0..4 {
+                store.flush().await.unwrap();
+            }
+        } => {}
+    }
+    assert_eq!(store.component(tenant, half.id).await.unwrap(), None);
+    drop(store);
+    let pieces = bytes.len().div_ceil(6 * 1024) as u64;
+    let checked = check(dir.path());
+    assert_eq!(checked.wrong, Wrongs::default(), "what is half written is no damage");
+    assert!(checked.records["chunks"] > pieces, "some of it was written");
+    drop(open(dir.path()));
+    let checked = check(dir.path());
+    assert_eq!((checked.records["components"], checked.records["chunks"]), (1, pieces));
+
+    let scratch = TempDir::new().unwrap();
+    let inspection = Inspection::open(dir.path(), scratch.path()).unwrap();
+    let mut out = Vec::new();
+    let exported = inspection.export(&mut out, |_| {}).unwrap();
+    assert_eq!((exported.lines["plugin"], exported.lines["component"]), (1, 1));
+    let to = TempDir::new().unwrap();
+    inspection.salvage(to.path(), |_| {}).unwrap();
+    assert_eq!(open(to.path()).0.component(tenant, whole.id).await.unwrap(), Some(bytes));
+    drop(inspection);
+
+    // A flipped piece, and a lost one.
+    let db = ::sled::open(dir.path()).unwrap();
+    let chunks = db.open_tree("chunks").unwrap();
+    let (key, mut piece) = chunks.iter().next().unwrap().unwrap();
+    piece[100] ^= 1;
+    chunks.insert(key, piece).unwrap();
+    drop((chunks, db));
+    assert!(!check(dir.path()).wrong.0.is_empty());
+    let scratch = TempDir::new().unwrap();
+    let to = TempDir::new().unwrap();
+    let salvaged = Inspection::open(dir.path(), scratch.path()).unwrap().salvage(to.path(), |_| {}).unwrap();
+    assert!(
+        salvaged.left_out.0.keys().any(|what| what.contains("has to be uploaded again")),
+        "{:?}",
+        salvaged.left_out
+    );
+    assert_eq!(open(to.path()).0.configuration().await.unwrap(), []);
 }

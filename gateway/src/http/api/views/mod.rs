@@ -3,8 +3,10 @@
 
 mod event_type;
 mod history;
+mod plugin;
 mod profile;
 mod replay;
+mod run;
 mod shapes;
 mod source;
 mod subscription;
@@ -18,13 +20,15 @@ pub(in super::super) use self::history::{
     DeliveryDetailView, DeliveryNewsView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView,
     StatsView, TestView, headers_view, text_or_base64,
 };
+pub(in super::super) use self::plugin::{NamedPluginView, PluginView, UploadedView};
 pub(in super::super) use self::profile::{ProfileSummary, ProfileView, ReloadedView};
 pub(in super::super) use self::replay::{NewReplayBody, ReplayView};
+pub(in super::super) use self::run::RunView;
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};
 pub(in super::super) use self::source::{RefusalView, RotatedSource, SourceTrialView, SourceView};
 pub(in super::super) use self::subscription::{CreatedSubscription, SecretView, SubscriptionView, VerifierView};
 pub(in super::super) use self::tenant::{
-    CreatedKey, CreatedTenant, InboxView, KeyView, MeView, NewKeyBody, NewTenantBody, PluginView, TenantView, UsageView,
+    CreatedKey, CreatedTenant, InboxView, KeyView, MeView, NewKeyBody, NewTenantBody, TenantView, UsageView,
 };
 
 /// A time, RFC 3339 in UTC with milliseconds.

@@ -1,13 +1,12 @@
-//! Tenants, keys, inboxes, plugins.
+//! Tenants, keys, inboxes.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Raw, Time};
+use super::Time;
 use crate::control::{Principal, TenantUsage};
-use crate::domain::{ApiKey, Inbox, Kind, Secret, Tenant};
-use crate::engine::Plugin;
+use crate::domain::{ApiKey, Inbox, Secret, Tenant};
 use crate::http::HttpConfig;
 use crate::http::guard::word;
 
@@ -42,6 +41,15 @@ pub(in crate::http) struct Limits {
     /// Subscriptions.
     #[schema(required = false)]
     subscriptions: Option<u32>,
+    /// Versions of plugins that it has uploaded.
+    #[schema(required = false)]
+    plugins: Option<u32>,
+    /// Their bytes, together.
+    #[schema(required = false)]
+    plugin_bytes: Option<u64>,
+    /// Processor time for compiling them, an hour, such as `"10m"`.
+    #[schema(required = false)]
+    plugin_compile: Option<String>,
 }
 
 /// What makes a tenant, and in part what changes one.
@@ -101,12 +109,16 @@ pub(in crate::http) struct UsageView {
     sources: usize,
     keys: usize,
     inboxes: usize,
+    /// Versions of plugins that it has uploaded.
+    plugins: usize,
+    /// Their bytes, together.
+    plugin_bytes: u64,
 }
 
 impl From<TenantUsage> for UsageView {
     fn from(usage: TenantUsage) -> Self {
-        let TenantUsage { subscriptions, sources, keys, inboxes } = usage;
-        Self { subscriptions, sources, keys, inboxes }
+        let TenantUsage { subscriptions, sources, keys, inboxes, plugins, plugin_bytes } = usage;
+        Self { subscriptions, sources, keys, inboxes, plugins, plugin_bytes }
     }
 }
 
@@ -212,58 +224,6 @@ impl InboxView {
             requests_url: format!("{url}/requests"),
             url,
             created_at: inbox.created_at.into(),
-        }
-    }
-}
-
-/// A plugin's manifest.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Plugin)]
-pub(in crate::http) struct PluginView {
-    name: String,
-    version: String,
-    /// `transform` or `connector`.
-    kind: &'static str,
-    /// The SHA-256 of the component.
-    digest: String,
-    title: String,
-    description: String,
-    /// JSON Schema (draft 2020-12) of its config. Fields marked `writeOnly` are secrets and never come back.
-    config_schema: Raw,
-    /// Hosts it may address; empty: that of the subscription's own URL.
-    hosts: Vec<String>,
-    /// How requests are authenticated for it, if they are.
-    #[schema(value_type = Object)]
-    auth: Value,
-    /// The target's usual rate.
-    #[schema(value_type = Option<Object>)]
-    rate: Option<Value>,
-    /// What follows when it is not known whether a request arrived: `retry` or `hold`.
-    #[schema(value_type = String)]
-    on_unknown: Value,
-    /// The version of the plugin contract that it was made for.
-    contract: String,
-}
-
-impl From<&Plugin> for PluginView {
-    fn from(plugin: &Plugin) -> Self {
-        let manifest = plugin.manifest();
-        Self {
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            kind: match manifest.kind {
-                Kind::Transform => "transform",
-                Kind::Connector => "connector",
-            },
-            digest: plugin.digest().to_string(),
-            title: manifest.title.clone(),
-            description: manifest.description.clone(),
-            config_schema: Raw::of(&manifest.config_schema),
-            hosts: manifest.hosts.clone(),
-            auth: serde_json::to_value(&manifest.auth).unwrap_or_default(),
-            rate: manifest.rate.and_then(|rate| serde_json::to_value(rate).ok()),
-            on_unknown: serde_json::to_value(manifest.on_unknown).unwrap_or_default(),
-            contract: manifest.contract.clone(),
         }
     }
 }

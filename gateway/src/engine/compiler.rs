@@ -1,0 +1,162 @@
+//! What tenants upload is compiled by another process, started for it and gone after it.
+//!
+//! Cranelift can't be interrupted, and a few kilobytes can be made to cost it gigabytes and minutes; the parsers before
+//! it overflow their stack over types that go round in a circle. None of that may reach the gateway. So a stranger's
+//! bytes are first looked at, compiled and asked what they are in a process that has limits of its own ([`worker`]), one
+//! at a time, tenants in turn. If it dies, that upload is refused, by the name of what killed it.
+//!
+//! [`worker`]: super::worker
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+use super::artifacts::{Artifacts, Unkept};
+use super::config::{CompilerConfig, EngineConfig};
+use super::error::{Cause, InstallError};
+use super::turns::Turns;
+use crate::domain::{Manifest, TenantId};
+
+/// How many times as long as its processor time it may take: it gives way to everything else on the machine.
+const PATIENCE: u32 = 4;
+/// Bytes of its answer, and of what it says on standard error, that are read.
+const ANSWER: u64 = 8 << 20;
+const LAST_WORDS: u64 = 16 << 10;
+
+/// What the process is told, on one line, before the bytes.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Order {
+    /// The gateway's own, for one call at a time.
+    pub(super) engine: EngineConfig,
+    /// Seconds of processor time.
+    pub(super) seconds: u64,
+    /// Bytes of memory beyond what the engine takes by itself.
+    pub(super) memory: u64,
+    /// The file for what is compiled.
+    pub(super) artifact: std::path::PathBuf,
+}
+
+/// What it answers.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) result: Result<Manifest, InstallError>,
+    /// The processor time it took.
+    pub(super) cost: Duration,
+}
+
+/// What came of a compile.
+pub(super) struct Compiled {
+    /// What it says of itself, and the file it was compiled to.
+    pub(super) result: Result<(Manifest, Unkept), InstallError>,
+    /// The processor time it took.
+    pub(super) cost: Duration,
+}
+
+/// See the file's essay.
+pub(super) struct Compiler {
+    config: CompilerConfig,
+    turns: Turns,
+}
+
+impl Compiler {
+    pub(super) fn new(config: CompilerConfig) -> Self {
+        Self { config, turns: Turns::new(1) }
+    }
+
+    /// Compiles, when it is this tenant's turn. Given up, the process is killed.
+    pub(super) async fn compile(
+        &self,
+        tenant: TenantId,
+        bytes: &[u8],
+        artifacts: &Artifacts,
+        engine: &EngineConfig,
+    ) -> Compiled {
+        let mut turn = self.turns.take(tenant).await;
+        let file = artifacts.place();
+        let begun = Instant::now();
+        let ended = self.run(bytes, &file, engine).await;
+        let (result, cost) = match ended {
+            Ok(Report { result, cost }) => (result, cost),
+            // It can't say what it took: no more than it had time for.
+            Err(error) => (Err(error), begun.elapsed().min(self.config.time)),
+        };
+        turn.charge(cost);
+        Compiled { result: result.map(|manifest| (manifest, file)), cost }
+    }
+
+    async fn run(&self, bytes: &[u8], file: &Unkept, engine: &EngineConfig) -> Result<Report, InstallError> {
+        let interrupted = |error: std::io::Error| InstallError::Interrupted(Cause::of(error));
+        let order = Order {
+            engine: EngineConfig { instances: 1, concurrency: 1, cache_dir: None, compiler: None, ..engine.clone() },
+            seconds: self.config.time.as_secs().max(1),
+            memory: self.config.memory,
+            artifact: file.path().to_owned(),
+        };
+        let mut told = serde_json::to_vec(&order).map_err(|error| InstallError::Interrupted(Cause::of(error)))?;
+        told.push(b'\n');
+        let mut child = Command::new(&self.config.program)
+            .arg("compile-worker")
+            // The gateway's keys may be in its environment.
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(interrupted)?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let telling = async move {
+            let Some(mut stdin) = stdin else { return };
+            // One that has died reads no more; how it died says why.
+            if stdin.write_all(&told).await.is_ok() {
+                let _ = stdin.write_all(bytes).await;
+            }
+        };
+        let work = async {
+            let ((), answer, words) = tokio::join!(telling, read(stdout, ANSWER), read(stderr, LAST_WORDS));
+            (child.wait().await, answer, words)
+        };
+        match tokio::time::timeout(self.config.time * PATIENCE, work).await {
+            Err(_) => Err(InstallError::TooSlow { limit: self.config.time }),
+            Ok((Err(error), ..)) => Err(interrupted(error)),
+            Ok((Ok(status), answer, _)) if status.success() => {
+                serde_json::from_slice(&answer).map_err(|error| InstallError::Interrupted(Cause::of(error)))
+            }
+            Ok((Ok(status), _, words)) => Err(self.why(status, &String::from_utf8_lossy(&words))),
+        }
+    }
+
+    /// Why it died.
+    fn why(&self, status: ExitStatus, words: &str) -> InstallError {
+        let CompilerConfig { time, memory, .. } = self.config;
+        let died_of = |signal: Signal| status.signal() == Some(signal.as_raw());
+        match words {
+            _ if died_of(Signal::XCPU) => InstallError::TooSlow { limit: time },
+            // A file that is too large; or the kernel's last resort, where memory is short on the whole machine.
+            _ if died_of(Signal::XFSZ) || died_of(Signal::KILL) => InstallError::TooHungry { limit: memory },
+            // Rust's own words, before it aborts.
+            words if words.contains("overflowed its stack") => InstallError::TooDeep,
+            words if words.contains("memory allocation of") => InstallError::TooHungry { limit: memory },
+            _ => {
+                tracing::warn!(%status, words, "the process that compiles a plugin has died");
+                InstallError::Crashed(Cause::said(status.to_string()))
+            }
+        }
+    }
+}
+
+/// Reads all, and keeps the first bytes.
+async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8> {
+    let mut kept = Vec::new();
+    if let Some(mut from) = from {
+        // What can't be read is as good as not said.
+        let _ = (&mut from).take(most).read_to_end(&mut kept).await;
+        let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+    }
+    kept
+}
