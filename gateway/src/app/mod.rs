@@ -123,6 +123,7 @@ impl Gateway {
             inbox_prefix: format!("{public_url}/inbox/"),
             subscriptions_per_tenant: config.delivery.subscriptions_per_tenant,
             retention: config.store.retention,
+            max_body: config.server.max_body,
             profiles: Arc::new(load_profiles(config.profile_folder())),
         };
         let registry =

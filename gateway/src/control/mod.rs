@@ -10,6 +10,7 @@
 
 mod access;
 mod catalogue;
+mod doctor;
 mod error;
 mod event_types;
 mod history;
@@ -29,8 +30,9 @@ mod trial;
 use std::sync::Arc;
 
 pub use self::access::{Principal, Refusal, mint};
+pub use self::doctor::{Complaint, Examined};
 pub use self::error::Error;
-pub use self::event_types::{EventTypePatch, KnownType, NewEventType, NewSample};
+pub use self::event_types::{EventTypePatch, KnownType, NewEventType, NewSample, Said};
 pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation, Since};
 pub use self::idempotency::{Answers, Begun};
 pub use self::inboxes::InboxVerdict;
@@ -62,6 +64,8 @@ pub struct Control {
     operator: Option<[u8; 32]>,
     /// A change reads, checks and writes; two that overlap would undo each other.
     changing: Arc<tokio::sync::Mutex<()>>,
+    /// One diagnosis at a time: each may hash as much as a hundred attempts do.
+    diagnosing: Arc<tokio::sync::Mutex<()>>,
     refusals: Refusals,
     /// Where the operator's own profiles lie, if they lie anywhere.
     profile_folder: Option<std::path::PathBuf>,
@@ -78,6 +82,7 @@ impl Control {
             clock,
             operator: None,
             changing: Arc::default(),
+            diagnosing: Arc::default(),
             refusals: Refusals::default(),
             profile_folder: None,
         }

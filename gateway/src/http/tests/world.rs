@@ -79,6 +79,7 @@ impl World {
             inbox_prefix: "https://gateway.test/inbox/".to_owned(),
             subscriptions_per_tenant: 300,
             retention: Duration::from_secs(90 * 24 * 3600),
+            max_body: MAX_BODY,
             profiles: SHIPPED.clone(),
         };
         let registry =
