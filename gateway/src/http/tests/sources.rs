@@ -46,7 +46,9 @@ async fn a_refusal_says_what_is_wrong_first() {
     let world = World::new().await;
     let tenant = world.tenant("a").await;
     let (id, path) = world.source(&tenant, json!({"name": "shop", "extract": {"type": "$.type"}})).await;
-    for (body, says) in [(r#"{"type":"a b"}"#, "an event type is 1 to 200 characters"), ("{}", "$.type")] {
+    for (body, says) in
+        [(r#"{"type":"a b"}"#, "an event type is 1 to 200 characters"), ("{}", "`extract.type` finds nothing")]
+    {
         let problem = world.raw("POST", &path, "", &[], body).await.problem(400, "unparsable");
         let refusal = world.last_refusal(&tenant, &id).await;
         assert!(text(&refusal, "/detail").contains(says), "{refusal}");
