@@ -58,7 +58,7 @@ async fn built(folder: &Path, programs: &[(&str, String)]) -> PathBuf {
     }
     let dependencies = dependencies.into_iter().collect::<Vec<_>>().join("\n");
     let manifest = format!(
-        "[package]\nname = \"receivers\"\nedition = \"2024\"\n\n[profile.dev]\ndebug = false\n\n[workspace]\n\n\
+        "[package]\nname = \"receivers\"\nedition = \"2024\"\n\n[profile.dev]\ndebug = false\nincremental = false\n\n[workspace]\n\n\
          [dependencies]\n{dependencies}\n"
     );
     std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
