@@ -128,6 +128,7 @@ impl Gateway {
                 compile: config.plugins.compile_per_hour,
             },
             retention: config.store.retention,
+            max_body: config.server.max_body,
             profiles: Arc::new(load_profiles(config.profile_folder())),
         };
         let registry = Registry::load(

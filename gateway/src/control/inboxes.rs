@@ -94,7 +94,7 @@ impl Control {
                 continue;
             }
             let (scheme, keys) = signer.at(now);
-            match scheme.verify(keys, &VerifyParts { headers, body, url: url.as_str(), method, now }) {
+            match scheme.verify(keys, &VerifyParts { headers, body, unpacked: None, url: url.as_str(), method, now }) {
                 Ok(_) => return InboxVerdict::Valid(plan.subscription.id),
                 Err(rejection) => verdict = InboxVerdict::Invalid(plan.subscription.id, rejection.to_string()),
             }

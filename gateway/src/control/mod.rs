@@ -10,6 +10,7 @@
 
 mod access;
 mod budget;
+mod doctor;
 mod error;
 mod event_types;
 mod history;
@@ -31,8 +32,9 @@ mod trial;
 use std::sync::Arc;
 
 pub use self::access::{Principal, Refusal, mint};
+pub use self::doctor::{Complaint, Examined};
 pub use self::error::Error;
-pub use self::event_types::{EventTypePatch, KnownType, NewEventType, NewSample};
+pub use self::event_types::{EventTypePatch, KnownType, NewEventType, NewSample, Said};
 pub use self::history::{AttemptBody, DeliveryDetail, Explained, Explanation, Since};
 pub use self::idempotency::{Answers, Begun};
 pub use self::inboxes::InboxVerdict;
@@ -68,6 +70,8 @@ pub struct Control {
     changing: Arc<tokio::sync::Mutex<()>>,
     /// The same, of plugins that are being written.
     uploading: Arc<tokio::sync::Mutex<()>>,
+    /// One diagnosis at a time: each may hash as much as a hundred attempts do.
+    diagnosing: Arc<tokio::sync::Mutex<()>>,
     refusals: Refusals,
     budget: Arc<budget::Budget>,
     /// Where the operator's own profiles lie, if they lie anywhere.
@@ -86,6 +90,7 @@ impl Control {
             operator: None,
             changing: Arc::default(),
             uploading: Arc::default(),
+            diagnosing: Arc::default(),
             refusals: Refusals::default(),
             budget: Arc::default(),
             profile_folder: None,

@@ -59,7 +59,7 @@ impl Control {
     /// under its name before stays.
     ///
     /// # Errors
-    /// If no folder is configured.
+    /// If no folder is configured; those of the store.
     pub async fn reload_profiles(&self) -> Result<Reloaded> {
         let Some(folder) = self.profile_folder.clone() else {
             return Err(Error::Conflict(
@@ -73,7 +73,9 @@ impl Control {
         log(&broken);
         let loaded: Vec<_> = all.iter().filter(|profile| !profile.is_shipped).cloned().collect();
         tracing::info!(loaded = loaded.len(), broken = broken.len(), "profiles were read again");
-        self.registry.set_profiles(Arc::new(all)).await;
+        for (tenant, id) in self.registry.set_profiles(Arc::new(all)).await {
+            self.pipeline.changed(tenant, id).await?;
+        }
         Ok(Reloaded { loaded, broken })
     }
 }

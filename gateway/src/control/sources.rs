@@ -38,6 +38,7 @@ impl Control {
     pub async fn create_source(&self, tenant: TenantId, wanted: Map<String, Value>) -> Result<Arc<Inlet>> {
         settle(refuse(&wanted, &REFUSED))?;
         let spec: SourceSpec = read_value(Value::Object(without_nulls(wanted)))?;
+        self.check_max_body(&spec)?;
         let now = self.clock.now();
         let id = SourceId::new(now);
         let source = Source {
@@ -56,6 +57,18 @@ impl Control {
         }
         self.registry.save(vec![Record::Source(self.registry.seal_source(source))], vec![]).await?;
         self.source(tenant, id)
+    }
+
+    /// A limit that was saved when the gateway took more stays, and means the gateway's; a new one is refused.
+    fn check_max_body(&self, spec: &SourceSpec) -> Result<()> {
+        let most = self.registry.max_body();
+        if spec.max_body.is_some_and(|wanted| wanted > most) {
+            return Err(Error::field(
+                "/max_body",
+                format!("this gateway takes bodies of at most {most} bytes; say no more, or ask the operator for more"),
+            ));
+        }
+        Ok(())
     }
 
     /// One source.
@@ -103,12 +116,17 @@ impl Control {
         expected.check(&Self::source_version(&old.source))?;
         let kept = |field: &str| !patch.get(field).is_some_and(Value::is_null);
         let (secret_kept, token_kept) = (kept("secret"), kept("verify_token"));
+        let new_max_body = patch.contains_key("max_body");
         let old = self.with_finished_source_rotation(&old.stored());
         let mut value = serde_json::to_value(&old.spec).map_err(|error| Error::Internal(error.to_string()))?;
         replace_schemes(&mut value, &patch);
         merge(&mut value, Value::Object(patch));
+        let spec: SourceSpec = read_value(value)?;
+        if new_max_body {
+            self.check_max_body(&spec)?;
+        }
         let source = Source {
-            spec: read_value(value)?,
+            spec,
             secret: old.secret.filter(|_| secret_kept),
             next_secret: old.next_secret.filter(|_| secret_kept),
             verify_token: old.verify_token.filter(|_| token_kept),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::reading::{NOT_YET, READ_ONLY, merge, refuse, settle};
@@ -169,7 +170,7 @@ impl Control {
                 State::Disabled => return Err(disabled(&old)),
             },
             Change::Rotate { secret, overlap } => Some(self.rotated(&old, secret, overlap)?),
-            Change::FinishRotation => Some(finished(&old).ok_or_else(|| {
+            Change::FinishRotation => Some(finished(&old, self.clock.now()).ok_or_else(|| {
                 Error::Conflict("no rotation is under way; POST …/rotate-secret begins one".to_owned())
             })?),
         };
@@ -275,13 +276,14 @@ impl Control {
         let next =
             NextSecret { secret: self.registry.seal_secret(old.id, &secret), from: later(self.clock.now(), overlap) };
         let new = Subscription { next_secret: Some(next), ..old.clone() };
-        Ok(if overlap.is_zero() { finished(&new).unwrap_or(new) } else { new })
+        Ok(if overlap.is_zero() { finished(&new, self.clock.now()).unwrap_or(new) } else { new })
     }
 
     /// A rotation whose overlap is over has ended by itself; this writes it down.
-    fn with_finished_rotation(&self, subscription: &Arc<Subscription>) -> Arc<Subscription> {
-        let over = subscription.next_secret.as_ref().is_some_and(|next| next.from <= self.clock.now());
-        match finished(subscription) {
+    pub(super) fn with_finished_rotation(&self, subscription: &Arc<Subscription>) -> Arc<Subscription> {
+        let now = self.clock.now();
+        let over = subscription.next_secret.as_ref().is_some_and(|next| next.from <= now);
+        match finished(subscription, now) {
             Some(finished) if over => Arc::new(finished),
             _ => subscription.clone(),
         }
@@ -291,7 +293,7 @@ impl Control {
     ///
     /// # Errors
     /// If there is no such subscription, it has no secret, or the secret does not open.
-    pub fn secret(&self, tenant: TenantId, id: SubscriptionId) -> Result<(Secret, Option<(Secret, jiff::Timestamp)>)> {
+    pub fn secret(&self, tenant: TenantId, id: SubscriptionId) -> Result<(Secret, Option<(Secret, Timestamp)>)> {
         let plan = self.subscription(tenant, id)?;
         let subscription = self.with_finished_rotation(&plan.subscription);
         if !subscription.secrets.contains_key("/secret") {
@@ -326,7 +328,7 @@ impl Control {
         let scheme = Scheme::for_delivery(&plan.spec.signing())
             .map_err(|errors| Error::Internal(format!("the stored signing scheme does not compile: {errors:?}")))?;
         let url = plan.url_for_reading().unwrap_or_default();
-        scheme.receiver(language, &url).ok_or_else(|| {
+        scheme.receiver(language, &url, plan.url_is_credential()).ok_or_else(|| {
             Error::Conflict(match scheme.signs() {
                 true => "no receiver is written for a scheme that signs {form}; sign {body}".to_owned(),
                 false => {
@@ -408,10 +410,12 @@ fn disabled(old: &Subscription) -> Error {
 }
 
 /// The subscription with its next secret in the place of the old one; `None` if there is none.
-fn finished(old: &Subscription) -> Option<Subscription> {
+fn finished(old: &Subscription, now: Timestamp) -> Option<Subscription> {
     let mut new = old.clone();
     let next = new.next_secret.take()?;
     // Both are sealed for the same place.
-    new.secrets.insert("/secret".to_owned(), next.secret);
+    if let Some(replaced) = new.secrets.insert("/secret".to_owned(), next.secret) {
+        new.retire(replaced, next.from.min(now));
+    }
     Some(new)
 }

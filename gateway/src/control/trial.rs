@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{AttemptBody, Control, Error, Result};
+use super::{AttemptBody, Control, Error, Result, Said};
 use crate::domain::{Delivery, Event, EventId, EventType, FieldError, SubscriptionId, TenantId};
 use crate::filter::EventPattern;
 use crate::pipeline::Preview;
@@ -121,9 +121,13 @@ impl Control {
                 let exact = plan.patterns.iter().find_map(|pattern| EventType::parse(pattern.as_str()).ok());
                 let is_wanted = |name: &EventType| plan.patterns.iter().any(|one| one.matches(name.as_str()));
                 let sample = |pattern| Some(plan.profile.as_ref()?.sample(pattern)?.event_type.clone());
+                // The tenant's own first; a profile's in the product's order, and others' only then.
+                let catalogue = self.catalogue(tenant);
+                let own = catalogue.iter().filter(|(_, said)| said.own().is_some()).map(|(name, _)| name);
                 let first = exact
-                    .or_else(|| self.catalogue(tenant).into_keys().find(is_wanted))
-                    .or_else(|| plan.patterns.iter().find_map(sample));
+                    .or_else(|| own.cloned().find(is_wanted))
+                    .or_else(|| plan.patterns.iter().find_map(sample))
+                    .or_else(|| catalogue.keys().find(|name| is_wanted(name)).cloned());
                 let plain = first.or_else(|| EventType::parse("test").ok());
                 self.newest_or_made_up(
                     tenant,
@@ -159,25 +163,26 @@ impl Control {
     }
 
     /// Somebody who tries wants to see something: where no event of the type has come yet, it is the sample of the
-    /// tenant's catalogue or of the subscription's profile, or one is made up and says so.
+    /// tenant's catalogue or of the subscription's profile, which need not be saved yet, or one is made up and says so.
     async fn newest_or_made_up(&self, tenant: TenantId, plan: &Plan, event_type: EventType) -> Result<Arc<Event>> {
         let filter = EventFilter { event_type: Some(event_type.clone()), ..Default::default() };
         if let Some(stored) = self.store.events(tenant, &filter, 1, None).await?.items.into_iter().next() {
             return Ok(stored.event);
         }
         let described = self.catalogue(tenant).remove(&event_type);
-        let own =
-            described.and_then(|kind| kind.entry.samples.first().map(|sample| Box::<str>::from(sample.data.as_str())));
+        let own = described.as_ref().and_then(Said::own).and_then(|entry| entry.samples.first());
+        let own = own.map(|sample| Box::<str>::from(sample.data.as_str()));
         let now = self.clock.now();
         let exactly = EventPattern::parse(event_type.as_str()).ok();
         let sample = plan.profile.as_ref().zip(exactly.as_ref()).and_then(|(profile, exactly)| profile.sample(exactly));
+        let sample = sample.or_else(|| described.as_ref()?.profile_samples(&event_type).next());
         let sample = sample.filter(|_| own.is_none());
         let made_up = r#"{"message":"A made-up event: none of this type has come yet."}"#;
         Ok(Arc::new(Event {
             id: EventId::new(now),
             tenant_id: tenant,
             external_id: sample.and_then(|sample| sample.id.as_deref()).map(Into::into),
-            event_type,
+            event_type: event_type.clone(),
             source_id: None,
             source: None,
             timestamp: sample.and_then(|sample| sample.time).unwrap_or(now),

@@ -91,7 +91,7 @@ pub mod option {
     }
 }
 
-/// The same for a list.
+/// The same for a list that may be absent, which is another thing than one that is empty.
 pub mod list {
     use serde::ser::SerializeSeq;
 
@@ -99,7 +99,8 @@ pub mod list {
 
     /// # Errors
     /// Those of the serializer.
-    pub fn serialize<S: Serializer>(list: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(list: &Option<Vec<Duration>>, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(list) = list else { return serializer.serialize_none() };
         let mut seq = serializer.serialize_seq(Some(list.len()))?;
         for duration in list {
             seq.serialize_element(&super::format(*duration))?;
@@ -109,9 +110,10 @@ pub mod list {
 
     /// # Errors
     /// Those of [`super::parse`].
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
-        let texts = Vec::<String>::deserialize(deserializer)?;
-        texts.iter().map(|text| super::parse(text)).collect::<Result<_, _>>().map_err(serde::de::Error::custom)
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Duration>>, D::Error> {
+        let texts = Option::<Vec<String>>::deserialize(deserializer)?;
+        let read = |texts: Vec<String>| texts.iter().map(|text| super::parse(text)).collect::<Result<_, _>>();
+        texts.map(read).transpose().map_err(serde::de::Error::custom)
     }
 }
 

@@ -33,9 +33,9 @@ pub struct SourceSpec {
     /// How long the same request counts as a duplicate; 24 h unless given.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
     pub dedupe_window: Option<Duration>,
-    /// Request headers kept as the event's attributes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub keep_headers: Vec<String>,
+    /// Request headers kept as the event's attributes; an empty list says none where a profile names some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_headers: Option<Vec<String>>,
     /// What is answered to a request that was taken; the receipt unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<SourceResponse>,
@@ -52,6 +52,14 @@ pub struct SourceSpec {
     /// Whether it takes requests.
     #[serde(default = "super::subscription::enabled_by_default")]
     pub enabled: bool,
+}
+
+impl SourceSpec {
+    /// Request headers kept as the event's attributes: none, unless somebody says otherwise.
+    #[must_use]
+    pub fn keep_headers(&self) -> &[String] {
+        self.keep_headers.as_deref().unwrap_or_default()
+    }
 }
 
 impl std::fmt::Debug for SourceSpec {

@@ -59,9 +59,9 @@ pub struct SubscriptionSpec {
     /// The same, but their values are secrets; stored they are empty strings.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secret_headers: BTreeMap<String, String>,
-    /// Names of the event's kept headers that are passed on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub forward_headers: Vec<String>,
+    /// Names of the event's kept headers that are passed on; an empty list says none where a profile names some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_headers: Option<Vec<String>>,
     /// The `User-Agent`; `Hookmill/<version>` unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
@@ -126,6 +126,12 @@ impl SubscriptionSpec {
     #[must_use]
     pub fn body_format(&self) -> BodyFormat {
         self.body_format.unwrap_or_default()
+    }
+
+    /// Names of the event's kept headers that are passed on: none.
+    #[must_use]
+    pub fn forward_headers(&self) -> &[String] {
+        self.forward_headers.as_deref().unwrap_or_default()
     }
 
     /// Which answers are a success: `2xx`.
@@ -269,9 +275,10 @@ pub enum Backoff {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
-    /// The wait before attempt n, counted from the end of the one before; the first is usually `"0s"`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "duration::list")]
-    pub schedule: Vec<Duration>,
+    /// The wait before attempt n, counted from the end of the one before; the first is usually `"0s"`. An empty list is
+    /// none, and so the default schedule, where a profile has another.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::list")]
+    pub schedule: Option<Vec<Duration>>,
     /// Retries after the first attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
@@ -293,6 +300,21 @@ pub struct RetryPolicy {
     /// Share of the wait that is added at random, 0 to 0.5; 0.1 unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<f64>,
+}
+
+impl RetryPolicy {
+    /// The waits that are listed, if any are.
+    #[must_use]
+    pub fn listed(&self) -> Option<&[Duration]> {
+        self.schedule.as_deref().filter(|waits| !waits.is_empty())
+    }
+
+    /// Whether it asks for nothing, so that the default schedule holds.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        let schedule = self.schedule.clone().filter(|waits| !waits.is_empty());
+        Self { schedule, ..self.clone() } == Self::default()
+    }
 }
 
 /// At most `max` requests in each period.
@@ -346,6 +368,10 @@ pub struct Subscription {
     pub secrets: BTreeMap<String, Sealed>,
     /// The secret being rotated in, if there is a rotation under way.
     pub next_secret: Option<NextSecret>,
+    /// The last signing secrets that count no more, newest first: they sign nothing, are never shown, and are there to
+    /// recognise what they signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_secrets: Vec<PreviousSecret>,
     /// Whether it is served.
     pub state: State,
     /// Why, unless active.
@@ -356,6 +382,26 @@ pub struct Subscription {
     pub created_at: Timestamp,
     /// When this revision was made.
     pub updated_at: Timestamp,
+}
+
+/// Most secrets that are kept of those that count no more.
+const MOST_PREVIOUS: usize = 3;
+
+impl Subscription {
+    /// Keeps the signing secret that has just been replaced, so that what it signed can be recognised.
+    pub fn retire(&mut self, secret: Sealed, until: Timestamp) {
+        self.previous_secrets.insert(0, PreviousSecret { secret, until });
+        self.previous_secrets.truncate(MOST_PREVIOUS);
+    }
+}
+
+/// A signing secret that was replaced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// The secret.
+    pub secret: Sealed,
+    /// Until when it counted.
+    pub until: Timestamp,
 }
 
 /// A secret being rotated in. `/secret` stays the old one until the overlap ends.
@@ -385,6 +431,18 @@ mod tests {
         assert_eq!((spec.signing(), spec.timeout()), (Signing::default(), USUAL_TIMEOUT));
         let chosen = json!({"events": ["a"], "body_format": "js", "retry_policy": {}, "enabled": true});
         assert_eq!(serde_json::to_value(spec.without_defaults()).unwrap(), chosen);
+        let stored = json!({
+            "id": "sub_019b76daabe8720e8305ea0f9b149a08", "tenant_id": "ten_019b76daabe8720e8305ea0f9b149a08", "revision": 1,
+            "spec": written, "secrets": {"/secret": "sealed"}, "next_secret": null, "state": "active", "state_reason": null,
+            "state_since": "2026-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        });
+        let mut stored: Subscription = serde_json::from_value(stored).unwrap();
+        assert_eq!(stored.previous_secrets, []);
+        for number in 0..5 {
+            stored.retire(Sealed(number.to_string()), Timestamp::UNIX_EPOCH);
+        }
+        let kept: Vec<&str> = stored.previous_secrets.iter().map(|previous| previous.secret.0.as_str()).collect();
+        assert_eq!(kept, ["4", "3", "2"], "the last three, the newest first");
         let bare: SubscriptionSpec = serde_json::from_value(json!({"events": ["a"]})).unwrap();
         assert_eq!(
             (bare.envelope(), bare.body_format(), bare.success()),

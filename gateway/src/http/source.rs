@@ -101,7 +101,9 @@ impl From<Rejection> for Refusal {
 impl From<ItemError> for Refusal {
     /// A product's webhook can only be read or not: there is no client who could mend a field.
     fn from(error: ItemError) -> Self {
-        Problem::new(Kind::Unparsable, error.detail).with_errors(error.errors).into()
+        // The first mistake says more than that there is one.
+        let detail = error.errors.first().map_or(error.detail, |first| first.detail.clone());
+        Problem::new(Kind::Unparsable, detail).with_errors(error.errors).into()
     }
 }
 
@@ -169,8 +171,20 @@ pub(super) fn max_body(app: &App, inlet: &Inlet) -> usize {
     inlet.source.spec.max_body.unwrap_or(app.config.max_body).min(app.config.max_body)
 }
 
-/// Whether a request proves itself.
-pub(super) fn prove(app: &App, inlet: &Inlet, asked: &Asked<'_>) -> Result<(), Rejection> {
+/// Whether a request proves itself. Where its time is in a body that is packed, that is unpacked once the signature, which
+/// is over the bytes that came, is right.
+pub(super) async fn prove(app: &App, inlet: &Inlet, asked: &Asked<'_>) -> Result<(), Rejection> {
+    match proven(app, inlet, asked, None) {
+        Err(Rejection::StillPacked) => match unpack(app, inlet, asked.headers, &asked.raw).await {
+            Ok(unpacked) => proven(app, inlet, asked, Some(&unpacked)),
+            // Whoever reads the body next says what is wrong with it.
+            Err(_) => Err(Rejection::StillPacked),
+        },
+        proven => proven,
+    }
+}
+
+fn proven(app: &App, inlet: &Inlet, asked: &Asked<'_>, unpacked: Option<&[u8]>) -> Result<(), Rejection> {
     let mut url = app.config.url(&format!("/in/{}", inlet.source.id));
     if !asked.query.is_empty() {
         url = format!("{url}?{}", asked.query);
@@ -179,14 +193,14 @@ pub(super) fn prove(app: &App, inlet: &Inlet, asked: &Asked<'_>) -> Result<(), R
         HandshakeMethod::Post => "POST",
         HandshakeMethod::Get => "GET",
     };
-    inlet.verify(&VerifyParts { headers: asked.headers, body: &asked.raw, url: &url, method, now: asked.now })
+    inlet.verify(&VerifyParts { headers: asked.headers, body: &asked.raw, unpacked, url: &url, method, now: asked.now })
 }
 
 /// What a request is, without doing anything about it.
 pub(super) async fn look(app: &App, inlet: &Inlet, asked: &Asked<'_>) -> Result<Found, Refusal> {
-    let proven = prove(app, inlet, asked);
+    let proven = prove(app, inlet, asked).await;
     let may_ask = inlet.handshakes.iter().any(|question| question.method == asked.method && !question.verified);
-    if asked.method == HandshakeMethod::Post && !may_ask {
+    if asked.method == HandshakeMethod::Post && !may_ask && proven != Err(Rejection::StillPacked) {
         // Nothing is unpacked or read for somebody we do not know.
         proven.clone()?;
     }

@@ -319,7 +319,7 @@ pub(super) async fn prepare(
     for (name, value) in &plan.headers {
         headers.append(name.clone(), value.clone());
     }
-    for name in &plan.spec.forward_headers {
+    for name in plan.spec.forward_headers() {
         let kept = event.attributes.iter().find(|(kept, _)| kept.eq_ignore_ascii_case(name));
         if let Some((name, value)) = kept
             && let (Ok(name), Ok(value)) = (HeaderName::try_from(&**name), HeaderValue::try_from(&**value))

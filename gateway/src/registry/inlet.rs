@@ -228,7 +228,8 @@ impl Inlet {
     /// Whether a request was sent by the product that shares this source's secret: any of the ways of proof will do.
     ///
     /// # Errors
-    /// The reason that says most: of the first proof that was tried at all.
+    /// [`Rejection::StillPacked`] if one of them would do once the body is unpacked; else the reason that says most: of
+    /// the first proof that was tried at all.
     pub fn verify(&self, request: &VerifyParts<'_>) -> Result<(), Rejection> {
         let Some(proofs) = &self.verification else { return Ok(()) };
         let mut why: Option<Rejection> = None;
@@ -237,7 +238,9 @@ impl Inlet {
         for (scheme, keys) in usable.filter(|(_, keys)| !keys.is_empty()) {
             match scheme.verify(keys, request) {
                 Ok(_) => return Ok(()),
+                Err(Rejection::StillPacked) => why = Some(Rejection::StillPacked),
                 // That a proof was not tried at all is the last thing worth saying.
+                Err(_) if why == Some(Rejection::StillPacked) => {}
                 Err(rejection) if why.as_ref().is_none_or(Rejection::is_absence) && !rejection.is_absence() => {
                     why = Some(rejection);
                 }
@@ -469,7 +472,7 @@ fn readers(source: Source, errors: &mut Vec<FieldError>) -> Inlet {
         }
     }
     let mut keep_headers = Vec::new();
-    for (at, name) in spec.keep_headers.iter().enumerate() {
+    for (at, name) in spec.keep_headers().iter().enumerate() {
         match HeaderName::try_from(name.as_str()) {
             Ok(name) if !SENSITIVE.contains(&name.as_str()) => keep_headers.push(name),
             Ok(name) => errors.push(FieldError::new(

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use parking_lot::RwLock;
 
 pub use self::inlet::{Answer, Filling, From, Inlet, Part, Piece, Proof, Question, Reply};
@@ -31,8 +32,8 @@ pub use self::shelf::{Found, Shelf, Upload};
 pub use self::uploads::Followed;
 use crate::clock::Clock;
 use crate::domain::{
-    ApiKey, CatalogueEntry, EventType, FieldError, Inbox, KeyId, Secret, Source, SourceId, Subscription,
-    SubscriptionId, SubscriptionSpec, Tenant, TenantId,
+    ApiKey, CatalogueEntry, EventType, FieldError, Inbox, KeyId, PreviousSecret, Secret, Source, SourceId,
+    Subscription, SubscriptionId, SubscriptionSpec, Tenant, TenantId,
 };
 use crate::filter::TypeIndex;
 use crate::profiles::Profiles;
@@ -83,6 +84,8 @@ pub struct Surroundings {
     pub plugins: PluginLimits,
     /// How long deliveries are kept: every retry window must be shorter.
     pub retention: std::time::Duration,
+    /// The largest body that is taken, in bytes.
+    pub max_body: usize,
     /// The profiles there are at the start.
     pub profiles: Arc<Profiles>,
 }
@@ -282,6 +285,12 @@ impl Registry {
         inboxes
     }
 
+    /// The largest body that is taken, in bytes.
+    #[must_use]
+    pub fn max_body(&self) -> usize {
+        self.0.surroundings.max_body
+    }
+
     /// The profiles there are.
     #[must_use]
     pub fn profiles(&self) -> Arc<Profiles> {
@@ -290,7 +299,10 @@ impl Registry {
 
     /// From now on these are the profiles, for the sources and subscriptions that name one, too. What does not go
     /// together with its profile any more stays as it was, and is reported.
-    pub async fn set_profiles(&self, profiles: Arc<Profiles>) {
+    ///
+    /// Gives the subscriptions that may be sent to at another rate now, or again, or no more: whoever keeps deliveries
+    /// waiting for that has to look again.
+    pub async fn set_profiles(&self, profiles: Arc<Profiles>) -> Vec<(TenantId, SubscriptionId)> {
         let _writing = self.0.writing.lock().await;
         self.0.profiles.store(profiles);
         let named: Vec<Arc<Inlet>> = self.0.state.read().sources.values().cloned().collect();
@@ -305,14 +317,21 @@ impl Registry {
         let named =
             |room: &Room| room.plans.values().filter(|plan| plan.spec.profile.is_some()).cloned().collect::<Vec<_>>();
         let named: Vec<Arc<Plan>> = self.0.state.read().tenants.values().flat_map(named).collect();
+        let mut changed = Vec::new();
         for plan in named {
             match self.compile((*plan.subscription).clone()) {
-                Ok(plan) => self.0.state.write().put(vec![Compiled::Plan(Box::new(plan))]),
+                Ok(new) => {
+                    if (new.rate, new.sends()) != (plan.rate, plan.sends()) {
+                        changed.push((plan.subscription.tenant_id, plan.subscription.id));
+                    }
+                    self.0.state.write().put(vec![Compiled::Plan(Box::new(new))]);
+                }
                 Err(errors) => {
                     tracing::error!(subscription_id = %plan.subscription.id, ?errors, "a subscription does not fit its profile any more; it stays as it was");
                 }
             }
         }
+        changed
     }
 
     /// Compiles a subscription without saving it.
@@ -391,6 +410,17 @@ impl Registry {
     pub fn open_next_secret(&self, subscription: &Subscription) -> Option<Secret> {
         let next = subscription.next_secret.as_ref()?;
         self.0.vault.open(&seal::context(subscription.id, "/secret"), &next.secret).ok()
+    }
+
+    /// The signing secrets that count no more, newest first, and until when they did. Those that do not open are left
+    /// out.
+    #[must_use]
+    pub fn open_previous_secrets(&self, subscription: &Subscription) -> Vec<(Secret, Timestamp)> {
+        let context = seal::context(subscription.id, "/secret");
+        let open = |previous: &PreviousSecret| {
+            self.0.vault.open(&context, &previous.secret).ok().map(|secret| (secret, previous.until))
+        };
+        subscription.previous_secrets.iter().filter_map(open).collect()
     }
 
     /// Begins a rotation: the next secret, under the master key.

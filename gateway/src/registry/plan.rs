@@ -15,8 +15,8 @@ use url::Url;
 
 use super::{Shelf, Surroundings, schema, seal};
 use crate::domain::{
-    Auth, AuthNeed, Envelope, FieldError, Interprets, OnUnknown, RateLimit, RetryPolicy, SchemeKind, Secret, State,
-    Subscription, SubscriptionSpec,
+    Auth, AuthNeed, Envelope, FieldError, Interprets, OnUnknown, RateLimit, SchemeKind, Secret, State, Subscription,
+    SubscriptionSpec,
 };
 use crate::egress;
 use crate::engine::Plugin;
@@ -331,7 +331,7 @@ pub(super) fn compile(
         Schedule::default()
     });
     // Who asks for nothing gets of the usual schedule what there is time for.
-    let schedule = match spec.retry_policy == RetryPolicy::default() {
+    let schedule = match spec.retry_policy.is_usual() {
         true => schedule.ending_before(surroundings.retention),
         false => schedule,
     };
@@ -426,7 +426,7 @@ fn check_plain_fields(spec: &SubscriptionSpec, errors: &mut Vec<FieldError>) {
     if spec.source_ids.len() > 100 {
         refuse("/source_ids", "at most 100 sources");
     }
-    for (at, name) in spec.forward_headers.iter().enumerate() {
+    for (at, name) in spec.forward_headers().iter().enumerate() {
         if let Err(detail) = egress::check_header(name, "") {
             errors.push(FieldError::new(format!("/forward_headers/{at}"), detail));
         }

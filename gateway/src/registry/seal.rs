@@ -60,13 +60,15 @@ impl Sealer<'_> {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let replaced = old.and_then(|old| self.replaced(old, spec.secret.as_deref()));
         let (spec, secrets) = self.take_out(id, spec, &fields)?;
         let (state, state_reason, state_since) = next_state(spec.enabled, old, now);
-        Ok(Subscription {
+        let mut sealed = Subscription {
             id,
             tenant_id: tenant,
             revision: old.map_or(1, |old| old.revision + 1),
             next_secret: old.and_then(|old| old.next_secret.clone()),
+            previous_secrets: old.map(|old| old.previous_secrets.clone()).unwrap_or_default(),
             state,
             state_reason,
             state_since,
@@ -74,7 +76,18 @@ impl Sealer<'_> {
             updated_at: now,
             spec,
             secrets,
-        })
+        };
+        if let Some(replaced) = replaced {
+            sealed.retire(replaced, now);
+        }
+        Ok(sealed)
+    }
+
+    /// The signing secret that a change takes the place of.
+    fn replaced(&self, old: &Subscription, new: Option<&str>) -> Option<Sealed> {
+        let sealed = old.secrets.get("/secret")?;
+        let secret = self.vault.open(&context(old.id, "/secret"), sealed).ok()?;
+        (new != Some(secret.expose())).then(|| sealed.clone())
     }
 
     /// Names become `name@version`, configs are checked, and their secret fields are noted.

@@ -87,9 +87,9 @@ impl Schedule {
             || policy.initial.is_some()
             || policy.factor.is_some()
             || policy.max_delay.is_some();
-        let waits = if !policy.schedule.is_empty() {
+        let waits = if let Some(listed) = policy.listed() {
             forbid_computed_fields(policy, &mut mistakes);
-            cut(&policy.schedule, policy.max_retries, &mut mistakes)
+            cut(listed, policy.max_retries, &mut mistakes)
         } else if is_computed {
             compute(policy, &mut mistakes)
         } else {
@@ -248,7 +248,7 @@ fn grown(initial: Duration, factor: f64, exponent: u32, most: Duration) -> Durat
 fn check_waits(policy: &RetryPolicy, waits: &[Duration], mistakes: &mut Vec<PolicyError>) {
     let most_attempts = usize::try_from(MAX_ATTEMPTS).unwrap_or(usize::MAX);
     // What to point at: the list, or the number that makes a computed one so long.
-    let whole = if policy.schedule.is_empty() { "/max_retries" } else { "/schedule" };
+    let whole = if policy.listed().is_none() { "/max_retries" } else { "/schedule" };
     if waits.len() > most_attempts {
         mistakes.push(error(whole, format!("must have at most {MAX_ATTEMPTS} attempts, not {}", waits.len())));
     }

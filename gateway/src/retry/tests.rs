@@ -29,7 +29,7 @@ fn schedules_to_the_second() {
     let ilara: &[u64] = &[0, MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR];
     let default: &[u64] =
         &[0, 5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
-    let cases: [(&str, &str, &[u64], u64); 16] = [
+    let cases: [(&str, &str, &[u64], u64); 17] = [
         ("ilara", r#"{"schedule":["0s","1m","5m","30m","2h"],"jitter":0}"#, ilara, 9_360),
         ("loyali", r#"{"schedule":["0s","1m","5m","30m","2h"],"jitter":0}"#, ilara, 9_360),
         ("intelligems", r#"{"schedule":["0s","1m","5m","30m","2h"],"jitter":0}"#, ilara, 9_360),
@@ -48,6 +48,7 @@ fn schedules_to_the_second() {
             2_160,
         ),
         ("default", "{}", default, 272_105),
+        ("a list that was cleared", r#"{"schedule":[],"max_retries":2}"#, &default[..3], 305),
         ("default cut short", r#"{"max_retries":2}"#, &default[..3], 305),
         ("default cut to one", r#"{"max_retries":0}"#, &default[..1], 0),
         ("only a backoff", r#"{"backoff":"exponential"}"#, &[0, 60, 300, 1_500, 7_500, 37_500], 46_860),
@@ -75,6 +76,9 @@ fn schedules_to_the_second() {
     }
     assert_eq!(compile("{}").jitter().to_bits(), DEFAULT_JITTER.to_bits());
     assert_eq!(compile(r#"{"give_up_after":"1h"}"#).total_window(), s(HOUR));
+    for (json, usual) in [("{}", true), (r#"{"schedule":[]}"#, true), (r#"{"jitter":0}"#, false)] {
+        assert_eq!(policy(json).is_usual(), usual, "{json}");
+    }
 }
 
 #[test]
@@ -320,14 +324,23 @@ fn any_policy() -> impl Strategy<Value = RetryPolicy> {
         prop::option::of(-0.1_f64..0.6),
     )
         .prop_map(|(schedule, max_retries, backoff, initial, factor, max_delay, give_up_after, jitter)| {
-            RetryPolicy { schedule, max_retries, backoff, initial, factor, max_delay, give_up_after, jitter }
+            RetryPolicy {
+                schedule: Some(schedule),
+                max_retries,
+                backoff,
+                initial,
+                factor,
+                max_delay,
+                give_up_after,
+                jitter,
+            }
         })
 }
 
 /// Policies that compile, computed ones and lists alike.
 fn good_policy() -> impl Strategy<Value = RetryPolicy> {
     let list = prop::collection::vec((0_u64..=50_000_000).prop_map(Duration::from_millis), 1..=50)
-        .prop_map(|schedule| RetryPolicy { schedule, ..RetryPolicy::default() });
+        .prop_map(|schedule| RetryPolicy { schedule: Some(schedule), ..RetryPolicy::default() });
     let computed = (1_u64..=3_600_000, 1.0_f64..=10.0, 0_u32..=29).prop_map(|(initial, factor, retries)| RetryPolicy {
         initial: Some(Duration::from_millis(initial)),
         factor: Some(factor),

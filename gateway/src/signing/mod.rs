@@ -11,7 +11,8 @@
 //! description and not a special case of the code. Signing writes a template, verifying reads the same template
 //! backwards; what one side can say the other understands, and a test holds that for any scheme. Only to verify are
 //! several headers or families of them, a time in the body, a hash of the body in the query, ECDSA, and secrets that
-//! are sent along as they are (`shared`). From the same description `receiver` writes programs that verify.
+//! are sent along as they are (`shared`). From the same description `receiver` writes programs that verify,
+//! and `doctor` says what a receiver made wrong that does not believe what was signed.
 //!
 //! **What is promised.**
 //! - The bytes that are signed are the bytes that are sent or that came in: nothing is parsed or decoded first
@@ -32,6 +33,7 @@
 
 mod claim;
 mod compile;
+mod doctor;
 mod key;
 mod public;
 mod receiver;
@@ -47,6 +49,7 @@ mod verify;
 mod tests;
 
 pub use compile::SchemeError;
+pub use doctor::{Case, Code, Diagnosis, Finding, KnownSecret, SentRequest, Standing};
 pub use key::{KeyError, Keys, MAX_KEYS};
 pub use receiver::{Language, Receiver};
 pub use scheme::Scheme;

@@ -30,6 +30,8 @@ pub enum Language {
     Php,
     /// Ruby.
     Ruby,
+    /// Rust.
+    Rust,
 }
 
 /// A program that verifies what one scheme signs.
@@ -47,7 +49,7 @@ pub struct Receiver {
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Node, Self::Python, Self::Go, Self::Php, Self::Ruby];
+    pub const ALL: [Self; 6] = [Self::Node, Self::Python, Self::Go, Self::Php, Self::Ruby, Self::Rust];
 
     /// Its name in the API.
     #[must_use]
@@ -58,6 +60,7 @@ impl Language {
             Self::Go => "go",
             Self::Php => "php",
             Self::Ruby => "ruby",
+            Self::Rust => "rust",
         }
     }
 
@@ -68,6 +71,7 @@ impl Language {
             Self::Go => ("verify.go", "go run verify.go < request.json", include_str!("receiver/go.go")),
             Self::Php => ("verify.php", "php verify.php < request.json", include_str!("receiver/php.php")),
             Self::Ruby => ("verify.rb", "ruby verify.rb < request.json", include_str!("receiver/ruby.rb")),
+            Self::Rust => ("main.rs", "cargo run < request.json", include_str!("receiver/rust.rs")),
         }
     }
 
@@ -84,6 +88,8 @@ impl Language {
                 // `$name` and `#{…}` would be filled in.
                 '$' if self == Self::Php => quoted.push_str("\\$"),
                 '#' if self == Self::Ruby => quoted.push_str("\\#"),
+                // Invisible characters in a literal are an error there.
+                c if self == Self::Rust && !c.is_ascii() && !c.is_alphanumeric() => quoted.extend(c.escape_unicode()),
                 c if c.is_ascii_control() => {
                     let _ = write!(quoted, "\\x{:02x}", u32::from(c));
                 }
@@ -103,7 +109,7 @@ impl Language {
     fn header(self, name: &str) -> String {
         let name = self.quoted(name);
         match self {
-            Self::Node | Self::Python => format!("header({name})"),
+            Self::Node | Self::Python | Self::Rust => format!("header({name})"),
             Self::Php => format!("$header({name})"),
             Self::Go => format!("headers[{name}]"),
             Self::Ruby => format!("headers[{name}].to_s"),
@@ -138,6 +144,12 @@ impl Language {
             (Self::Ruby, Written::Milliseconds) => "Integer(timestamp, 10) / 1000",
             (Self::Ruby, Written::Rfc3339) => "Time.iso8601(timestamp).to_i",
             (Self::Ruby, Written::HttpDate) => "Time.httpdate(timestamp).to_i",
+            (Self::Rust, Written::Seconds) => "timestamp.parse().ok()",
+            (Self::Rust, Written::Milliseconds) => "timestamp.parse().ok().map(|ms: i64| ms / 1000)",
+            (Self::Rust, Written::Rfc3339) => "timestamp.parse().ok().map(|at: jiff::Timestamp| at.as_second())",
+            (Self::Rust, Written::HttpDate) => {
+                "jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(timestamp).ok().map(|at| at.as_second())"
+            }
         }
     }
 
@@ -152,8 +164,8 @@ impl Language {
             (Self::Php, SecretDecoding::Utf8) => "$text",
             (Self::Ruby, SecretDecoding::Base64) => "text.unpack1('m')",
             (Self::Ruby, SecretDecoding::Hex) => "[text].pack('H*')",
-            // These two say it in the template.
-            (Self::Ruby | Self::Node | Self::Go, _) => "text",
+            // These say it in the template.
+            (Self::Ruby | Self::Node | Self::Go | Self::Rust, _) => "text",
         }
     }
 
@@ -169,7 +181,7 @@ impl Language {
             (Self::Ruby, Encoding::Hex) => "mac.unpack1('H*')",
             (Self::Ruby, Encoding::Base64) => "[mac].pack('m0')",
             (Self::Ruby, Encoding::Base64url) => "[mac].pack('m0').tr('+/', '-_').delete('=')",
-            (Self::Node | Self::Go, _) => "",
+            (Self::Node | Self::Go | Self::Rust, _) => "",
         }
     }
 
@@ -185,22 +197,27 @@ impl Language {
             (Self::Ruby, Encoding::Hex) => "[signature].pack('H*')",
             (Self::Ruby, Encoding::Base64) => "signature.unpack1('m')",
             (Self::Ruby, Encoding::Base64url) => "signature.tr('-_', '+/').unpack1('m')",
-            (Self::Node | Self::Go, _) => "",
+            (Self::Node | Self::Go | Self::Rust, _) => "",
         }
     }
 }
 
 impl Scheme {
-    /// A program that verifies what this scheme signs for `url`; `None` if it signs nothing, or the parameters of a
-    /// form, which the programs do not read.
+    /// A program that verifies what this scheme signs for `url`, which may be cut because it is a credential; `None` if
+    /// it signs nothing, or the parameters of a form, which the programs do not read.
     #[must_use]
-    pub fn receiver(&self, language: Language, url: &str) -> Option<Receiver> {
+    pub fn receiver(&self, language: Language, url: &str, is_cut: bool) -> Option<Receiver> {
         let layout = self.layout().filter(|layout| !layout.content.has(Placeholder::Form))?;
         let (filename, run, template) = language.template();
         let parts = layout.parts_for(language, url)?;
         let is_ed25519 = matches!(layout.family, Family::Asymmetric);
+        let has_time = layout.content.has(Placeholder::Timestamp);
+        let cut = is_cut && layout.content.has(Placeholder::Url);
         let wanted = |name: &str| match name {
-            "timestamp" => layout.content.has(Placeholder::Timestamp),
+            "timestamp" => has_time,
+            "untimed" => !has_time,
+            "calendar" => has_time && matches!(layout.written, Written::Rfc3339 | Written::HttpDate),
+            "cut" => cut,
             "id" => layout.content.has(Placeholder::Id),
             "ed25519" => is_ed25519,
             _ => !is_ed25519,
@@ -218,7 +235,18 @@ impl Scheme {
         if is_ed25519 && language == Language::Python {
             notes.push("Python's standard library has no Ed25519: `pip install cryptography`.".to_owned());
         }
-        if layout.content.has(Placeholder::Url) {
+        if language == Language::Rust {
+            notes.push(
+                "The file is `src/main.rs` of a package; its first lines say what `Cargo.toml` needs.".to_owned(),
+            );
+        }
+        if cut {
+            notes.push(
+                "The URL is part of what is signed, and it is a credential: in the program it is cut. Put in the whole one, as \
+                 the subscription has it."
+                    .to_owned(),
+            );
+        } else if layout.content.has(Placeholder::Url) {
             notes.push(
                 "The URL is part of what is signed, as the subscription has it, not as the server sees it.".to_owned(),
             );
@@ -244,10 +272,10 @@ impl Layout {
             Family::Hmac(hash, form) => (*hash, form.strip_prefix.as_deref().unwrap_or_default(), form.decode),
             _ => (Hash::Sha256, "whsec_", SecretDecoding::Base64),
         };
-        let (hash, package, constructor) = match hash {
-            Hash::Sha1 => ("sha1", "sha1", "sha1.New"),
-            Hash::Sha256 => ("sha256", "sha256", "sha256.New"),
-            Hash::Sha512 => ("sha512", "sha512", "sha512.New"),
+        let (hash, package, constructor, library, kind) = match hash {
+            Hash::Sha1 => ("sha1", "sha1", "sha1.New", "sha1", "Sha1"),
+            Hash::Sha256 => ("sha256", "sha256", "sha256.New", "sha2", "Sha256"),
+            Hash::Sha512 => ("sha512", "sha512", "sha512.New", "sha2", "Sha512"),
         };
         let decode_name = match decode {
             SecretDecoding::Utf8 => "utf8",
@@ -272,6 +300,8 @@ impl Layout {
             ("HASH", hash.to_owned()),
             ("GO_HASH", package.to_owned()),
             ("GO_NEW", constructor.to_owned()),
+            ("RUST_CRATE", library.to_owned()),
+            ("RUST_HASH", kind.to_owned()),
             ("PREFIX", language.quoted(prefix)),
             ("DECODE", decode_name.to_owned()),
             ("KEY", language.key(decode).to_owned()),
@@ -284,12 +314,17 @@ impl Layout {
 
     /// What is signed, as a list's items.
     fn content_in(&self, language: Language, url: &str) -> String {
-        let items = self.content.pieces().iter().map(|piece| match piece {
-            Piece::Literal(text) => language.quoted(text),
-            Piece::Header(name) => language.header(name.as_str()),
-            Piece::Of(Placeholder::Url) => language.quoted(url),
-            Piece::Of(Placeholder::Body) if language == Language::Go => "string(body)".to_owned(),
-            Piece::Of(placeholder) => language.variable(placeholder.name()),
+        let items = self.content.pieces().iter().map(|piece| {
+            let item = match piece {
+                Piece::Literal(text) => language.quoted(text),
+                Piece::Header(name) => language.header(name.as_str()),
+                Piece::Of(Placeholder::Url) => language.quoted(url),
+                Piece::Of(Placeholder::Body) if language == Language::Go => "string(body)".to_owned(),
+                Piece::Of(Placeholder::Body) if language == Language::Rust => return "&request.body".to_owned(),
+                Piece::Of(Placeholder::Method) if language == Language::Rust => "request.method".to_owned(),
+                Piece::Of(placeholder) => language.variable(placeholder.name()),
+            };
+            if language == Language::Rust { format!("{item}.as_bytes()") } else { item }
         });
         items.collect::<Vec<_>>().join(", ")
     }
@@ -336,7 +371,8 @@ fn sequence(value: &Template, wanted: Placeholder) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    let special = |c: char| c.is_ascii_punctuation() && c != '_';
+    // In some notations `\\<` is where a word begins.
+    let special = |c: char| c.is_ascii_punctuation() && !matches!(c, '_' | '<' | '>');
     text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
@@ -392,14 +428,15 @@ mod tests {
                 "value": "v=\"#{signature}"}"##,
         );
         for language in Language::ALL {
-            let code = scheme.receiver(language, "https://a.example/?\"+evil()+\"@HASH@").unwrap().code;
+            let code = scheme.receiver(language, "https://a.example/?\"+evil()+\"@HASH@", false).unwrap().code;
             let (dollar, hash) = match language {
                 Language::Php => ("\\$", "#"),
                 Language::Ruby => ("$", "\\#"),
                 _ => ("$", "#"),
             };
             let url = r#""https://a.example/?\"+evil()+\"@HASH@""#;
-            let literal = format!(r#"{url}, "\"; evil({dollar}x {hash}{dollar}y {hash}@z\\\n@BODY@", "#);
+            let bytes = if language == Language::Rust { ".as_bytes()" } else { "" };
+            let literal = format!(r#"{url}{bytes}, "\"; evil({dollar}x {hash}{dollar}y {hash}@z\\\n@BODY@"{bytes}, "#);
             assert!(code.contains(&literal), "{language:?}: {literal} in {code}");
             assert!(code.contains(&format!("\"x-'`{dollar}a\"")), "{language:?}: {code}");
         }
@@ -407,9 +444,45 @@ mod tests {
 
     #[test]
     fn what_signs_nothing_has_no_receiver() {
-        assert_eq!(scheme(r#"{"scheme": "none"}"#).receiver(Language::Node, "https://a.example"), None);
+        assert_eq!(scheme(r#"{"scheme": "none"}"#).receiver(Language::Node, "https://a.example", false), None);
         let form = scheme(r#"{"scheme": "hmac", "header": "x-a", "content": "{url}{form}"}"#);
-        assert_eq!(form.receiver(Language::Node, "https://a.example"), None);
+        assert_eq!(form.receiver(Language::Node, "https://a.example", false), None);
+    }
+
+    #[test]
+    fn a_url_that_is_cut_is_said_to_be() {
+        let signs_url = scheme(r#"{"scheme": "hmac", "header": "x-a", "content": "{url}{body}"}"#);
+        let without = scheme(r#"{"scheme": "hmac", "header": "x-a"}"#);
+        for language in Language::ALL {
+            for (scheme, is_cut, said) in
+                [(&signs_url, true, true), (&signs_url, false, false), (&without, true, false)]
+            {
+                let receiver = scheme.receiver(language, "https://hooks.slack.com/…", is_cut).unwrap();
+                assert_eq!(receiver.code.contains("cut here: put in the whole one"), said, "{}", receiver.code);
+                assert_eq!(receiver.notes.iter().any(|note| note.contains("is cut")), said, "{:?}", receiver.notes);
+            }
+        }
+    }
+
+    #[test]
+    fn in_rust_the_crates_that_are_used_are_named() {
+        let all = ["base64", "ed25519-dalek", "hex", "hmac", "jiff", "regex", "serde_json", "sha1", "sha2"];
+        for text in [
+            r#"{"scheme": "standard"}"#,
+            r#"{"scheme": "standard", "algorithm": "ed25519"}"#,
+            r#"{"scheme": "hmac", "header": "x-a", "algorithm": "sha1"}"#,
+            r#"{"scheme": "hmac", "header": "x-a", "content": "{timestamp}{body}",
+                "timestamp": {"header": "x-time", "format": "http_date"}}"#,
+        ] {
+            let code = scheme(text).receiver(Language::Rust, "https://a.example", false).unwrap().code;
+            let (head, program): (Vec<&str>, Vec<&str>) = code.lines().partition(|line| line.starts_with("//!"));
+            for name in all {
+                let listed = head.iter().any(|line| line.starts_with(&format!("//! {name} = ")));
+                let path = format!("{}::", name.replace('-', "_"));
+                let used = program.iter().any(|line| line.contains(&path));
+                assert_eq!(listed, used, "{name} in {code}");
+            }
+        }
     }
 
     #[test]

@@ -115,6 +115,10 @@ fn verbatim(secret: &str) -> Result<(), String> {
 }
 
 fn hmac(hash: Hash, form: &SecretForm, secret: &str) -> Result<Key, String> {
+    Ok(Key::hmac(hash, &hmac_bytes(form, secret)?))
+}
+
+fn hmac_bytes(form: &SecretForm, secret: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     verbatim(secret)?;
     let text = form.strip_prefix.as_deref().and_then(|prefix| secret.strip_prefix(prefix)).unwrap_or(secret);
     let key = match form.decode {
@@ -130,7 +134,16 @@ fn hmac(hash: Hash, form: &SecretForm, secret: &str) -> Result<Key, String> {
     if key.is_empty() {
         return Err("the secret must not be empty beside its prefix".to_owned());
     }
-    Ok(Key::hmac(hash, &key))
+    Ok(key)
+}
+
+/// The key of an HMAC that a secret stands for; `None` if it stands for none.
+pub(super) fn key_bytes(family: &Family, secret: &str) -> Option<Zeroizing<Vec<u8>>> {
+    match family {
+        Family::Symmetric | Family::ByPrefix => decode(secret, SYMMETRIC),
+        Family::Hmac(_, form) => hmac_bytes(form, secret).ok(),
+        Family::Asymmetric | Family::Ed25519 | Family::P256 | Family::Token => None,
+    }
 }
 
 fn symmetric(secret: &str, least: usize, most: usize) -> Result<Key, String> {

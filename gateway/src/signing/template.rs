@@ -57,6 +57,16 @@ pub(super) enum Piece {
     Header(HeaderName),
 }
 
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(text) => f.write_str(text),
+            Self::Of(placeholder) => write!(f, "{{{}}}", placeholder.name()),
+            Self::Header(name) => write!(f, "{{header:{name}}}"),
+        }
+    }
+}
+
 /// Which placeholders a template may have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowed {
@@ -120,6 +130,12 @@ impl Template {
             pieces.push(Piece::Literal(rest.into()));
         }
         Ok(Self { text: text.into(), pieces: pieces.into() })
+    }
+
+    /// A template of these pieces.
+    pub(super) fn of(pieces: Vec<Piece>) -> Self {
+        let text: String = pieces.iter().map(Piece::to_string).collect();
+        Self { text: text.into(), pieces: pieces.into() }
     }
 
     /// The pieces in order.

@@ -27,6 +27,9 @@ pub struct VerifyParts<'a> {
     pub headers: &'a HeaderMap,
     /// The body, as it came in, before any parsing or decompression.
     pub body: &'a [u8],
+    /// The body of a request that was packed (`Content-Encoding`), unpacked: what is read from a body is read from this.
+    /// `None` while nobody has unpacked it, which is to be done for nobody who is not known.
+    pub unpacked: Option<&'a [u8]>,
     /// The URL as configured and as the sender knows it, with the query as it came; not from the `Host` header.
     pub url: &'a str,
     /// The HTTP method, upper case.
@@ -103,6 +106,10 @@ pub enum Rejection {
     /// There is no timestamp where one is signed.
     #[error("{0} has no timestamp")]
     MissingTimestamp(Place),
+    /// The signature is right, and the time is in a body that has yet to be unpacked: verify again with
+    /// [`VerifyParts::unpacked`].
+    #[error("the timestamp is in the body, which is packed and was not unpacked")]
+    StillPacked,
     /// The timestamp is not written as it should be.
     #[error("the timestamp in {place} is not {form}")]
     MalformedTimestamp {
@@ -165,6 +172,7 @@ impl Rejection {
             Self::TooManySignatures(_) => "too_many_signatures",
             Self::Malformed { .. } => "malformed",
             Self::MissingTimestamp(_) => "missing_timestamp",
+            Self::StillPacked => "still_packed",
             Self::MalformedTimestamp { .. } => "malformed_timestamp",
             Self::Stale { .. } => "stale",
             Self::Future { .. } => "future",
@@ -288,7 +296,12 @@ impl Layout {
 
     fn body_timestamp(&self, path: &Path, request: &VerifyParts<'_>) -> Result<i64, Rejection> {
         let place = || Place::Body(path.as_str().to_owned());
-        let text = std::str::from_utf8(request.body).ok().and_then(|body| path.raw(body).ok().flatten());
+        let body = match request.unpacked {
+            Some(unpacked) => unpacked,
+            None if is_packed(request.headers) => return Err(Rejection::StillPacked),
+            None => request.body,
+        };
+        let text = std::str::from_utf8(body).ok().and_then(|body| path.raw(body).ok().flatten());
         let text = text.ok_or_else(|| Rejection::MissingTimestamp(place()))?;
         let text = match text.starts_with('"') {
             true => serde_json::from_str(text).unwrap_or_default(),
@@ -301,7 +314,7 @@ impl Layout {
     }
 
     /// Reads the signature header.
-    fn claim<'a>(&self, headers: &'a HeaderMap, header: &HeaderName) -> Result<Claim<'a>, Rejection> {
+    pub(super) fn claim<'a>(&self, headers: &'a HeaderMap, header: &HeaderName) -> Result<Claim<'a>, Rejection> {
         let lines = || headers.get_all(header).iter().map(HeaderValue::as_bytes);
         if lines().next().is_none() {
             return Err(Rejection::MissingHeader(header.clone()));
@@ -399,6 +412,12 @@ impl Layout {
             _ => self.value.to_string(),
         }
     }
+}
+
+/// Whether the body is packed, whatever that is called.
+fn is_packed(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.as_bytes().trim_ascii());
+    codings.into_iter().any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// The value of a header that may be there only once, trimmed.

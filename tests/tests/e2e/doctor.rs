@@ -1,22 +1,25 @@
-//! Receivers that the gateway writes: each takes what is delivered to it, and nothing else.
+//! What helps a receiver's developer: programs that the gateway writes, each of which takes what is delivered to it and
+//! nothing else, and what it says of requests that are not believed.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hookmill_tests::{Gateway, Received, Receiver, Setup};
+use hookmill_tests::{Gateway, Received, Receiver, Setup, Tenant, hmac_hex};
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 /// Languages, and how a file of theirs is run. Those whose command is missing are left out, but never these two.
-const LANGUAGES: [(&str, &[&str]); 5] = [
+const LANGUAGES: [(&str, &[&str]); 6] = [
     ("node", &["node"]),
     ("python", &["python3"]),
     ("go", &["go", "build", "-o", "receiver"]),
     ("php", &["php"]),
     ("ruby", &["ruby"]),
+    ("rust", &["cargo"]),
 ];
 const ALWAYS: [&str; 2] = ["node", "python"];
 
@@ -40,6 +43,33 @@ async fn asked(program: &[&str], folder: &Path, secret: &str, request: &Value) -
     // A program that is broken refuses everything, too: it has to say why.
     assert!(output.stderr.is_empty(), "{program:?}: {}", String::from_utf8_lossy(&output.stderr));
     (output.status.success(), said.trim().to_owned())
+}
+
+/// Builds programs in Rust, by name, as one package: what they depend on is built once, and kept with the suite's own
+/// build. Gives the folder of the executables.
+async fn built(folder: &Path, programs: &[(&str, String)]) -> PathBuf {
+    let mut dependencies = BTreeSet::new();
+    let bins = folder.join("src/bin");
+    std::fs::create_dir_all(&bins).unwrap();
+    for (name, code) in programs {
+        let named = code.lines().skip_while(|line| *line != "//! [dependencies]").skip(1);
+        dependencies.extend(named.map_while(|line| line.strip_prefix("//! ").filter(|line| line.contains(" = "))));
+        std::fs::write(bins.join(format!("{name}.rs")), code).unwrap();
+    }
+    let dependencies = dependencies.into_iter().collect::<Vec<_>>().join("\n");
+    let manifest = format!(
+        "[package]\nname = \"receivers\"\nedition = \"2024\"\n\n[profile.dev]\ndebug = false\nincremental = false\n\n[workspace]\n\n\
+         [dependencies]\n{dependencies}\n"
+    );
+    std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    // What the suite is built with is there already, in these versions.
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    let target = hookmill_tests::binary().with_file_name("../tmp/receivers");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--offline"]).current_dir(folder).env("CARGO_TARGET_DIR", &target);
+    let output = cargo.output().await.expect("cargo can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    target.join("debug")
 }
 
 fn request(received: &Received, body: &[u8]) -> Value {
@@ -121,6 +151,16 @@ async fn receivers_take_what_is_delivered_and_nothing_else() {
             assert!(!ALWAYS.contains(&language), "{language} is missing");
             continue;
         }
+        let mut in_rust = PathBuf::new();
+        if language == "rust" {
+            let mut programs = Vec::new();
+            for (name, subscription, _) in &made {
+                let path = format!("/v1/subscriptions/{}/verifier?lang=rust", subscription["id"].as_str().unwrap());
+                let code = viewer.get(&path).await.json(200)["code"].as_str().unwrap().to_owned();
+                programs.push((*name, code));
+            }
+            in_rust = built(&folder.path().join("in-rust"), &programs).await;
+        }
         for (name, subscription, subscription_late) in &made {
             if (language, *name) == ("python", "ed25519") {
                 // Its standard library has none.
@@ -134,12 +174,16 @@ async fn receivers_take_what_is_delivered_and_nothing_else() {
             let filename = verifier["filename"].as_str().unwrap();
             std::fs::write(folder.join(filename), verifier["code"].as_str().unwrap()).unwrap();
             let program = [command, &[filename]].concat();
-            let program = if language == "go" {
-                let status = Command::new(program[0]).args(&program[1..]).current_dir(&folder).status().await.unwrap();
-                assert!(status.success(), "{what}: {}", verifier["code"]);
-                vec!["./receiver"]
-            } else {
-                program
+            let executable = in_rust.join(name);
+            let program = match language {
+                "go" => {
+                    let status =
+                        Command::new(program[0]).args(&program[1..]).current_dir(&folder).status().await.unwrap();
+                    assert!(status.success(), "{what}: {}", verifier["code"]);
+                    vec!["./receiver"]
+                }
+                "rust" => vec![executable.to_str().expect("a path that is text")],
+                _ => program,
             };
             let secret = |of: &Value| {
                 let field = if of["public_key"].is_string() { "public_key" } else { "secret" };
@@ -179,4 +223,86 @@ async fn what_does_not_sign_has_no_receiver() {
     tenant.api.get(&format!("{path}?lang=node")).await.problem(409, "conflict");
     let reply = tenant.api.get(&format!("{path}?lang=cobol")).await;
     assert!(reply.status == 422 && reply.text.contains("`node`"), "{}", reply.text);
+}
+
+/// What the developer of a receiver pastes is told apart, across a rotation and a restart.
+#[tokio::test]
+async fn a_refused_signature_is_explained() {
+    let mut gateway = Setup::new().with_clock().start().await;
+    let endpoint = Receiver::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let made = tenant
+        .subscribe(json!({
+            "url": endpoint.url("/hooks"), "events": ["*"],
+            "signing": {
+                "scheme": "hmac", "header": "X-Acme-Signature", "content": "{timestamp}.{body}",
+                "value": "t={timestamp},v1={signature}",
+            },
+        }))
+        .await;
+    let (id, old) = (made["id"].as_str().unwrap(), made["secret"].as_str().unwrap().to_owned());
+    let event = tenant.post("order.created", json!({"amount": 100.0, "name": "Zoë"})).await;
+    tenant.status(&event, "delivered").await;
+    let received = endpoint.first("/hooks").await;
+    let headers = request(&received, b"")["headers"].clone();
+    let (body, timestamp) = (received.text(), gateway.clock().await.now().await.as_second().to_string());
+    let path = format!("/v1/subscriptions/{id}/diagnose");
+    let ask = async |tenant: &Tenant, asked: Value| {
+        let reply = tenant.api.post(&path, asked).await;
+        let found = reply.json(200);
+        assert!(!reply.text.contains(&old), "{}", reply.text);
+        let codes = found["findings"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap().to_owned());
+        (codes.collect::<Vec<_>>().join(" "), found["detail"].as_str().unwrap().to_owned())
+    };
+    let compact = body.replace("100.0", "100");
+    let with = |key: &str, parts: [&str; 3]| hmac_hex(key, &parts.map(str::as_bytes));
+    let proxied = json!({"X_ACME_SIGNATURE": received.header("x-acme-signature")});
+    for (asked, codes, says) in [
+        (json!({"headers": headers, "body": body}), "genuine", "The request is genuine"),
+        (json!({"headers": headers, "body_base64": STANDARD.encode(body)}), "genuine", "The request is genuine"),
+        (json!({"headers": headers, "body": compact}), "body_reserialized", "the writing of numbers"),
+        (json!({"headers": headers, "body": body.replace("Zoë", "Bob")}), "body_changed", "`/data/name`"),
+        (json!({"headers": proxied, "body": body}), "header_renamed", "came as `x_acme_signature`"),
+        (
+            json!({"headers": headers, "body": body, "computed": with(&old, [&timestamp, ".", &compact])}),
+            "body_reserialized",
+            "JSON.stringify",
+        ),
+        (
+            json!({"headers": headers, "body": body, "computed": with(&format!("{old}\n"), [&timestamp, ".", body])}),
+            "key_misread",
+            "a line break at its end",
+        ),
+        (
+            json!({"headers": headers, "body": body, "computed": with(&old, ["", "", body])}),
+            "wrong_content",
+            "`{body}`",
+        ),
+    ] {
+        let (found, detail) = ask(&tenant, asked).await;
+        assert!(found == codes && detail.contains(says), "{codes}, {says}: {found}, {detail}");
+    }
+    let asked = json!({"headers": headers, "body": body});
+    gateway.clock().await.advance("312s").await;
+    let (found, detail) = ask(&tenant, asked.clone()).await;
+    assert!(found == "stale" && detail.contains("is 312 s stale"), "{found}: {detail}");
+    let rotated = tenant.api.post(&format!("/v1/subscriptions/{id}/rotate-secret"), json!({"overlap": "0s"})).await;
+    let new = rotated.json(200)["secret"].as_str().unwrap().to_owned();
+    gateway.terminate().await;
+    gateway.restart().await;
+    let tenant = gateway.again(&tenant);
+    let (found, detail) = ask(&tenant, asked.clone()).await;
+    assert!(found.starts_with("old_secret") && detail.contains("was signed with the secret that counted"), "{detail}");
+    // And a receiver that still has the old one.
+    let event = tenant.post("order.created", json!({"amount": 1})).await;
+    let delivery = tenant.status(&event, "delivered").await;
+    let sent = &delivery["attempts"][0]["request"];
+    let sent_at = sent["headers"]["x-acme-signature"].as_str().unwrap()[2..].split(',').next().unwrap().to_owned();
+    let body = sent["body"].as_str().unwrap();
+    let asked = |key| json!({"headers": sent["headers"], "body": body, "computed": with(key, [&sent_at, ".", body])});
+    let (found, detail) = ask(&tenant, asked(&old)).await;
+    assert!(found == "old_secret" && detail.contains("give it the present one"), "{found}: {detail}");
+    assert_eq!(ask(&tenant, asked(&new)).await.0, "computed_right");
+    let printed = gateway.printed();
+    assert!(!printed.contains(&old) && !printed.contains(&new), "{printed}");
 }

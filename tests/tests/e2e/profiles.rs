@@ -6,7 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use hookmill_tests::{Gateway, Setup, Tenant, eventually, hmac_hex, unix_time};
+use hookmill_tests::{Gateway, Receiver, Setup, Tenant, eventually, hmac_hex, unix_time};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
@@ -181,4 +181,33 @@ async fn strangers_files_work_once_they_are_read_and_a_broken_one_takes_none_wit
         printed.contains("drill.toml:2").then_some(printed)
     });
     assert!(printed.await.contains("clock.toml:6"));
+}
+
+/// How fast a subscription is sent to is the profile's word; what waits for its turn hears of a new one.
+#[tokio::test]
+async fn a_rate_that_a_profile_raises_frees_what_waits() {
+    const SLOW: &str = r#"name = "sloth"
+title = "Sloth"
+about = "Sloths and what they are told."
+
+[delivery]
+rate_limit = { per = "1h", max = 1 }
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "sloth.toml", SLOW);
+    let setup = Setup::new().with_clock().arg("--profiles").arg(folder.path().to_str().unwrap());
+    let gateway = setup.start().await;
+    let endpoint = Receiver::start().await;
+    let tenant = gateway.tenant("acme").await;
+    tenant.subscribe(json!({"url": endpoint.url("/"), "events": ["*"], "profile": "sloth"})).await;
+    let first = tenant.post("a", json!(1)).await;
+    tenant.status(&first, "delivered").await;
+    let second = tenant.post("a", json!(2)).await;
+    let waiting = tenant.deliveries(&format!("event_id={}", second["id"].as_str().unwrap())).await;
+    assert_eq!((&waiting[0]["status"], &waiting[0]["attempt_count"]), (&json!("pending"), &json!(0)));
+    // The clock stands, so nothing but the new rate can free it.
+    write(folder.path(), "sloth.toml", &SLOW.replace("max = 1", "max = 2"));
+    let reloaded = gateway.operator().poke("/v1/profiles/reload").await.json(200);
+    assert_eq!(reloaded["broken"], json!([]));
+    tenant.status(&second, "delivered").await;
 }

@@ -77,6 +77,7 @@ impl Chapter {
         let parts = VerifyParts {
             headers: &arrival.headers,
             body: &arrival.body,
+            unpacked: None,
             url: self.wanted.body["url"].as_str().unwrap_or_default(),
             method: &arrival.method,
             now: arrival.at,

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::views::{EventTypeView, NewEventTypeBody, SampleView};
-use crate::control::{Control, EventTypePatch, KnownType, NewEventType};
+use crate::control::{Control, EventTypePatch, KnownType, NewEventType, Said};
 use crate::domain::{EventType, Role};
 use crate::http::Shared;
 use crate::http::body::{Json, answer, created, nothing, versioned};
@@ -22,7 +22,8 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         reads(Route::get("/v1/event-types", "list_event_types", "List event types", list_all))
             .about(
-                "By name: those that are described, and those that came in without (`known` is `false`). The counts are \
+                "By name: those that are described, by the tenant or by a `profile` of its own, its sources or its \
+                 subscriptions, and those that came in without (`known` is `false`). The counts are \
                  written down every 30 seconds; after a crash they lack what came after that. At most 1,000 types of a \
                  tenant are counted.",
             )
@@ -38,12 +39,12 @@ pub(super) fn routes() -> Vec<Route> {
             .about("A `/` in a name is written `%2F` in the path.")
             .gives::<EventTypeView>(StatusCode::OK, "The event type."),
         writes(Route::patch(one, "update_event_type", "Change an event type", patch))
-            .about("A merge patch. The name stays.")
+            .about("A merge patch. The name stays. What a profile says becomes the tenant's own with it.")
             .conditional()
             .takes(Payload::patch::<NewEventTypeBody>())
             .gives::<EventTypeView>(StatusCode::OK, "Changed."),
         writes(Route::delete(one, "delete_event_type", "Remove an event type's description", delete))
-            .about("Its events stay, and more may come.")
+            .about("Its events stay, and more may come. What a profile says of it counts again; that can't be deleted.")
             .conditional(),
         reads(Route::get(&format!("{one}/samples"), "list_event_type_samples", "See what such events look like", samples))
             .about("The samples that it was described with, or else the data of the last five events; all of them.")
@@ -68,8 +69,8 @@ impl std::str::FromStr for Name {
 
 fn shown(status: StatusCode, known: &KnownType) -> Response {
     let view = EventTypeView::from(known);
-    match &known.kind {
-        Some(kind) => versioned(status, &Control::event_type_version(&kind.entry), &view),
+    match known.said.as_ref().and_then(Said::own) {
+        Some(own) => versioned(status, &Control::event_type_version(own), &view),
         None => answer(status, &view),
     }
 }
@@ -91,7 +92,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let known = app.control.create_event_type(caller.tenant()?, wanted).await?;
     let location = format!("/v1/event-types/{}", known.name.as_str().replace('/', "%2F"));
-    let version = known.kind.as_ref().map(|kind| Control::event_type_version(&kind.entry));
+    let version = known.said.as_ref().and_then(Said::own).map(Control::event_type_version);
     Ok(created(&location, &version.unwrap_or_default(), &EventTypeView::from(&known)))
 }
 

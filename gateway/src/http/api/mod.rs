@@ -1,10 +1,12 @@
 //! The API, one file per resource: what is asked is taken apart, given to `control`, and shown.
 
 mod deliveries;
+mod doctor;
 mod event_types;
 mod events;
 mod inboxes;
 mod keys;
+mod pasted;
 mod plugins;
 mod profiles;
 mod replays;
@@ -27,6 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
         stream::routes(),
         subscriptions::routes(),
         trial::routes(),
+        doctor::routes(),
         deliveries::routes(),
         replays::routes(),
         sources::routes(),

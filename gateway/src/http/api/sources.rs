@@ -1,22 +1,19 @@
 //! Sources.
 
-use std::collections::BTreeMap;
-
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::pasted;
 use super::subscriptions::{Rotation, USUAL_OVERLAP};
 use super::views::{NewSource, RefusalView, RotatedSource, SourceTrialView, SourceView, Time};
 use crate::control::Control;
-use crate::domain::{FieldError, HandshakeMethod, Role};
+use crate::domain::{HandshakeMethod, Role};
 use crate::http::body::{Fields, Json, OptionalJson, answer, created, nothing, versioned};
 use crate::http::guard::{Access, Caller};
 use crate::http::params::{IfMatch, List, Paging, Params, Segments, id, list};
@@ -173,10 +170,10 @@ struct SourceTrial {
     #[serde(default)]
     #[schema(required = false, value_type = String)]
     method: HandshakeMethod,
-    /// By name; a header that is there several times has a list.
+    /// By name, where a header that is there several times has a list; or a list of pairs, `["name", "value"]`.
     #[serde(default)]
     #[schema(required = false, value_type = Object)]
-    headers: BTreeMap<String, Value>,
+    headers: Value,
     /// The URL's query, without the `?`.
     #[serde(default)]
     #[schema(required = false)]
@@ -195,38 +192,6 @@ struct SourceTrial {
     at: Option<Timestamp>,
 }
 
-impl SourceTrial {
-    fn headers(&self) -> Result<HeaderMap, FieldError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
-            let wrong = |detail: &str| FieldError::new(pointer.clone(), detail);
-            let header = HeaderName::try_from(name.as_str()).map_err(|_| wrong("not a header name"))?;
-            let values = match value {
-                Value::Array(values) => values.as_slice(),
-                one => std::slice::from_ref(one),
-            };
-            for value in values {
-                let text = value.as_str().ok_or_else(|| wrong("a header's value is a text, or a list of texts"))?;
-                let value = HeaderValue::from_str(text).map_err(|_| wrong("not a header's value"))?;
-                headers.append(header.clone(), value);
-            }
-        }
-        Ok(headers)
-    }
-
-    fn body(&self) -> Result<Bytes, FieldError> {
-        match (&self.body, &self.body_base64) {
-            (Some(_), Some(_)) => Err(FieldError::new("/body_base64", "give `body` or `body_base64`, not both")),
-            (Some(text), None) => Ok(Bytes::from(text.clone())),
-            (None, Some(text)) => {
-                STANDARD.decode(text).map(Bytes::from).map_err(|_| FieldError::new("/body_base64", "not base64"))
-            }
-            (None, None) => Ok(Bytes::new()),
-        }
-    }
-}
-
 async fn attempt(
     State(app): State<Shared>,
     caller: Caller,
@@ -236,12 +201,13 @@ async fn attempt(
     let tenant = caller.tenant()?;
     let inlet = app.control.source(tenant, id(&source, "source")?)?;
     let invalid = |error| Problem::invalid(vec![error]);
-    let (headers, raw) = (trial.headers().map_err(invalid)?, trial.body().map_err(invalid)?);
+    let headers = pasted::headers(&trial.headers).map_err(invalid)?;
+    let raw = Bytes::from(pasted::body(trial.body.as_deref(), trial.body_base64.as_deref()).map_err(invalid)?);
     let max = max_body(&app, &inlet);
     let is_too_large = raw.len() > max;
     let now = trial.at.unwrap_or_else(|| app.control.clock().now());
     let asked = Asked { method: trial.method, headers: &headers, query: &trial.query, raw, now };
-    let proven = prove(&app, &inlet, &asked).err();
+    let proven = prove(&app, &inlet, &asked).await.err();
     let found = match is_too_large {
         true => {
             Err(Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken")))

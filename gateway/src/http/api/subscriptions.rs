@@ -94,9 +94,9 @@ pub(super) fn routes() -> Vec<Route> {
         reads(Route::get(&at("/verifier"), "get_subscription_verifier", "Get code that verifies", verifier))
             .about(
                 "A whole program that verifies exactly this subscription's requests, with the language's standard \
-                 library; its secret comes from the environment.",
+                 library (Rust: with the crates that it names); its secret comes from the environment.",
             )
-            .query(&[("lang", "`node` (unless given), `python`, `go`, `php` or `ruby`.")])
+            .query(&[("lang", "`node` (unless given), `python`, `go`, `php`, `ruby` or `rust`.")])
             .gives::<VerifierView>(StatusCode::OK, "The program."),
     ]
 }

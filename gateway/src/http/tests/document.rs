@@ -109,12 +109,12 @@ async fn shapes_have_the_fields_that_are_read() {
         body_format: Some(crate::domain::BodyFormat::Js),
         headers: [("a".to_owned(), "b".to_owned())].into(),
         secret_headers: [("a".to_owned(), "b".to_owned())].into(),
-        forward_headers: vec!["a".into()],
+        forward_headers: Some(vec!["a".into()]),
         user_agent: Some("a".into()),
         auth: Some(Auth::Bearer { token: "t".into() }),
         success: Some(vec!["2xx".into()]),
         retry_policy: RetryPolicy {
-            schedule: vec![std::time::Duration::ZERO],
+            schedule: Some(vec![std::time::Duration::ZERO]),
             max_retries: Some(1),
             backoff: Some(Backoff::Fixed),
             initial: Some(std::time::Duration::ZERO),
@@ -157,7 +157,7 @@ async fn shapes_of_sources_have_the_fields_that_are_read() {
         verification: vec![signing()],
         extract: [("id".to_owned(), Value::from("$.id"))].into_iter().collect(),
         dedupe_window: Some(std::time::Duration::from_secs(1)),
-        keep_headers: vec!["a".into()],
+        keep_headers: Some(vec!["a".into()]),
         response: Some(SourceResponse { status_code: 200, body: Some("b".into()), content_type: Some("c".into()) }),
         handshake: vec![Handshake {
             method: HandshakeMethod::Get,

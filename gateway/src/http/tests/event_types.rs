@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::world::{Tenant, World, text};
+use super::world::{OPERATOR, Tenant, World, text};
 
 impl World {
     async fn event(&self, tenant: &Tenant, event_type: &str, data: Value) -> super::world::Answer {
@@ -174,4 +174,70 @@ async fn trials_use_samples() {
     assert!(sent(json!(["user.*"]), json!({})).await.contains("made-up"));
     world.event(&tenant, "order.paid", json!({"amount": 7})).await.expect(202);
     assert_eq!(sent(json!(["*"]), json!({"type": "order.paid"})).await, r#"{"amount":7}"#, "what really came in");
+}
+
+/// What profiles say is there without anybody writing it down, and what the tenant says counts before it.
+#[tokio::test]
+async fn profiles_describe_event_types() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let github = json!({"name": "hub", "profile": "github", "secret": "s"});
+    let source = text(&world.post("/v1/sources", &tenant.editor, github).await.expect(201), "/id");
+    let names = async || {
+        let list = world.get("/v1/event-types?limit=200", &tenant.viewer).await.expect(200);
+        let said = |one: &Value| (text(one, "/name"), one["profile"].as_str().map(str::to_owned));
+        list["data"].as_array().unwrap().iter().map(said).collect::<Vec<_>>()
+    };
+    let listed = names().await;
+    assert!(listed.iter().all(|(_, profile)| profile.as_deref() == Some("github")), "{listed:?}");
+    assert!(listed.iter().any(|(name, _)| name == "push") && listed.len() > 10, "{listed:?}");
+    // A pattern of the profile's is there as the types that its samples have.
+    assert!(listed.iter().any(|(name, _)| name == "pull_request.opened"), "{listed:?}");
+    let path = "/v1/event-types/push";
+    let seeded = world.get(path, &tenant.viewer).await;
+    assert!(seeded.headers.get("etag").is_none(), "there is nothing of the tenant's to have a version");
+    let seeded = seeded.expect(200);
+    assert_eq!((&seeded["known"], &seeded["title"], &seeded["count"]), (&json!(true), &json!("Push"), &json!(0)));
+    assert_eq!((&seeded["created_at"], &seeded["enforce"]), (&Value::Null, &json!("off")));
+    assert_eq!(seeded["samples"][0]["data"]["ref"], "refs/heads/master");
+    let samples = world.get(&format!("{path}/samples"), &tenant.viewer).await.expect(200);
+    assert_eq!(samples["data"], seeded["samples"]);
+    let preview =
+        json!({"subscription": {"url": "https://example.com", "events": ["*"], "envelope": "none"}, "type": "push"});
+    let preview = world.post("/v1/subscriptions/preview", &tenant.editor, preview).await.expect(200);
+    assert!(text(&preview, "/request/body").contains("refs/heads/master"), "{preview}");
+    world.event(&tenant, "push", json!({"n": 1})).await.expect(202);
+    assert_eq!(world.get(path, &tenant.viewer).await.expect(200)["count"], 1);
+
+    let problem = world.call("DELETE", path, &tenant.editor, None).await.problem(409, "conflict");
+    assert!(text(&problem, "/detail").contains("described by the profile `github`"), "{problem}");
+    let stale = [("if-match", "\"1\""), ("content-type", "application/json")];
+    world.raw("PATCH", path, &tenant.editor, &stale, r#"{"title":"x"}"#).await.problem(412, "precondition-failed");
+    // A change makes it the tenant's own: the rest is as the profile has it.
+    let own = world.patch(path, &tenant.editor, json!({"title": "Our push"})).await;
+    assert!(own.headers.contains_key("etag"));
+    let own = own.expect(200);
+    assert_eq!((&own["title"], &own["profile"], &own["count"]), (&json!("Our push"), &Value::Null, &json!(1)));
+    assert_eq!((&own["description"], &own["samples"]), (&seeded["description"], &seeded["samples"]));
+    let made = world.post("/v1/event-types", &tenant.editor, json!({"name": "ping", "title": "P"})).await.expect(201);
+    assert_eq!((&made["profile"], &made["title"]), (&Value::Null, &json!("P")));
+    world.call("DELETE", path, &tenant.editor, None).await.expect(204);
+    let again = world.get(path, &tenant.viewer).await.expect(200);
+    assert_eq!((&again["title"], &again["profile"]), (&json!("Push"), &json!("github")));
+
+    // Of two profiles the tenant's own comes first, and what nobody uses is not there.
+    world.patch(&format!("/v1/tenants/{}", tenant.id), OPERATOR, json!({"profile": "ilara"})).await.expect(200);
+    assert!(names().await.iter().any(|(_, profile)| profile.as_deref() == Some("ilara")));
+    let wanted = json!({"url": "https://example.com", "events": ["*"], "profile": "loyali"});
+    let made = world.post("/v1/subscriptions", &tenant.editor, wanted).await.expect(201);
+    assert!(names().await.iter().any(|(_, profile)| profile.as_deref() == Some("loyali")));
+    world.call("DELETE", &format!("/v1/subscriptions/{}", text(&made, "/id")), &tenant.editor, None).await.expect(204);
+    world.call("DELETE", &format!("/v1/sources/{source}"), &tenant.editor, None).await.expect(204);
+    let left = names().await;
+    let profiles: std::collections::BTreeSet<_> = left.iter().map(|(_, profile)| profile.as_deref()).collect();
+    assert_eq!(
+        profiles,
+        [None, Some("ilara")].into(),
+        "what the tenant wrote or posted, and its own profile: {left:?}"
+    );
 }

@@ -1,6 +1,7 @@
 //! The whole router over the store in memory, without a socket.
 
 mod access;
+mod doctor;
 mod document;
 mod event_types;
 mod ingest;
@@ -9,5 +10,6 @@ mod plugins;
 mod profiles;
 mod replays;
 mod resources;
+mod sources;
 mod stream;
 mod world;

@@ -26,6 +26,10 @@ const CURVE: &signature::EcdsaSigningAlgorithm = &signature::ECDSA_P256_SHA256_A
 /// A secret as the product would show it, and the key it signs with. `seed` tells two of a kind apart.
 fn secret(verification: &Value, seed: u8) -> (String, Key) {
     match (verification["scheme"].as_str().unwrap(), verification["algorithm"].as_str()) {
+        ("standard", Some("ed25519")) => {
+            let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
+            (format!("whpk_{}", STANDARD.encode(key.verifying_key().as_bytes())), Key::Ed25519(key))
+        }
         ("standard", _) => {
             let text = format!("whsec_{}", STANDARD.encode([seed; 32]));
             (text.clone(), Key::Text(text))
@@ -76,7 +80,6 @@ fn signed(verification: &Value, key: &Key, sample: &Sample, url: &str, at: Times
             });
         }
         "standard" => {
-            let Key::Text(secret) = key else { panic!("whsec_ is text") };
             let prefix = match find(&headers, "svix-id") {
                 Some(_) => "svix",
                 None => "webhook",
@@ -86,11 +89,17 @@ fn signed(verification: &Value, key: &Key, sample: &Sample, url: &str, at: Times
                 headers.push((name.clone(), "msg_1".to_owned()));
                 "msg_1".to_owned()
             });
-            let bytes = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
             let content = format!("{id}.{}.{body}", at.as_second());
             headers.push((format!("{prefix}-timestamp"), at.as_second().to_string()));
-            let mac = digest("sha256", &bytes, content.as_bytes());
-            headers.push((format!("{prefix}-signature"), format!("v1,{}", STANDARD.encode(mac))));
+            let (version, signature) = match key {
+                Key::Text(secret) => {
+                    let bytes = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+                    ("v1", digest("sha256", &bytes, content.as_bytes()))
+                }
+                Key::Ed25519(key) => ("v1a", ed25519_dalek::Signer::sign(key, content.as_bytes()).to_bytes().to_vec()),
+                Key::Ecdsa(_) => panic!("Standard Webhooks has no ECDSA"),
+            };
+            headers.push((format!("{prefix}-signature"), format!("{version},{}", STANDARD.encode(signature))));
         }
         _ => {
             let form = &verification["timestamp"];
@@ -161,12 +170,20 @@ fn digest(algorithm: &str, key: &[u8], content: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The ways of proof of a profile, as it writes them.
+/// The ways of proof of a profile, as it writes them. Those of Standard Webhooks are two: the secret says whether the
+/// product signs with it or with a private key.
 fn ways(profile: &Profile) -> Vec<Value> {
-    match &profile.source.as_ref().unwrap().fields["verification"] {
+    let written = match &profile.source.as_ref().unwrap().fields["verification"] {
         Value::Array(ways) => ways.clone(),
         one => vec![one.clone()],
-    }
+    };
+    let asymmetric = written.iter().filter(|way| way["scheme"] == "standard").map(|way| {
+        let mut way = way.clone();
+        way["algorithm"] = "ed25519".into();
+        way
+    });
+    let asymmetric: Vec<Value> = asymmetric.collect();
+    [written, asymmetric].concat()
 }
 
 /// Whether what a product says of an event's time is when it signed the request.
@@ -301,6 +318,40 @@ async fn no_profile_takes_what_its_product_has_not_signed() {
             let found = world.get(&format!("/v1/events?source_id={id}"), &tenant.viewer).await.expect(200);
             assert_eq!(found["data"].as_array().unwrap().len(), 1, "{} {at}", profile.name);
         }
+    }
+}
+
+/// While a secret is being replaced, PagerDuty signs with both and lists the two; one that fits is enough.
+#[tokio::test]
+async fn one_of_two_listed_signatures_is_enough() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let (all, _) = Profiles::shipped(&Pipeline::prove);
+    let profile = all.get("pagerduty").unwrap();
+    let way = &ways(profile)[0];
+    let ((own, key), (_, other), (_, third)) = (secret(way, 7), secret(way, 8), secret(way, 9));
+    let (id, url) = source(&world, &tenant, "pagerduty", &own).await;
+    let sample = &profile.events[0].samples[0];
+    let value = |key: &Key| {
+        let request = signed(way, key, sample, &url, world.clock.now());
+        let header = request.headers.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("x-pagerduty-signature"));
+        header.expect("it is signed").1
+    };
+    let (own, other, third) = (value(&key), value(&other), value(&third));
+    assert!(own.starts_with("v1="), "{own}");
+    for (listed, is_taken) in [
+        (format!("{own},{other}"), true),
+        (format!("{other},{own}"), true),
+        (format!("{other}, {own}"), true),
+        (format!("{other},{third}"), false),
+        (format!("{other},v2={}", own.trim_start_matches("v1=")), false),
+    ] {
+        let mut request = signed(way, &key, sample, &url, world.clock.now());
+        request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-pagerduty-signature"));
+        request.headers.push(("X-PagerDuty-Signature".to_owned(), listed.clone()));
+        let answer = post(&world, &id, &request).await;
+        assert_eq!(answer.status.is_success(), is_taken, "{listed}: {}", String::from_utf8_lossy(&answer.body));
+        assert!(is_taken || answer.status == 401);
     }
 }
 

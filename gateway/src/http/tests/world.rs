@@ -82,6 +82,7 @@ impl World {
             subscriptions_per_tenant: 300,
             plugins: PluginLimits { versions: 3, bytes: 1 << 20, compile: Duration::from_secs(60) },
             retention: Duration::from_secs(90 * 24 * 3600),
+            max_body: MAX_BODY,
             profiles: SHIPPED.clone(),
         };
         let registry =

@@ -277,6 +277,12 @@ fn a_retry_policy_over_a_products() {
             json!({"schedule": theirs, "max_retries": 2, "give_up_after": "1d", "jitter": 0.5}),
         ),
         (json!({"schedule": ["0s", "9s"]}), json!({"schedule": ["0s", "9s"], "give_up_after": "1d", "jitter": 0.0})),
+        // An empty list is a word, too: no waits of the product's, and so the gateway's own.
+        (json!({"schedule": []}), json!({"schedule": [], "give_up_after": "1d", "jitter": 0.0})),
+        (
+            json!({"schedule": [], "max_retries": 2}),
+            json!({"schedule": [], "max_retries": 2, "give_up_after": "1d", "jitter": 0.0}),
+        ),
         (json!({"backoff": "linear"}), json!({"backoff": "linear", "give_up_after": "1d", "jitter": 0.0})),
         (
             json!({"backoff": "exponential", "factor": 2.0}),
@@ -286,5 +292,26 @@ fn a_retry_policy_over_a_products() {
         let spec = serde_json::from_value(json!({"events": ["*"], "retry_policy": own})).unwrap();
         let policy = half.under(&spec).unwrap().retry_policy;
         assert_eq!(serde_json::to_value(policy).unwrap(), whole, "{own}");
+    }
+}
+
+/// A list that a profile gives can be taken away again.
+#[test]
+fn an_empty_list_lies_over_a_products() {
+    let forwards = STRANGER.replacen("[delivery]\n", "[delivery]\nforward_headers = [\"x-a\"]\n", 1);
+    let kept = forwards.replacen("[source]\n", "[source]\nkeep_headers = [\"x-a\"]\n", 1);
+    let profile = read(&kept).unwrap();
+    let (delivery, source) = (profile.delivery.unwrap(), profile.source.unwrap());
+    for (own, left) in [(None, vec!["x-a"]), (Some(json!([])), vec![]), (Some(json!(["x-b"])), vec!["x-b"])] {
+        let given = |name: &str, mut spec: serde_json::Value| {
+            if let Some(own) = &own {
+                spec[name] = own.clone();
+            }
+            spec
+        };
+        let spec = serde_json::from_value(given("forward_headers", json!({"events": ["*"]}))).unwrap();
+        assert_eq!(delivery.under(&spec).unwrap().forward_headers(), left);
+        let spec = serde_json::from_value(given("keep_headers", json!({"name": "s"}))).unwrap();
+        assert_eq!(source.under(&spec).unwrap().keep_headers(), left);
     }
 }

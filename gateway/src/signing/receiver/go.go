@@ -47,6 +47,9 @@ func verify(method string, headers map[string]string, body []byte, secrets []str
 @if id
 	id := @ID@
 @end
+@if cut
+	// The URL is a credential, so it is cut here: put in the whole one, as the subscription has it.
+@end
 	content := []byte(strings.Join([]string{@CONTENT@}, ""))
 	matched := false
 	for _, value := range values {

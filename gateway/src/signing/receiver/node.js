@@ -19,6 +19,9 @@ function verify({ method, headers, body }, secrets, nowS = Date.now() / 1000) {
 @if id
   const id = @ID@;
 @end
+@if cut
+  // The URL is a credential, so it is cut here: put in the whole one, as the subscription has it.
+@end
   const content = Buffer.concat([@CONTENT@].map((part) => Buffer.from(part)));
   const signatures = values.flatMap((value) => [...value.matchAll(new RegExp(@SIGNATURE@, 'g'))].map((found) => found[1]));
   const matched = secrets.flatMap((secret) => signatures.map((signature) => matches(secret, content, signature)));

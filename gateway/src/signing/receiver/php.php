@@ -22,6 +22,9 @@ function verify(string $method, array $headers, string $body, array $secrets, ?i
 @if id
     $id = @ID@;
 @end
+@if cut
+    // The URL is a credential, so it is cut here: put in the whole one, as the subscription has it.
+@end
     $content = implode('', [@CONTENT@]);
     $matched = false;
     foreach ($values as $value) {

@@ -37,6 +37,9 @@ def verify(method, headers, body, secrets, now=None):
 @if id
     id = @ID@
 @end
+@if cut
+    # The URL is a credential, so it is cut here: put in the whole one, as the subscription has it.
+@end
     parts = [@CONTENT@]
     content = b"".join(part if isinstance(part, bytes) else part.encode() for part in parts)
     signatures = [signature for value in values for signature in re.findall(@SIGNATURE@, value)]

@@ -23,6 +23,9 @@ def verify(method, headers, body, secrets, now = Time.now.to_i)
 @if id
   id = @ID@
 @end
+@if cut
+  # The URL is a credential, so it is cut here: put in the whole one, as the subscription has it.
+@end
   content = [@CONTENT@].map(&:b).join
   signatures = values.flat_map { |value| value.scan(Regexp.new(@SIGNATURE@)).flatten }
   matched = secrets.product(signatures).map { |secret, signature| matches(secret, content, signature) }

@@ -41,8 +41,7 @@ impl Sent {
     fn verified_at(&self, json: &str, key: &str, now: i64) -> Result<Verified, Rejection> {
         let scheme = source(json);
         let keys = scheme.keys(&secret(key), None).unwrap();
-        let request =
-            VerifyParts { headers: &self.headers, body: &self.body, url: &self.url, method: "POST", now: at(now) };
+        let request = VerifyParts { url: &self.url, ..request(&self.headers, &self.body, now) };
         scheme.verify(&keys, &request)
     }
 

@@ -2,6 +2,7 @@
 //! properties.
 
 mod descriptions;
+mod doctor;
 mod forms;
 mod properties;
 mod rules;
@@ -47,7 +48,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn request<'a>(headers: &'a HeaderMap, body: &'a [u8], now: i64) -> VerifyParts<'a> {
-    VerifyParts { headers, body, url: URL, method: "POST", now: at(now) }
+    VerifyParts { headers, body, unpacked: None, url: URL, method: "POST", now: at(now) }
 }
 
 fn parts<'a>(body: &'a [u8], timestamp_s: i64) -> SignParts<'a> {

@@ -734,6 +734,58 @@ fn what_version_1_wrote_otherwise_is_still_read() {
     assert_eq!(tally, codec::Tally { seq: 7, position: 8, live: 9, written: 7 });
 }
 
+/// Version 2 knew no replays: there was no table for what they add, and no mark behind a delivery. What it left is
+/// served, carried on, and from then on version 3's.
+#[tokio::test]
+async fn a_store_of_version_2_is_carried_on() {
+    let dir = TempDir::new().unwrap();
+    let tenant = TenantId::new(at(0));
+    let (store, _) = open(dir.path());
+    let sent = [accepted(tenant, at(0), &[lane(), lane()]), accepted(tenant, at(1), &[lane()])];
+    store.accept(sent.to_vec()).await.unwrap();
+    let again = failed_once(sent[0].deliveries[0].clone(), at(60_000), Some(frozen(10)));
+    let done = delivered(sent[0].deliveries[1].clone(), at(5));
+    let settled = [again.clone(), done.clone()].map(|delivery| Settled { delivery, attempt: None });
+    store.settle(settled.to_vec()).await.unwrap();
+    store.flush().await.unwrap();
+    drop(store);
+    let schema = |version: u8| [&[1, 0, 0, 0, version][..], b"sled 0.34"].concat();
+    let written_by = |db: &::sled::Db| db.open_tree("meta").unwrap().get(b"schema").unwrap().unwrap().to_vec();
+    let db = ::sled::open(dir.path()).unwrap();
+    assert_eq!(written_by(&db), schema(3));
+    assert!(db.drop_tree("added").unwrap(), "version 2 had no such table");
+    db.open_tree("meta").unwrap().insert(b"schema", schema(2)).unwrap();
+    drop(db);
+
+    let (store, opened) = open(dir.path());
+    // The last event's delivery has no row of its own yet.
+    assert_eq!((opened.held, opened.waiting), (0, 1));
+    for one in &sent {
+        assert_eq!(store.event(tenant, one.event.id).await.unwrap().unwrap().event, one.event);
+    }
+    for delivery in [&again, &done, &sent[1].deliveries[0]] {
+        assert_eq!(store.delivery(tenant, delivery.id).await.unwrap().as_ref(), Some(delivery));
+    }
+    // And what version 3 can do besides goes on from there.
+    let added = crate::store::fixtures::owed(&sent[1].event, lane());
+    let step = ReplayStep {
+        replay: crate::store::fixtures::replay(tenant),
+        add: vec![Delivery { fresh_id: true, ..added.clone() }],
+        again: Vec::new(),
+        now: at(50),
+    };
+    store.replay(step).await.unwrap();
+    drop(store);
+    let db = ::sled::open(dir.path()).unwrap();
+    assert_eq!(written_by(&db), schema(3));
+    drop(db);
+    let store = open(dir.path()).0;
+    let found = store.delivery(tenant, added.id).await.unwrap().unwrap();
+    assert!(found.fresh_id);
+    let of_event = DeliveryFilter { event_id: Some(sent[1].event.id), ..DeliveryFilter::default() };
+    assert_eq!(store.deliveries(tenant, &of_event, 9, None).await.unwrap().items.len(), 2);
+}
+
 /// One step of a random life. Numbers choose among what exists.
 #[derive(Debug, Clone)]
 enum Act {

@@ -144,3 +144,34 @@ async fn the_documents_integrations() {
     assert_eq!((call.method.as_str(), call.header("x-api-key")), ("POST", "a key"));
     assert_eq!(call.json(), json!({"title": "Free <shipping> & *more*", "who": {"mail": "dana@shop.example"}}));
 }
+
+/// An endpoint has ten seconds, to the second.
+#[tokio::test]
+async fn ten_seconds_to_answer() {
+    let endpoint = Receiver::scripted(|request, _| match request.path.as_str() {
+        "/sentinel" => Answer::Status(200),
+        _ => Answer::Never,
+    })
+    .await;
+    let gateway = Setup::new().with_clock().start().await;
+    let clock = gateway.clock().await;
+    let tenant = gateway.tenant_as("intelligems").await;
+    let wanted = json!({"url": endpoint.url("/hook"), "events": ["experience.start"]});
+    assert_eq!(tenant.api.post("/v1/webhooks", wanted).await.json(201)["timeout"], "10s");
+    let event = tenant.post("experience.start", experience()).await;
+    endpoint.wait("/hook", 1).await;
+    clock.advance("9s").await;
+    // What must not happen is looked for after something that must.
+    let other = gateway.tenant("sentinel").await;
+    other.subscribe(json!({"url": endpoint.url("/sentinel"), "events": ["*"]})).await;
+    let sentinel = other.post("sentinel", json!(1)).await;
+    other.status(&sentinel, "delivered").await;
+    let waiting = tenant.deliveries(&format!("event_id={}", event["id"].as_str().unwrap())).await;
+    assert_eq!((&waiting[0]["status"], &waiting[0]["attempt_count"]), (&json!("pending"), &json!(0)));
+    clock.advance("1s").await;
+    let timed_out = tenant.attempts(&event, 1).await;
+    let attempt = &timed_out["attempts"][0];
+    assert_eq!((&attempt["outcome"], &attempt["blame"]), (&json!("unknown"), &json!("endpoint")), "{attempt}");
+    assert_eq!(attempt["duration_ms"].as_f64(), Some(10_000.0), "{attempt}");
+    assert!(attempt["next"]["because"].as_str().unwrap().contains("timeout"), "{attempt}");
+}

@@ -98,3 +98,23 @@ async fn backs_off() {
     let failed = walk(&gateway, &clock, &endpoint, &tenant, &event, ("/hooks", &[60, 300, 1500, 7500, 37_500])).await;
     assert_eq!(failed["attempts"][5]["response"]["status_code"], 500, "what failed is logged");
 }
+
+/// Whoever asks for more time gets up to twice the wait; what would then come after a day does not come at all.
+#[tokio::test]
+async fn gives_up_after_a_day() {
+    let endpoint = Receiver::scripted(|request, _| match request.path.as_str() {
+        "/sentinel" => Answer::Status(200),
+        _ => Answer::Full(503, vec![("retry-after", "86400".to_owned())], String::new()),
+    })
+    .await;
+    let gateway = Setup::new().with_clock().start().await;
+    let clock = gateway.clock().await;
+    let tenant = gateway.tenant_as("ltvboost").await;
+    let wanted = json!({"url": endpoint.url("/hooks"), "events": ["action.sent"], "secret": "your-webhook-secret"});
+    tenant.api.post("/v1/webhooks", wanted).await.is(201);
+    let event = tenant.post("action.sent", json!({"action_id": "act_1"})).await;
+    // The sixth would be due 93,720 s after the first, and a day has 86,400.
+    let failed = walk(&gateway, &clock, &endpoint, &tenant, &event, ("/hooks", &[120, 600, 3_000, 15_000])).await;
+    let because = &failed["attempts"][4]["next"]["because"];
+    assert!(because.as_str().unwrap().contains("attempt 6 would be due later than 1d"), "{failed}");
+}

@@ -177,3 +177,95 @@ async fn what_is_a_duplicate() {
         ["\"PLAYER_OPTED_IN\"", "\"PLAYER_OPTED_IN\"", "\"PRIZE_PAYOUT_CREATED\"", "\"PRIZE_PAYOUT_SUCCEEDED\""]
     );
 }
+
+/// The document's error scenarios, as a receiver of its webhooks: whatever the endpoint says to one, it is logged and not
+/// sent again, and others are not held up.
+#[tokio::test]
+async fn error_scenarios_at_the_endpoint() {
+    let endpoint = Receiver::scripted(|request, _| match request.path.as_str() {
+        "/invalid-json" | "/missing-fields" => Answer::Full(400, vec![], r#"{"error":"Invalid payload"}"#.to_owned()),
+        "/authentication" => Answer::Full(401, vec![], r#"{"error":"Unauthorized"}"#.to_owned()),
+        "/internal" => Answer::Full(500, vec![], r#"{"error":"Internal server error"}"#.to_owned()),
+        "/broken" => Answer::Close,
+        "/timeout" => Answer::Never,
+        _ => Answer::Status(200),
+    })
+    .await;
+    let gateway = Setup::new().with_clock().start().await;
+    let clock = gateway.clock().await;
+    let tenant = gateway.tenant_as("unibo").await;
+    let scenarios: [(&str, Option<u64>, &str); 6] = [
+        ("/invalid-json", Some(400), "refused"),
+        ("/missing-fields", Some(400), "refused"),
+        ("/authentication", Some(401), "refused"),
+        ("/internal", Some(500), "refused"),
+        ("/broken", None, "unknown"),
+        ("/timeout", None, "unknown"),
+    ];
+    for (path, ..) in scenarios {
+        let wanted = json!({"url": endpoint.url(path), "events": ["*"], "secret": API_KEY, "name": path});
+        tenant.api.post("/v1/webhooks", wanted).await.is(201);
+    }
+    let event = tenant.post("PLAYER_OPTED_IN", json!({"player_id": "p", "campaign_id": "c"})).await;
+    endpoint.wait("/timeout", 1).await;
+    clock.advance("30s").await;
+    let query = format!("event_id={}&status=failed", event["id"].as_str().unwrap());
+    let failed = eventually("all have failed", async || {
+        Some(tenant.deliveries(&query).await).filter(|found| found.len() == scenarios.len())
+    });
+    for delivery in failed.await {
+        let path = format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap());
+        let delivery = tenant.api.get(&path).await.json(200);
+        let url = delivery["attempts"][0]["request"]["url"].as_str().unwrap().to_owned();
+        let (path, status_code, outcome) = scenarios.into_iter().find(|(path, ..)| url.ends_with(path)).unwrap();
+        assert_eq!(delivery["attempt_count"], 1, "{path}");
+        assert_eq!(delivery["last_status_code"].as_u64(), status_code, "{path}");
+        assert_eq!(delivery["attempts"][0]["outcome"], outcome, "{path}: {delivery}");
+    }
+    // None comes again, however long one waits.
+    clock.advance("7d").await;
+    let wanted = json!({"url": endpoint.url("/sentinel"), "events": ["PLAYER_OPTED_OUT"], "secret": API_KEY});
+    tenant.api.post("/v1/webhooks", wanted).await.is(201);
+    tenant.post("PLAYER_OPTED_OUT", json!({"player_id": "p", "campaign_id": "c"})).await;
+    endpoint.wait("/sentinel", 1).await;
+    for (path, ..) in scenarios {
+        let opted_in = endpoint.at(path).into_iter().filter(|one| one.json()["event_type"] == "PLAYER_OPTED_IN");
+        assert_eq!(opted_in.count(), 1, "{path}");
+    }
+}
+
+/// The document's tables of fields as a schema: it is the profile's, and held to once a tenant says so.
+#[tokio::test]
+async fn its_schema_is_held_to() {
+    let gateway = Setup::new().start().await;
+    let tenant = gateway.tenant_as("unibo").await;
+    let names = ["PRIZE_PAYOUT_CREATED", "PRIZE_PAYOUT_SUCCEEDED", "PLAYER_OPTED_IN", "PLAYER_OPTED_OUT"];
+    let post = async |event_type: &str, data: &str| {
+        let event = format!(r#"{{"type":"{event_type}","data":{data}}}"#);
+        tenant.api.text("POST", "/v1/events", &event).await
+    };
+    for name in names {
+        let path = format!("/v1/event-types/{name}");
+        let seeded = tenant.api.get(&path).await.json(200);
+        assert_eq!((&seeded["profile"], &seeded["enforce"]), (&json!("unibo"), &json!("off")));
+        assert!(seeded["schema"]["required"].as_array().is_some_and(|fields| fields.len() >= 3), "{seeded}");
+        let held = tenant.api.patch(&path, json!({"enforce": "reject"})).await.json(200);
+        assert_eq!((&held["profile"], &held["schema"]), (&Value::Null, &seeded["schema"]));
+    }
+    for (event_type, example) in EXAMPLES {
+        let status = post(event_type, example).await.status;
+        assert!(status == 202 || status == 200, "{event_type}: {status}");
+    }
+    let (_, payout) = EXAMPLES[0];
+    for (old, new, place) in [
+        ("\"request_id\": \"550e8400-e29b-41d4-a716-446655440000\",", "", "#/data"),
+        ("\"TODO\"", "\"LATER\"", "#/data/status"),
+        ("100.5", "\"100.5\"", "#/data/amount"),
+        ("\"player_id\": \"player-hash-abc123\"", "\"player_id\": 7", "#/data/player_id"),
+    ] {
+        assert!(payout.contains(old), "{old}");
+        let places = post("PRIZE_PAYOUT_CREATED", &payout.replace(old, new)).await.problem(422, "invalid");
+        assert_eq!(places, [place], "{old} → {new}");
+    }
+    post("PLAYER_OPTED_IN", "{").await.problem(400, "unparsable");
+}

@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{Raw, Time};
-use crate::control::KnownType;
+use crate::control::{KnownType, Said};
 use crate::domain::Sample;
 
 /// What describes an event type. `name` is required.
@@ -56,6 +56,8 @@ pub(in crate::http) struct EventTypeView {
     name: String,
     /// Whether it is described. If not, it came in all the same, and `title` is its name.
     known: bool,
+    /// The profile that describes it, of the tenant, a source or a subscription; `null`: the tenant itself, or nobody.
+    profile: Option<String>,
     title: String,
     description: Option<String>,
     samples: Vec<SampleView>,
@@ -73,19 +75,26 @@ pub(in crate::http) struct EventTypeView {
 
 impl From<&KnownType> for EventTypeView {
     fn from(known: &KnownType) -> Self {
-        let entry = known.kind.as_ref().map(|kind| &kind.entry);
+        let said = known.said.as_ref();
+        let own = said.and_then(Said::own);
+        let seeded = said.and_then(Said::profile_entry);
+        let description = own.map_or_else(|| seeded.map(|entry| &entry.description), |own| Some(&own.description));
+        let schema = own.map_or_else(|| seeded.map(|entry| &entry.schema), |own| Some(&own.schema));
+        let title = own.map(|own| &own.title).or_else(|| seeded.map(|entry| &entry.title));
+        let samples = said.map(|said| said.samples(&known.name)).unwrap_or_default();
         Self {
             name: known.name.to_string(),
-            known: entry.is_some(),
-            title: entry.map_or_else(|| known.name.to_string(), |entry| entry.title.clone()),
-            description: entry.and_then(|entry| entry.description.clone()),
-            samples: entry.map(|entry| entry.samples.iter().map(SampleView::from).collect()).unwrap_or_default(),
-            schema: entry.and_then(|entry| entry.schema.as_ref()).map(|schema| Raw::of(&schema.to_string())),
-            enforce: entry.map(|entry| entry.enforce).unwrap_or_default().as_str(),
+            known: said.is_some(),
+            profile: said.and_then(Said::profile).map(|profile| profile.name.clone()),
+            title: title.cloned().unwrap_or_else(|| known.name.to_string()),
+            description: description.cloned().flatten(),
+            samples: samples.iter().map(SampleView::from).collect(),
+            schema: schema.and_then(Option::as_ref).map(|schema| Raw::of(&schema.to_string())),
+            enforce: own.map(|own| own.enforce).unwrap_or_default().as_str(),
             count: known.count,
             last_seen_at: known.last_seen_at.map(Time::from),
-            created_at: entry.map(|entry| entry.created_at.into()),
-            updated_at: entry.map(|entry| entry.updated_at.into()),
+            created_at: own.map(|own| own.created_at.into()),
+            updated_at: own.map(|own| own.updated_at.into()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How objects look to clients. Field names are a contract; nothing secret is in any of these but where a
 //! secret has just been made or was asked for.
 
+mod diagnosis;
 mod event_type;
 mod history;
 mod plugin;
@@ -15,6 +16,7 @@ mod tenant;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub(in super::super) use self::diagnosis::DiagnosisView;
 pub(in super::super) use self::event_type::{EventTypeView, NewEventTypeBody, SampleView};
 pub(in super::super) use self::history::{
     DeliveryDetailView, DeliveryNewsView, DeliveryView, EventDetailView, EventView, ExplanationView, PreviewView,

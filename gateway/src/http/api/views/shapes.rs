@@ -56,7 +56,7 @@ pub(in crate::http) struct NewSubscription {
     /// The same, but the values never come back.
     #[schema(required = false, write_only)]
     secret_headers: BTreeMap<String, String>,
-    /// Names of the event's kept headers that are passed on.
+    /// Names of the event's kept headers that are passed on; an empty list: none, whatever the profile says.
     #[schema(required = false)]
     forward_headers: Vec<String>,
     /// The `User-Agent`.
@@ -234,7 +234,8 @@ pub(in crate::http) struct Auth {
 /// When to try again: a list of waits, or the numbers to compute one. Durations are `"500ms"`, `"30s"`, `"2h"`.
 #[derive(ToSchema)]
 pub(in crate::http) struct RetryPolicy {
-    /// Entry n is the wait before attempt n, counted from the end of the one before.
+    /// Entry n is the wait before attempt n, counted from the end of the one before. An empty list: the usual one, whatever
+    /// the profile says.
     #[schema(required = false)]
     schedule: Vec<String>,
     #[schema(required = false)]
@@ -289,7 +290,7 @@ pub(in crate::http) struct NewSource {
     /// How long the same request counts as a duplicate, `"1s"` to as long as events are kept; `"24h"` unless given.
     #[schema(required = false)]
     dedupe_window: Option<String>,
-    /// Request headers kept with the event.
+    /// Request headers kept with the event; an empty list: none, whatever the profile says.
     #[schema(required = false)]
     keep_headers: Vec<String>,
     /// What is answered to a request that was taken; the receipt unless given.

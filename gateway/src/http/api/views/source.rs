@@ -71,7 +71,7 @@ impl SourceView {
             verification: field("verification"),
             extract: source.spec.extract.clone(),
             dedupe_window: source.spec.dedupe_window.map(crate::domain::duration::format),
-            keep_headers: source.spec.keep_headers.clone(),
+            keep_headers: source.spec.keep_headers().to_vec(),
             response: field("response"),
             handshake: field("handshake"),
             rate_limit: field("rate_limit"),

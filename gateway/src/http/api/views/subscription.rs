@@ -96,7 +96,7 @@ impl SubscriptionView {
             envelope: json(&spec.envelope()),
             body_format: json(&spec.body_format()),
             headers: spec.headers.clone(),
-            forward_headers: spec.forward_headers.clone(),
+            forward_headers: spec.forward_headers().to_vec(),
             user_agent: spec.user_agent.clone(),
             auth: spec.auth.as_ref().map(|auth| without_secrets(json(auth))),
             success: spec.success(),
