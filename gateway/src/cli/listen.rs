@@ -160,7 +160,7 @@ impl Listen {
     async fn hand_on(&self, request: &Value, to: &Url) {
         let began = Instant::now();
         let answered = deliver(request, to).await;
-        let ms = began.elapsed().as_millis();
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let id = request.get("headers").map(|headers| text(headers, "webhook-id")).unwrap_or_default();
         let (status, problem) = match &answered {
             Ok(status) => (Some(*status), None),
@@ -282,10 +282,10 @@ mod tests {
         let page = |all: &[u32]| json!({ "data": all });
         for (arrived, last, fresh, missed) in [
             (&[][..], Value::Null, &[][..], false),
-            (&[2, 1], Value::Null, &[1, 2], false),
-            (&[3, 2, 1], json!(2), &[3], false),
-            (&[3, 2, 1], json!(3), &[], false),
-            (&[9, 8], json!(3), &[8, 9], true),
+            (&[2, 1][..], Value::Null, &[1, 2][..], false),
+            (&[3, 2, 1][..], json!(2), &[3][..], false),
+            (&[3, 2, 1][..], json!(3), &[][..], false),
+            (&[9, 8][..], json!(3), &[8, 9][..], true),
         ] {
             let page = page(arrived);
             let (came, lost) = since(&page, &last);

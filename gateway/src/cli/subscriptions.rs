@@ -25,7 +25,7 @@ enum SubscriptionsCommand {
     /// All of them; with --json a page of 200
     List {
         /// With --json: go on where a page ended, at its `next`
-        #[arg(long, value_name = "CURSOR", requires = "json")]
+        #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
     },
     /// One with all its settings, but its secrets

@@ -137,8 +137,8 @@ impl Remote {
         let program = Self::new(to.clone(), None)?;
         let wire = program.wire().await.with_context(|| format!("can't reach {to}; does the program run?"))?;
         let query = to.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let exchange = program.exchange(wire, method, &format!("{}{query}", to.path()), headers, body);
-        let response = tokio::time::timeout(PROGRAM, exchange).await;
+        let target = format!("{}{query}", to.path());
+        let response = tokio::time::timeout(PROGRAM, program.exchange(wire, method, &target, headers, body)).await;
         Ok(response.with_context(|| format!("no answer within {} s", PROGRAM.as_secs()))??.status())
     }
 
@@ -278,8 +278,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_there() {
         // A port that was free a moment ago.
-        let address = Receiver::start(|_| Reply::text(200, "")).await.unwrap().address;
-        tokio::task::yield_now().await;
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = format!("{:#}", remote(&format!("http://{address}")).get("/v1/me").await.unwrap_err());
         assert!(error.contains(&format!("can't reach the gateway at http://{address}")), "{error}");
         assert!(error.contains("hookmill serve"), "{error}");

@@ -17,7 +17,7 @@ use anyhow::bail;
 use clap::Args;
 use url::Url;
 
-pub(super) use self::http::{Answer, Refused, Remote};
+pub(super) use self::http::{Refused, Remote};
 pub(super) use self::known::{every, find_subscription, missing_delivery, missing_plugin, segment};
 pub(super) use self::profiles::{Profile, Profiles};
 pub(super) use self::show::{plain, table, text};
