@@ -41,7 +41,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
         "app",
         &["domain", "clock", "config", "vault", "store", "engine", "egress", "registry", "pipeline", "control", "http"],
     ),
-    ("cli", &["domain", "clock", "config", "filter", "signing", "engine", "app"]),
+    ("cli", &["domain", "clock", "config", "filter", "signing", "engine", "egress", "app"]),
 ];
 
 /// A library and the only rooms that may name it.

@@ -147,7 +147,7 @@ impl Api {
 }
 
 /// A problem (RFC 9457) in one line, with the places of the mistakes.
-fn problem(answer: &Value) -> String {
+pub(super) fn problem(answer: &Value) -> String {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut line = match text(answer, "detail") {
         detail if detail.is_empty() => text(answer, "title"),

@@ -14,10 +14,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{
-    Decision, Fault, Kind, PluginEvent, PluginPayload, PluginRequest, PluginResponse, PluginVerdict, Rendered,
-    RetryScope, TenantId, Verdicts,
+    Decision, Digest, Fault, Kind, LogLine, Manifest, PluginEvent, PluginPayload, PluginRequest, PluginResponse,
+    PluginVerdict, Rendered, RetryScope, TenantId, Verdicts,
 };
-use crate::engine::{Engine, EngineConfig, Plugin, Reuse};
+use crate::engine::{Engine, EngineConfig, Plugin, Ran, Reuse};
 use crate::filter::Node;
 
 /// What a run over a folder came to.
@@ -36,28 +36,114 @@ pub struct Report {
 /// # Errors
 /// If the plugin does not load, or there are no golden files that can be read.
 pub async fn run(module: &Path, folder: &Path) -> anyhow::Result<Report> {
-    let bytes = std::fs::read(module).with_context(|| format!("can't read {}", module.display()))?;
-    let engine = Engine::new(limits())?;
-    let plugin = engine.install(&bytes).await.with_context(|| format!("{} does not load", module.display()))?;
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .with_context(|| format!("can't read {}", folder.display()))?
-        .filter_map(|file| Some(file.ok()?.path()))
-        .filter(|file| file.extension().is_some_and(|extension| extension == "json"))
-        .collect();
-    files.sort();
-    anyhow::ensure!(!files.is_empty(), "{}: no golden files", folder.display());
-    let mut report = Report { plugin: plugin.manifest().reference(), ..Report::default() };
-    for file in files {
-        let text = std::fs::read_to_string(&file)?;
-        let case: Case = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
-        let (came, fault) = call(&engine, &plugin, &case).await;
-        if agrees(case.expect.get(), &came, fault.as_deref()) {
-            report.passed += 1;
-        } else {
-            report.failures.push(format!("{}\n  expected {}\n  came     {came}", file.display(), case.expect.get()));
+    Loaded::read(module).await?.golden(folder).await
+}
+
+/// A plugin in an engine of its own.
+pub(super) struct Loaded {
+    engine: Engine,
+    plugin: Arc<Plugin>,
+}
+
+/// What one call came to.
+#[derive(Debug)]
+pub(super) struct Tried {
+    /// In the form of `expect`.
+    pub(super) came: String,
+    /// The message, if it was a fault.
+    pub(super) fault: Option<String>,
+    pub(super) log: Vec<LogLine>,
+    pub(super) cpu: Duration,
+    /// In bytes.
+    pub(super) memory: usize,
+}
+
+impl Loaded {
+    /// Compiles a module, which takes seconds for large ones.
+    pub(super) async fn read(module: &Path) -> anyhow::Result<Self> {
+        let bytes = std::fs::read(module).with_context(|| format!("can't read {}", module.display()))?;
+        let engine = Engine::new(limits())?;
+        let plugin = engine.install(&bytes).await.with_context(|| format!("{} does not load", module.display()))?;
+        Ok(Self { engine, plugin })
+    }
+
+    pub(super) fn manifest(&self) -> &Manifest {
+        self.plugin.manifest()
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        self.plugin.digest()
+    }
+
+    /// Runs every golden file of `folder` over it.
+    ///
+    /// # Errors
+    /// If there are none that can be read.
+    pub(super) async fn golden(&self, folder: &Path) -> anyhow::Result<Report> {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+            .with_context(|| format!("can't read {}", folder.display()))?
+            .filter_map(|file| Some(file.ok()?.path()))
+            .filter(|file| file.extension().is_some_and(|extension| extension == "json"))
+            .collect();
+        files.sort();
+        anyhow::ensure!(!files.is_empty(), "{}: no golden files", folder.display());
+        let mut report = Report { plugin: self.manifest().reference(), ..Report::default() };
+        for file in files {
+            let text = std::fs::read_to_string(&file)?;
+            let case: Case = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+            let Tried { came, fault, .. } = self.call(&case).await;
+            let expected = case.expect.get();
+            if agrees(expected, &came, fault.as_deref()) {
+                report.passed += 1;
+            } else {
+                report.failures.push(format!("{}\n  expected {expected}\n  came     {came}", file.display()));
+            }
+        }
+        Ok(report)
+    }
+
+    /// Calls it with one event, in JSON.
+    ///
+    /// # Errors
+    /// If the event is none.
+    pub(super) async fn try_event(&self, event: &RawValue, config: &RawValue) -> anyhow::Result<Tried> {
+        let case = Case {
+            _name: None,
+            event: serde_json::from_str(event.get()).context("that is no event")?,
+            config: config.to_owned(),
+            response: None,
+            expect: RawValue::NULL.to_owned(),
+        };
+        Ok(self.call(&case).await)
+    }
+
+    async fn call(&self, case: &Case) -> Tried {
+        let Self { engine, plugin } = self;
+        let tenant = TenantId::from_bytes([0; 16]);
+        let config = case.config.get();
+        let event = case.event.event();
+        match (&case.response, plugin.manifest().kind) {
+            (Some(answer), _) => {
+                let response = PluginResponse {
+                    status: answer.status,
+                    headers: answer.headers.clone().into_iter().collect(),
+                    body: answer.body.clone(),
+                    truncated: answer.truncated,
+                };
+                tried(engine.interpret(plugin, tenant, &response, config, 1).await, verdict)
+            }
+            (None, Kind::Connector) => tried(engine.render(plugin, tenant, &[event], config).await, sent),
+            (None, Kind::Transform) => tried(engine.transform(plugin, tenant, &event, config).await, kept),
         }
     }
-    Ok(report)
+}
+
+fn tried<T>(ran: Ran<T>, told: impl Fn(&T) -> String) -> Tried {
+    let (came, fault) = match ran.result {
+        Ok(result) => (told(&result), None),
+        Err(Fault { message, .. }) => (json!({ "fault": message }).to_string(), Some(message)),
+    };
+    Tried { came, fault, log: ran.log, cpu: ran.cpu, memory: ran.peak_memory }
 }
 
 /// The gateway's usual limits, but for time: the machine that tests may be busy with other things.
@@ -129,30 +215,6 @@ impl Golden {
     }
 }
 
-/// What came of a case, in the form of `expect`; and the message, if it was a fault.
-async fn call(engine: &Engine, plugin: &Arc<Plugin>, case: &Case) -> (String, Option<String>) {
-    let tenant = TenantId::from_bytes([0; 16]);
-    let config = case.config.get();
-    let event = case.event.event();
-    let came = match (&case.response, plugin.manifest().kind) {
-        (Some(answer), _) => {
-            let response = PluginResponse {
-                status: answer.status,
-                headers: answer.headers.clone().into_iter().collect(),
-                body: answer.body.clone(),
-                truncated: answer.truncated,
-            };
-            engine.interpret(plugin, tenant, &response, config, 1).await.result.map(|verdicts| verdict(&verdicts))
-        }
-        (None, Kind::Connector) => engine.render(plugin, tenant, &[event], config).await.result.map(|out| sent(&out)),
-        (None, Kind::Transform) => engine.transform(plugin, tenant, &event, config).await.result.map(|out| kept(&out)),
-    };
-    match came {
-        Ok(came) => (came, None),
-        Err(Fault { message, .. }) => (json!({ "fault": message }).to_string(), Some(message)),
-    }
-}
-
 fn kept(decision: &Decision) -> String {
     match decision {
         Decision::Drop(reason) => json!({ "drop": reason }).to_string(),
@@ -182,14 +244,17 @@ fn sent(rendered: &Rendered) -> String {
     }
 }
 
+/// A body as JSON: itself if it is some, and no mere string.
+pub(super) fn body(text: &str) -> String {
+    let is_json = Node::parse(text).is_ok_and(|node| !matches!(node, Node::String(_)));
+    if is_json { text.to_owned() } else { Value::from(text).to_string() }
+}
+
 fn request(request: &PluginRequest) -> String {
-    let text = match &request.body {
-        PluginPayload::Text(text) => text.clone(),
-        PluginPayload::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+    let body = match &request.body {
+        PluginPayload::Text(text) => body(text),
+        PluginPayload::Bytes(bytes) => Value::from(String::from_utf8_lossy(bytes)).to_string(),
     };
-    let is_json = matches!(&request.body, PluginPayload::Text(_))
-        && Node::parse(&text).is_ok_and(|node| !matches!(node, Node::String(_)));
-    let body = if is_json { text } else { Value::from(text).to_string() };
     format!(
         r#"{{"send":{{"method":{},"url":{},"headers":{},"content_type":{},"body":{body}}}}}"#,
         Value::from(request.method.as_str()),

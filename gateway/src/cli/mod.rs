@@ -1,20 +1,31 @@
 //! The command line.
+//!
+//! Commands that run something here (`serve`, `demo`, `bench`, `store`), commands that call a gateway through its API
+//! (`remote` and what stands on it: `account`, `events`, `deliveries`, `subscriptions`, `listen`), and `plugin`, which
+//! does both.
 
+mod account;
 mod bench;
 mod client;
+mod deliveries;
 mod demo;
+mod difference;
+mod events;
 pub mod golden;
+mod listen;
 mod patience;
 mod plugin;
 mod receiver;
+mod remote;
 mod scratch;
 mod serve;
 mod store;
+mod subscriptions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use figment::value::Value;
 
 use crate::config::{self, Config};
@@ -42,12 +53,29 @@ enum Command {
     /// Compile one plugin, told and answered on standard input and output: what the gateway starts for each upload
     #[command(hide = true)]
     CompileWorker,
+    /// Try a key and save it with its server.
+    Login(account::Login),
+    /// Saved servers and keys.
+    Profile(account::Saved),
+    /// Post events, and watch what comes in.
+    Events(events::Events),
+    /// What became of events, and sending again.
+    Deliveries(deliveries::Deliveries),
+    /// Who gets what.
+    Subscriptions(subscriptions::Subscriptions),
+    /// Hand a subscription's deliveries on to a program on this machine, while it is being written.
+    Listen(listen::Listen),
     /// For authors of plugins.
     Plugin(plugin::Plugin),
     /// A store that is not served: check it, read it out, make a new one of it.
     Store(store::Store),
     /// Print every setting with its default and meaning, as a file for --config.
     Config,
+    /// Print what makes a shell complete commands: in bash `source <(hookmill completions bash)`.
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Where the settings come from.
@@ -109,10 +137,22 @@ pub fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::BareForward(forward) => forward.run(),
         Command::CompileWorker => compile_worker(&mut std::io::stdin().lock(), &mut std::io::stdout().lock()),
+        Command::Login(login) => login.run(),
+        Command::Profile(saved) => saved.run(),
+        Command::Events(events) => events.run(),
+        Command::Deliveries(deliveries) => deliveries.run(),
+        Command::Subscriptions(subscriptions) => subscriptions.run(),
+        Command::Listen(listen) => listen.run(),
         Command::Plugin(plugin) => plugin.run(),
         Command::Store(store) => store.run(),
         Command::Config => {
             print(config::DEFAULTS);
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hookmill", &mut script);
+            print(&String::from_utf8_lossy(&script));
             Ok(())
         }
     };
@@ -149,4 +189,14 @@ fn print(text: &str) {
 fn eprint_line(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_flags_go_together() {
+        Cli::command().debug_assert();
+    }
 }

@@ -146,7 +146,7 @@ impl fmt::Display for Error {
 }
 
 /// Variables that are no settings: read by `cli`, by these names.
-const NOT_SETTINGS: [&str; 3] = ["operator_key", "master_key", "log"];
+const NOT_SETTINGS: [&str; 6] = ["operator_key", "master_key", "log", "server", "key", "profile"];
 
 impl Config {
     /// The settings: defaults, then `file`, then the environment, then `flags` (by `section.key`).

@@ -49,3 +49,4 @@ pub use headers::check_header;
 pub use policy::{AddressPolicy, Blocked};
 pub use resolver::{Names, StaticNames};
 pub use target::UrlError;
+pub use tls::config as trust;

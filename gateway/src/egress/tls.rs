@@ -16,8 +16,11 @@ use super::client::Error;
 /// TLS sessions a tenant may resume. Each is a few hundred bytes.
 const SESSIONS: usize = 64;
 
-/// What all clients have in common.
-pub(super) fn config(extra_roots: &[u8]) -> Result<ClientConfig, Error> {
+/// What all clients have in common; the command line's among them, which calls a gateway and no endpoint.
+///
+/// # Errors
+/// If `extra_roots` are no certificates.
+pub fn config(extra_roots: &[u8]) -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     let (added, _) = roots.add_parsable_certificates(native.certs);

@@ -3,7 +3,9 @@
 //! `HOOKMILL_LONG=1` makes the tests of crashes and damage as long as a release wants them.
 
 mod addresses;
+mod authors;
 mod bench;
+mod commands;
 mod connectors;
 mod crash;
 mod damage;

@@ -1,0 +1,108 @@
+//! `hookmill plugin`: for authors of plugins.
+//!
+//! **Who acts.** An author has a folder with a plugin in Rust, JavaScript or Python, made by `new`. `build` runs the
+//! language's own tools and leaves `plugin.wasm` there; `test` and `run` call it in the gateway's own engine; `push`
+//! uploads it; `dev` does all that again whenever a file changes, over real events of a subscription. **What is
+//! promised.** What is missing of the tools is named with the command that installs it. What `test` and `run` show is
+//! what a gateway would do. **What is deliberately not.** Nothing is installed here, and nothing but `push` changes a
+//! gateway.
+
+mod build;
+mod dev;
+mod new;
+mod push;
+mod run;
+mod templates;
+mod toolchain;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::patience::Patience;
+use super::{block_on, golden, print};
+
+/// What is built, in the plugin's folder.
+const MODULE: &str = "plugin.wasm";
+
+/// For authors of plugins.
+#[derive(Args, Debug)]
+pub(super) struct Plugin {
+    #[command(subcommand)]
+    command: PluginCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum PluginCommand {
+    /// Begin one: a folder with code, golden files and the contract
+    New(new::New),
+    /// Build the one in this folder to plugin.wasm
+    Build(build::Build),
+    /// Run golden files over a built plugin, in the gateway's own engine
+    Test(Test),
+    /// Run a built plugin over one event, here or, with --server, on the gateway; nothing is sent
+    Run(run::Run),
+    /// Upload a built plugin
+    Push(push::Push),
+    /// Build and run over real events whenever a file changes
+    Dev(dev::Dev),
+}
+
+#[derive(Args, Debug)]
+struct Test {
+    /// The component or core module (.wasm)
+    #[arg(default_value = MODULE)]
+    module: PathBuf,
+    /// The folder of golden files
+    #[arg(default_value = "golden")]
+    folder: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Plugin {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            PluginCommand::New(new) => new.run(),
+            PluginCommand::Build(build) => build.run(),
+            PluginCommand::Test(test) => test.run(),
+            PluginCommand::Run(run) => run.run(),
+            PluginCommand::Push(push) => push.run(),
+            PluginCommand::Dev(dev) => dev.run(),
+        }
+    }
+}
+
+impl Test {
+    fn run(self) -> anyhow::Result<()> {
+        is_built(&self.module)?;
+        block_on(async move {
+            let report = {
+                let _patience = Patience::spin("compiling");
+                golden::run(&self.module, &self.folder).await?
+            };
+            let (passed, differ) = (report.passed, report.failures.len());
+            if self.json {
+                let line = json!({ "plugin": report.plugin, "passed": passed, "failures": report.failures });
+                print(&line.to_string());
+            } else {
+                report.failures.iter().for_each(|failure| print(failure));
+                print(&format!("{}: {passed} passed, {differ} differ", report.plugin));
+            }
+            anyhow::ensure!(report.failures.is_empty(), "golden files differ");
+            Ok(())
+        })
+    }
+}
+
+/// A module that is not there has most likely not been built yet.
+fn is_built(module: &std::path::Path) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        module.is_file(),
+        "there is no {}; `hookmill plugin build` makes it, in the folder of a plugin",
+        module.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! `hookmill plugin run`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{MODULE, is_built};
+use crate::cli::deliveries::log_lines;
+use crate::cli::events::read;
+use crate::cli::golden::{Loaded, Tried};
+use crate::cli::patience::Patience;
+use crate::cli::remote::{Reach, missing_plugin, plain, segment, text};
+use crate::cli::{block_on, print};
+
+#[derive(Args, Debug)]
+pub(super) struct Run {
+    /// A file with an event, or with `event` and `config` as golden files have them; `-` is standard input
+    event: PathBuf,
+    /// The component or core module (.wasm)
+    #[arg(long, value_name = "FILE", default_value = MODULE)]
+    module: PathBuf,
+    /// The config, in place of the file's
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
+    /// Run it on the gateway: the profile's, or this one's
+    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true)]
+    server: Option<Option<String>>,
+    /// With --server: `name` or `name@version`; the module's own unless given
+    #[arg(long, value_name = "PLUGIN", requires = "server")]
+    plugin: Option<String>,
+    /// With --server: the key
+    #[arg(long, value_name = "KEY", requires = "server")]
+    key: Option<String>,
+    /// With --server: a saved server and key
+    #[arg(long, value_name = "NAME", requires = "server")]
+    profile: Option<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// An event, and with what it is run.
+#[derive(Debug)]
+struct Case {
+    event: Box<RawValue>,
+    config: Box<RawValue>,
+}
+
+impl Case {
+    fn read(text: &str, config: Option<&str>) -> anyhow::Result<Self> {
+        let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(text).context("the event is no JSON object")?;
+        let (event, own) = match fields.get("event") {
+            Some(event) => ((*event).to_owned(), fields.get("config").map(|config| (*config).to_owned())),
+            None => (serde_json::from_str(text)?, None),
+        };
+        let config = match (config, own) {
+            (Some(config), _) => serde_json::from_str(config).context("--config is not JSON")?,
+            (None, Some(own)) => own,
+            (None, None) => RawValue::from_string("{}".to_owned())?,
+        };
+        Ok(Self { event, config })
+    }
+}
+
+impl Run {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let case = Case::read(&read(Some(&self.event))?, self.config.as_deref())?;
+        block_on(async move {
+            match &self.server {
+                None => self.here(&case).await,
+                Some(server) => self.there(&case, server.clone()).await,
+            }
+        })
+    }
+
+    async fn load(&self) -> anyhow::Result<Loaded> {
+        is_built(&self.module)?;
+        let _patience = Patience::spin("compiling");
+        Loaded::read(&self.module).await
+    }
+
+    async fn here(&self, case: &Case) -> anyhow::Result<()> {
+        let loaded = self.load().await?;
+        let Tried { came, fault, log, cpu, memory } = loaded.try_event(&case.event, &case.config).await?;
+        let log = json!(log);
+        let (plugin, digest) = (loaded.manifest().reference(), loaded.digest().to_string());
+        let cpu_us = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
+        if self.json {
+            // By hand, so that what came stays the text that it is.
+            let (plugin, digest) = (Value::from(plugin), Value::from(digest));
+            print(&format!(
+                "{{\"plugin\":{plugin},\"digest\":{digest},\"output\":{came},\"log\":{log},\"cpu_us\":{cpu_us},\
+                 \"memory_bytes\":{memory}}}"
+            ));
+        } else {
+            show(&plugin, &came, &json!({ "log": log }), cpu_us, memory);
+        }
+        ensure!(fault.is_none(), "the plugin faulted");
+        Ok(())
+    }
+
+    async fn there(&self, case: &Case, server: Option<String>) -> anyhow::Result<()> {
+        let reach = Reach { server, key: self.key.clone(), profile: self.profile.clone(), json: self.json };
+        let remote = reach.remote()?;
+        let name = match &self.plugin {
+            Some(name) => name.clone(),
+            None => self.load().await?.manifest().reference(),
+        };
+        let body = format!("{{\"event\":{},\"config\":{}}}", case.event.get(), case.config.get());
+        let answer = {
+            let _patience = Patience::spin("running on the gateway");
+            remote.post(&format!("/v1/plugins/{}/run", segment(&name)), body).await
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Err(missing_plugin(&remote, &name, error).await),
+        };
+        let ran = answer.json();
+        let faulted = ran.get("fault").is_some_and(|fault| !fault.is_null());
+        if self.json {
+            print(&answer.text);
+        } else {
+            let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(&answer.text)?;
+            let part = if faulted { "fault" } else { "output" };
+            let number = |field: &str| ran.get(field).and_then(Value::as_u64).unwrap_or(0);
+            let memory = usize::try_from(number("memory_bytes")).unwrap_or(usize::MAX);
+            let came = fields.get(part).map_or("null", |came| came.get());
+            show(text(&ran, "plugin"), came, &ran, number("cpu_us"), memory);
+        }
+        ensure!(!faulted, "the plugin faulted");
+        Ok(())
+    }
+}
+
+fn show(plugin: &str, came: &str, ran: &Value, cpu_us: u64, memory: usize) {
+    print(&plain(came));
+    log_lines(ran).iter().for_each(|line| print(&plain(line)));
+    print(&format!("{plugin}: {cpu_us} µs, {} KiB", memory / 1024));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_or_a_golden_file() {
+        for (text, config, wanted) in [
+            (r#"{"type":"a","data":1.0}"#, None, (r#"{"type":"a","data":1.0}"#, "{}")),
+            (r#"{"type":"a"}"#, Some("{\"b\":1.0}"), (r#"{"type":"a"}"#, "{\"b\":1.0}")),
+            (
+                r#"{"name":"x","event":{"type":"a"},"config":{"c":2.0},"expect":{}}"#,
+                None,
+                (r#"{"type":"a"}"#, r#"{"c":2.0}"#),
+            ),
+            (r#"{"event":{},"config":{"c":2}}"#, Some("{}"), ("{}", "{}")),
+        ] {
+            let case = Case::read(text, config).unwrap();
+            assert_eq!((case.event.get(), case.config.get()), wanted);
+        }
+        assert!(Case::read("[]", None).is_err());
+        assert!(Case::read("{}", Some("{")).is_err());
+    }
+}
