@@ -58,6 +58,11 @@ impl Drop for Aside {
 
 /// What the calling thread has had of the processor. A thread of low priority may have waited for most of the time.
 pub(super) fn thread_time() -> Duration {
-    let had = clock_gettime(ClockId::ThreadCPUTime);
+    time_of(ClockId::ThreadCPUTime)
+}
+
+/// What one of the clocks for processor time shows.
+pub(super) fn time_of(clock: ClockId) -> Duration {
+    let had = clock_gettime(clock);
     Duration::new(had.tv_sec.unsigned_abs(), u32::try_from(had.tv_nsec).unwrap_or_default())
 }

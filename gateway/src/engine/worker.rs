@@ -6,11 +6,11 @@
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
 
+use super::aside::time_of;
 use super::compiler::{Order, Report};
 use super::engine::Engine;
 use super::error::{Cause, InstallError};
@@ -41,7 +41,7 @@ pub fn compile_worker(from: &mut impl BufRead, to: &mut impl Write) -> anyhow::R
     limit(Resource::As, memory, memory)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let result = runtime.block_on(engine.work(&bytes)).and_then(|made| keep(made, &order));
-    let report = Report { result, cost: cost() };
+    let report = Report { result, cost: time_of(ClockId::ProcessCPUTime) };
     serde_json::to_writer(&mut *to, &report)?;
     to.flush()?;
     Ok(())
@@ -65,10 +65,4 @@ fn address_space() -> io::Result<u64> {
     let pages = statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
     let pages = pages.ok_or_else(|| io::Error::other("/proc/self/statm does not begin with a number"))?;
     Ok(pages * rustix::param::page_size() as u64)
-}
-
-/// The processor time so far.
-fn cost() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
