@@ -3,6 +3,7 @@
 //! In memory alone: who restarts the gateway gives everybody a fresh hour.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,9 +15,16 @@ use crate::domain::TenantId;
 /// How long what was used counts.
 const WINDOW: Duration = Duration::from_secs(3600);
 
-/// What was used, and when, by tenant; oldest first.
+/// See the file's essay.
 #[derive(Default)]
-pub(super) struct Budget(Mutex<HashMap<TenantId, VecDeque<(Timestamp, Duration)>>>);
+pub(super) struct Budget {
+    /// What was used, and when, by tenant; oldest first.
+    used: Mutex<HashMap<TenantId, VecDeque<(Timestamp, Duration)>>>,
+    gates: Mutex<HashMap<TenantId, Weak<Gate>>>,
+}
+
+/// Held by the upload of a tenant that is under way.
+type Gate = tokio::sync::Mutex<()>;
 
 impl Budget {
     /// Whether a tenant has used less than `most` in the last hour.
@@ -28,7 +36,7 @@ impl Budget {
             // It waits for its operator.
             return Err(later(now, WINDOW));
         }
-        let mut used = self.0.lock();
+        let mut used = self.used.lock();
         let Some(uses) = used.get_mut(&tenant) else { return Ok(()) };
         while uses.front().is_some_and(|(at, _)| later(*at, WINDOW) <= now) {
             uses.pop_front();
@@ -49,9 +57,21 @@ impl Budget {
         Ok(())
     }
 
+    /// What a tenant's uploads pass one at a time.
+    pub(super) fn gate(&self, tenant: TenantId) -> Arc<Gate> {
+        let mut gates = self.gates.lock();
+        gates.retain(|_, gate| gate.strong_count() > 0);
+        let known = gates.get(&tenant).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let gate = Arc::default();
+            gates.insert(tenant, Arc::downgrade(&gate));
+            gate
+        })
+    }
+
     /// A tenant's upload has taken this much.
     pub(super) fn charge(&self, tenant: TenantId, cost: Duration, now: Timestamp) {
-        self.0.lock().entry(tenant).or_default().push_back((now, cost));
+        self.used.lock().entry(tenant).or_default().push_back((now, cost));
     }
 }
 
@@ -73,7 +93,19 @@ mod tests {
         assert_eq!(budget.check(other, most, at(101)), Ok(()));
         assert_eq!(budget.check(tenant, most, at(3600)), Ok(()));
         assert_eq!(budget.check(tenant, most, at(3700)), Ok(()));
-        assert!(budget.0.lock().is_empty(), "what no longer counts is forgotten");
+        assert!(budget.used.lock().is_empty(), "what no longer counts is forgotten");
         assert_eq!(budget.check(other, Duration::ZERO, at(0)), Err(at(3600)));
+    }
+
+    #[test]
+    fn a_tenants_uploads_pass_one_gate() {
+        let (budget, tenant, other) = (Budget::default(), TenantId::from_bytes([1; 16]), TenantId::from_bytes([2; 16]));
+        let gate = budget.gate(tenant);
+        let held = gate.try_lock().unwrap();
+        assert!(budget.gate(tenant).try_lock().is_err());
+        assert!(budget.gate(other).try_lock().is_ok());
+        drop(held);
+        assert!(budget.gate(tenant).try_lock().is_ok());
+        assert_eq!(budget.gates.lock().len(), 1, "gates that nobody passes are forgotten");
     }
 }

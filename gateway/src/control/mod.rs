@@ -1,4 +1,4 @@
-//! What people may do: tenants, keys, sources, subscriptions, inboxes, and looking at what happened.
+//! What people may do: tenants, keys, sources, subscriptions, plugins, inboxes, and looking at what happened.
 //!
 //! **Who acts.** The API (and whatever else shows or changes the configuration) calls methods of
 //! [`Control`]; who may call which is the caller's to decide, with the [`Principal`] that

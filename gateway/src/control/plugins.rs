@@ -106,7 +106,16 @@ impl Control {
             }
             self.check_free(name)?;
         }
+        // Once begun it goes on when the caller goes away: what it takes is counted, and what is on disk is found.
+        let control = self.clone();
+        to_the_end(async move { control.take(tenant, name, bytes).await }).await
+    }
+
+    async fn take(&self, tenant: TenantId, name: Option<String>, bytes: Bytes) -> Result<Uploaded> {
         let digest = digest_of(&bytes).await?;
+        // A tenant's uploads go one after the other, so that each knows what those before it have taken.
+        let gate = self.budget.gate(tenant);
+        let _one = gate.lock().await;
         let known = self.registry.uploads(tenant).into_iter().find(|upload| {
             let version = &upload.version;
             version.digest == digest && version.name == *name.as_ref().unwrap_or(&version.manifest.name)
@@ -122,14 +131,11 @@ impl Control {
         let (admitted, cost) = self.registry.admit(tenant, digest, &bytes).await;
         self.budget.charge(tenant, cost, self.clock.now());
         let plugin = admitted.map_err(PluginRefusal::Install)?;
-        let upload = Upload::new(tenant, plugin, name, self.clock.now());
-        // Once begun it goes on when the caller goes away: what is on disk must be what is found.
-        let control = self.clone();
-        to_the_end(async move { control.keep(upload, bytes).await }).await
+        self.keep(Upload::new(tenant, plugin, name, self.clock.now()), bytes).await
     }
 
     async fn keep(&self, upload: Upload, bytes: Bytes) -> Result<Uploaded> {
-        // One at a time: what is looked at here must be so until it is written.
+        // Of all tenants one at a time: what is looked at here must be so until it is written.
         let _uploading = self.uploading.lock().await;
         let version = &upload.version;
         self.check_free(&version.name)?;

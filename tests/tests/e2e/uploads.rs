@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hookmill_tests::{Gateway, Guest, Receiver, Setup, Tenant, Unsynced};
@@ -550,4 +551,59 @@ async fn the_power_fails() {
         assert_eq!(made(&tenant, &endpoint, &["/"]).await, [large]);
     }
     tidy(&mut gateway, 4).await;
+}
+
+/// Whoever uploads one after the other waits for his own: another tenant has its turn between two of them.
+#[tokio::test]
+async fn tenants_in_turn() {
+    const BOMBS: usize = 4;
+    let gateway = impatient("1s", 1 << 30).await;
+    let (attacker, bystander) = (gateway.tenant("attacker").await, gateway.tenant("bystander").await);
+    let bomb = many_functions(60_000);
+    let over = AtomicUsize::new(0);
+    let attack = async {
+        let one = async || {
+            attacker.upload(bomb.clone()).await.problem(422, "plugin-uncompilable");
+            over.fetch_add(1, Ordering::Relaxed);
+        };
+        tokio::join!(one(), one(), one(), one());
+    };
+    let other = async {
+        bystander.upload(version("1.0.0")).await.is(201);
+        over.load(Ordering::Relaxed)
+    };
+    let ((), before) = tokio::join!(attack, other);
+    assert!(before <= 2, "{before} of {BOMBS} were over before");
+    assert_eq!(over.into_inner(), BOMBS);
+}
+
+/// A plugin of nearly the largest size is taken, run, kept over a crash and removed, while events go on.
+#[tokio::test]
+async fn large() {
+    let mut gateway = Gateway::start().await;
+    let endpoint = Receiver::start().await;
+    let (tenant, other) = (gateway.tenant("acme").await, gateway.tenant("other").await);
+    other.subscribe(json!({"url": endpoint.url("/other"), "events": ["*"]})).await;
+    // A custom section: nothing to compile.
+    let section = format!("(@custom \"padding\" \"{}\")", "z".repeat(20 << 20));
+    let large = Guest::new("large", "1.0.0").makes(r#"{"made": "large"}"#).with(&section).build();
+    assert!(large.len() > 20 << 20);
+    let posting = async {
+        for n in 0..50 {
+            other.post("a", json!(n)).await;
+        }
+    };
+    let (uploaded, ()) = tokio::join!(tenant.upload(large.clone()), posting);
+    assert_eq!(uploaded.json(201)["size"], large.len());
+    endpoint.wait("/other", 50).await;
+    let saved = subscribe(&tenant, &endpoint, "/", "large").await;
+    assert_eq!(made(&tenant, &endpoint, &["/"]).await, [r#"{"made": "large"}"#]);
+    gateway.kill9().await;
+    fs::remove_dir_all(gateway.data().join("compiled")).unwrap();
+    gateway.restart().await;
+    let tenant = gateway.again(&tenant);
+    assert_eq!(made(&tenant, &endpoint, &["/"]).await, [r#"{"made": "large"}"#], "made again from what is stored");
+    tenant.api.delete(&format!("/v1/subscriptions/{}", text(&saved, "id"))).await.is(204);
+    tenant.api.delete("/v1/plugins/large").await.is(204);
+    tidy(&mut gateway, 0).await;
 }

@@ -4,8 +4,8 @@
 //! caller's thread and hand it over (`inbox`). One thread writes (`commit`): it makes a group of what waits
 //! one transaction, has it synced, and answers. A few threads read (`readers`, `queries`). What is in the
 //! caller's hand is known to memory alone (`hand`), so that after a crash all of it is due again. `prune`
-//! plans retention, `disk` guards the space, and `open` lets nothing be served before it is sure of the
-//! directory (`mark`). What is not served can be looked into (`inspect`): `check`, `export`, `salvage`.
+//! plans retention, `disk` guards the space, `component` cuts up what tenants upload, and `open` lets nothing be served
+//! before it is sure of the directory (`mark`). What is not served can be looked into (`inspect`): `check`, `export`, `salvage`.
 //!
 //! **What is promised.** What was acknowledged survives a kill and a power cut, or the start is refused with a
 //! sentence. An event costs one tree operation on its way in (one more with a client's id) and two when it
