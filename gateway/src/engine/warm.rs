@@ -204,7 +204,8 @@ mod tests {
         assert!(!keep(&warm, 4, 6, 1), "none rests, so none makes room");
         drop(at_work);
         assert!(keep(&warm, 4, 6, 1));
-        assert_eq!((warm.places.lock().taken, warm.places.lock().of_tenant.len()), (1, 1));
+        let places = warm.places.lock();
+        assert_eq!((places.taken, places.of_tenant.len()), (1, 1));
     }
 
     #[test]
