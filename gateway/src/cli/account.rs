@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::remote::{Profile, Profiles, Reach, Remote, USUAL_SERVER, read_server, table, text};
+use super::remote::{Profile, Profiles, Reach, Remote, read_server, table, text, usual_server};
 use super::{block_on, eprint_line, print};
 use crate::domain::Secret;
 
@@ -90,7 +90,7 @@ fn done(json: bool, name: &str, said: &str) {
 
 fn save(name: &str, reach: &Reach, choose: bool) -> anyhow::Result<()> {
     let mut profiles = Profiles::read()?;
-    let server = read_server(reach.server.as_deref().unwrap_or(USUAL_SERVER))?;
+    let server = read_server(&reach.server.clone().unwrap_or_else(usual_server))?;
     let key = match &reach.key {
         Some(key) => Secret::new(key.clone()),
         None => ask(server.as_str())?,

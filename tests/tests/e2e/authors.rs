@@ -78,72 +78,72 @@ async fn in_rust() {
     let gateway = Gateway::start().await;
     let tenant = gateway.tenant("acme").await;
     let author = Author::new(&tenant).await;
-    let new = ["plugin", "new", "--lang", "rust", "big-orders"];
+    let new = ["plugin", "new", "--lang", "rust", "large-orders"];
     let said = author.says("", &new).await;
     assert!(said.contains("rustup target add") && said.contains("hookmill plugin build"), "{said}");
     let refused = author.run("", "hookmill", &new).await;
     assert!(!refused.success && refused.err.contains("not empty"), "{refused:?}");
-    let not_built = author.run("big-orders", "hookmill", &["plugin", "test"]).await;
+    let not_built = author.run("large-orders", "hookmill", &["plugin", "test"]).await;
     assert!(!not_built.success && not_built.err.contains("`hookmill plugin build` makes it"), "{not_built:?}");
     // The versions that the presets are built with, so that nothing is fetched for this one alone.
-    fs::copy(repository().join("plugins/Cargo.lock"), author.file("big-orders/Cargo.lock")).unwrap();
+    fs::copy(repository().join("plugins/Cargo.lock"), author.file("large-orders/Cargo.lock")).unwrap();
 
-    author.says("big-orders", &["plugin", "build"]).await;
-    assert_eq!(author.says("big-orders", &["plugin", "test"]).await, "big-orders@0.1.0: 3 passed, 0 differ\n");
+    author.says("large-orders", &["plugin", "build"]).await;
+    assert_eq!(author.says("large-orders", &["plugin", "test"]).await, "large-orders@0.1.0: 3 passed, 0 differ\n");
     fs::write(author.file("event.json"), BIG).unwrap();
     let run = ["plugin", "run", "../event.json", "--config", r#"{"minimum": 50}"#];
-    let here = author.says("big-orders", &run).await;
+    let here = author.says("large-orders", &run).await;
     assert!(here.contains(r#""data":{"amount": 99.90, "order": 12345678901234567890}"#), "{here}");
-    let faulted = author.run("big-orders", "hookmill", &["plugin", "run", "../event.json"]).await;
+    let faulted = author.run("large-orders", "hookmill", &["plugin", "run", "../event.json"]).await;
     assert!(!faulted.success && faulted.out.contains("minimum"), "{faulted:?}");
 
-    let missing = author.run("big-orders", "hookmill", &[&run[..], &["--server"]].concat()).await;
+    let missing = author.run("large-orders", "hookmill", &[&run[..], &["--server"]].concat()).await;
     assert!(
-        missing.err.contains("there is no plugin `big-orders@0.1.0`; there") && missing.err.contains("redact@"),
+        missing.err.contains("there is no plugin `large-orders@0.1.0`; there") && missing.err.contains("redact@"),
         "{missing:?}"
     );
-    let pushed = author.says("big-orders", &["plugin", "push"]).await;
-    assert!(pushed.starts_with("big-orders@0.1.0\nsha256:"), "{pushed}");
-    let again = author.says("big-orders", &["plugin", "push"]).await;
-    assert!(again.starts_with("big-orders@0.1.0, which was there already\n"), "{again}");
-    let there = author.says("big-orders", &[&run[..], &["--server"]].concat()).await;
+    let pushed = author.says("large-orders", &["plugin", "push"]).await;
+    assert!(pushed.starts_with("large-orders@0.1.0\nsha256:"), "{pushed}");
+    let again = author.says("large-orders", &["plugin", "push"]).await;
+    assert!(again.starts_with("large-orders@0.1.0, which was there already\n"), "{again}");
+    let there = author.says("large-orders", &[&run[..], &["--server"]].concat()).await;
     assert!(there.contains(r#""data":{"amount": 99.90, "order": 12345678901234567890}"#), "{there}");
     let other = [&run[..], &["--server", "--plugin", "redact"]].concat();
-    assert!(!author.run("big-orders", "hookmill", &other).await.success, "another config");
+    assert!(!author.run("large-orders", "hookmill", &other).await.success, "another config");
 
     let endpoint = Receiver::start().await;
     tenant
         .subscribe(json!({
             "uid": "big", "url": endpoint.url("/"), "events": ["*"], "envelope": "none",
-            "transforms": [{"plugin": "big-orders", "config": {"minimum": 50}}],
+            "transforms": [{"plugin": "large-orders", "config": {"minimum": 50}}],
         }))
         .await;
     author.says("", &["events", "send", "event.json"]).await;
     endpoint.first("/").await;
     let dev = ["plugin", "dev", "--once", "--subscription", "big"];
-    let same = author.says("big-orders", &dev).await;
+    let same = author.says("large-orders", &dev).await;
     assert!(
-        same.contains("3 golden files passed, 0 differ") && same.contains(": the same as big-orders@0.1.0"),
+        same.contains("3 golden files passed, 0 differ") && same.contains(": the same as large-orders@0.1.0"),
         "{same}"
     );
 
-    let source = author.file("big-orders/src/lib.rs");
+    let source = author.file("large-orders/src/lib.rs");
     let text = fs::read_to_string(&source).unwrap();
     let changed = text.replace("purchase.amount < config.minimum", "purchase.amount < config.minimum * 10.0");
     assert_ne!(text, changed);
     fs::write(&source, changed).unwrap();
-    let differs = author.says("big-orders", &dev).await;
-    assert!(differs.contains("otherwise than big-orders@0.1.0") && differs.contains("+ /drop: "), "{differs}");
-    let taken = author.run("big-orders", "hookmill", &["plugin", "push"]).await;
+    let differs = author.says("large-orders", &dev).await;
+    assert!(differs.contains("otherwise than large-orders@0.1.0") && differs.contains("+ /drop: "), "{differs}");
+    let taken = author.run("large-orders", "hookmill", &["plugin", "push"]).await;
     assert!(!taken.success && taken.err.contains("a version never changes: raise it"), "{taken:?}");
     assert!(
         author
-            .says("big-orders", &["plugin", "push", "--name", "huge-orders"])
+            .says("large-orders", &["plugin", "push", "--name", "huge-orders"])
             .await
             .starts_with("huge-orders@0.1.0\n")
     );
     fs::write(&source, "no Rust").unwrap();
-    let broken = author.run("big-orders", "hookmill", &["plugin", "build"]).await;
+    let broken = author.run("large-orders", "hookmill", &["plugin", "build"]).await;
     assert!(!broken.success && broken.err.contains("cargo did not build it"), "{broken:?}");
 }
 
@@ -169,7 +169,7 @@ async fn as_the_readme_says(language: &str, missing: Option<&str>) {
     let own = binary().parent().expect("it lies in a folder").to_owned();
     let path = std::env::var_os("PATH").expect("there is one");
     let path = std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).unwrap();
-    bash.envs(author.env.iter().map(|(name, value)| (name, value))).env("PATH", path).arg("-eux").arg("/dev/stdin");
+    bash.envs(author.env.iter().map(|(name, value)| (name, value))).env("PATH", path).arg("-eux").arg("tour.sh");
     bash.env("KEY", made["key"].as_str().unwrap()).env("INBOX", inbox["url"].as_str().unwrap());
     // The suite has a toolchain of its own where rustup has none, and the presets' versions are fetched already.
     let lock = format!("cp {} Cargo.lock\n", repository().join("plugins/Cargo.lock").display());
@@ -181,7 +181,8 @@ async fn as_the_readme_says(language: &str, missing: Option<&str>) {
     let script: String = script.collect();
     assert!(script.lines().count() > 12, "{script}");
     let began = Instant::now();
-    let done = end(bash, &script).await;
+    fs::write(author.file("tour.sh"), &script).unwrap();
+    let done = end(bash, "").await;
     println!("{language}: from nothing to a delivery in {:.1} s", began.elapsed().as_secs_f64());
     assert!(done.success, "{done:?}");
     for part in [

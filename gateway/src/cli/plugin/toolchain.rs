@@ -75,13 +75,13 @@ async fn rust(folder: &Path, module: &Path) -> anyhow::Result<()> {
 
 /// The module among what cargo says it has built: of the last crate, for that is the plugin's own.
 fn artifact(messages: &str) -> Option<PathBuf> {
-    let files = messages.lines().filter_map(|line| {
+    let mut files = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let files = message.get("filenames")?.as_array()?;
         let file = files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm"))?;
         Some(PathBuf::from(file))
     });
-    files.last()
+    files.next_back()
 }
 
 async fn js(folder: &Path) -> anyhow::Result<()> {

@@ -25,7 +25,7 @@ pub(super) use self::stream::{Stream, Told};
 use crate::domain::Secret;
 
 /// The gateway of who says nothing else.
-pub(super) const USUAL_SERVER: &str = "http://127.0.0.1:8080";
+const USUAL_SERVER: &str = "http://127.0.0.1:8080";
 
 /// Which gateway, with which key.
 #[derive(Args, Debug, Clone, Default)]
@@ -88,6 +88,11 @@ impl Reach {
             ),
         }
     }
+}
+
+/// The gateway of who names none by a flag.
+pub(super) fn usual_server() -> String {
+    Said::by_environment().server.unwrap_or_else(|| USUAL_SERVER.to_owned())
 }
 
 /// A server as people write it, with a slash at its end.
