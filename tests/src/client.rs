@@ -34,6 +34,7 @@ impl Client {
     /// Calls `address` without a key.
     #[must_use]
     pub fn new(address: &str) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a test's own client, to a gateway of its own")]
         let http = legacy::Client::builder(TokioExecutor::new()).build_http();
         Self { base: format!("http://{address}"), key: None, http }
     }

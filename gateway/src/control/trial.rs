@@ -123,9 +123,9 @@ impl Control {
                 let sample = |pattern| Some(plan.profile.as_ref()?.sample(pattern)?.event_type.clone());
                 // The tenant's own first; a profile's in the product's order, and others' only then.
                 let catalogue = self.catalogue(tenant);
-                let own = catalogue.iter().filter(|(_, said)| said.own().is_some()).map(|(name, _)| name);
+                let mut own = catalogue.iter().filter(|(_, said)| said.own().is_some()).map(|(name, _)| name);
                 let first = exact
-                    .or_else(|| own.cloned().find(is_wanted))
+                    .or_else(|| own.find(|name| is_wanted(name)).cloned())
                     .or_else(|| plan.patterns.iter().find_map(sample))
                     .or_else(|| catalogue.keys().find(|name| is_wanted(name)).cloned());
                 let plain = first.or_else(|| EventType::parse("test").ok());

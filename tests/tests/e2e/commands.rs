@@ -61,9 +61,10 @@ async fn profiles() {
     assert_eq!(listed, wanted, "keys are not shown");
     home.says(&["profile", "use", "looking"]).await;
     let send = ["events", "send", "--type", "a.b", "--data", "1"];
-    let error = home.fails(&send).await;
-    assert!(error.contains("viewer") || error.contains("role"), "{error}");
-    home.says(&[&send[..], &["--profile", "default"]].concat()).await;
+    let create = ["subscriptions", "create", "--url", "https://hooks.example.com/", "--event", "a.b"];
+    let error = home.fails(&create).await;
+    assert!(error.contains("viewer") || error.contains("role"), "the key in use may only look: {error}");
+    home.says(&[&create[..], &["--profile", "default"]].concat()).await;
     home.says(&["profile", "remove", "looking"]).await;
     let error = home.fails(&["profile", "use", "looking"]).await;
     assert!(error.contains("there is no profile `looking`; there is: default"), "{error}");
