@@ -734,8 +734,8 @@ fn what_version_1_wrote_otherwise_is_still_read() {
     assert_eq!(tally, codec::Tally { seq: 7, position: 8, live: 9, written: 7 });
 }
 
-/// Version 2 knew no replays: there was no table for what they add, and no mark behind a delivery. What it left is
-/// served, carried on, and from then on version 3's.
+/// Version 2 knew no replays and no uploads: there was no table for what they add, and no mark behind a delivery. What it
+/// left is served, carried on, and from then on this version's.
 #[tokio::test]
 async fn a_store_of_version_2_is_carried_on() {
     let dir = TempDir::new().unwrap();
@@ -752,8 +752,10 @@ async fn a_store_of_version_2_is_carried_on() {
     let schema = |version: u8| [&[1, 0, 0, 0, version][..], b"sled 0.34"].concat();
     let written_by = |db: &::sled::Db| db.open_tree("meta").unwrap().get(b"schema").unwrap().unwrap().to_vec();
     let db = ::sled::open(dir.path()).unwrap();
-    assert_eq!(written_by(&db), schema(3));
-    assert!(db.drop_tree("added").unwrap(), "version 2 had no such table");
+    assert_eq!(written_by(&db), schema(4));
+    for table in ["added", "components"] {
+        assert!(db.drop_tree(table).unwrap(), "version 2 had no such table");
+    }
     db.open_tree("meta").unwrap().insert(b"schema", schema(2)).unwrap();
     drop(db);
 
@@ -766,7 +768,7 @@ async fn a_store_of_version_2_is_carried_on() {
     for delivery in [&again, &done, &sent[1].deliveries[0]] {
         assert_eq!(store.delivery(tenant, delivery.id).await.unwrap().as_ref(), Some(delivery));
     }
-    // And what version 3 can do besides goes on from there.
+    // And what was not known then goes on from there.
     let added = crate::store::fixtures::owed(&sent[1].event, lane());
     let step = ReplayStep {
         replay: crate::store::fixtures::replay(tenant),
@@ -777,7 +779,7 @@ async fn a_store_of_version_2_is_carried_on() {
     store.replay(step).await.unwrap();
     drop(store);
     let db = ::sled::open(dir.path()).unwrap();
-    assert_eq!(written_by(&db), schema(3));
+    assert_eq!(written_by(&db), schema(4));
     drop(db);
     let store = open(dir.path()).0;
     let found = store.delivery(tenant, added.id).await.unwrap().unwrap();
