@@ -21,6 +21,7 @@ use super::fault::{self, Stage};
 use super::guest::Guest;
 use super::intake;
 use super::manifest;
+use super::meter::{Meter, Spent};
 use super::output;
 use super::pace::Paces;
 use super::plugin::{Code, Plugin};
@@ -36,7 +37,16 @@ use crate::pressure::Pressure;
 /// Makes plugins ready and runs them. Clones are the same engine; its ticker thread ends with the last of them
 /// and of their calls.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine(Arc<Inner>, Rank);
+
+/// Which calls an engine makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    /// Those that somebody waits for.
+    Usual,
+    /// Those that nobody waits for.
+    Aside,
+}
 
 struct Inner {
     config: EngineConfig,
@@ -51,7 +61,10 @@ struct Inner {
     turns: Turns,
     /// The places of calls that are known to be slow.
     slow_turns: Turns,
+    /// The one place of calls that nobody waits for.
+    aside: Turns,
     paces: Paces,
+    meter: Meter,
     ticker: Ticker,
     compiled: AtomicU64,
     compiler: Option<Compiler>,
@@ -72,21 +85,39 @@ impl Engine {
         let wasmtime = runtime::engine(&config)?;
         let linkers = Linkers::new(&wasmtime)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        Ok(Self(Arc::new(Inner {
-            artifacts: config.cache_dir.as_deref().and_then(|dir| Artifacts::open(dir, &wasmtime)),
-            installing: Semaphore::new(1),
-            pool: Semaphore::new(config.instances.max(1) as usize),
-            turns: Turns::new(config.concurrency.min(cores)),
-            slow_turns: Turns::new(config.concurrency.min(cores) / 2),
-            paces: Paces::default(),
-            pressure: Arc::default(),
-            ticker: Ticker::start(wasmtime.weak()).map_err(Error::Ticker)?,
-            compiled: AtomicU64::new(0),
-            compiler: config.compiler.clone().map(Compiler::new),
-            linkers,
-            wasmtime,
-            config,
-        })))
+        Ok(Self(
+            Arc::new(Inner {
+                artifacts: config.cache_dir.as_deref().and_then(|dir| Artifacts::open(dir, &wasmtime)),
+                installing: Semaphore::new(1),
+                pool: Semaphore::new(config.instances.max(1) as usize),
+                turns: Turns::new(config.concurrency.min(cores)),
+                slow_turns: Turns::new(config.concurrency.min(cores) / 2),
+                aside: Turns::new(1),
+                paces: Paces::default(),
+                meter: Meter::default(),
+                pressure: Arc::default(),
+                ticker: Ticker::start(wasmtime.weak()).map_err(Error::Ticker)?,
+                compiled: AtomicU64::new(0),
+                compiler: config.compiler.clone().map(Compiler::new),
+                linkers,
+                wasmtime,
+                config,
+            }),
+            Rank::Usual,
+        ))
+    }
+
+    /// The same engine for calls that nobody waits for: one at a time, in a place that no other call could have had, and
+    /// each rests as long as it runs where the processor is short.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Self(Arc::clone(&self.0), Rank::Aside)
+    }
+
+    /// Whether calls wait for a turn that others hold.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.0.turns.waiting() > 0
     }
 
     /// Makes a plugin of the operator's own bytes, in this process: a component, or a core module that carries its
@@ -311,6 +342,10 @@ impl Engine {
     }
 
     async fn call(&self, plugin: &Plugin, tenant: TenantId) -> Call<'_> {
+        if self.1 == Rank::Aside {
+            let turn = self.0.aside.take(tenant).await;
+            return self.begin(Some(turn), true).await;
+        }
         let is_slow = || self.0.paces.is_slow(tenant, plugin.digest());
         let mut turn = None;
         let mut slow = false;
@@ -332,6 +367,12 @@ impl Engine {
         Call::begin(wasmtime, guest, config.hostcall_fuel, pool, ticker, turn).await
     }
 
+    /// What calls have used since the engine was made.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
     /// Ends a call, and remembers how long it took.
     fn end<R, T>(
         &self,
@@ -341,7 +382,14 @@ impl Engine {
         result: Result<R, Stage>,
         check: impl FnOnce(R) -> Result<T, Fault>,
     ) -> Ran<T> {
-        call.end(result, check, |cpu| self.0.paces.note(tenant, plugin.digest(), cpu))
+        let ran = call.end(result, check, |cpu| {
+            // What is tried aside says nothing about calls that somebody waits for.
+            if self.1 == Rank::Usual {
+                self.0.paces.note(tenant, plugin.digest(), cpu);
+            }
+        });
+        self.0.meter.note(tenant, plugin, Spent::from(&ran));
+        ran
     }
 
     /// What the other process does: as [`install`](Self::install) does, but for the artifact, which is given and not

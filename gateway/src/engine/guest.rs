@@ -14,7 +14,7 @@ use crate::domain::LogLine;
 use crate::pressure::Pressure;
 
 /// What a line of the log counts beside its text, so that empty lines are not free.
-const LINE_OVERHEAD: usize = 16;
+pub(super) const LINE_OVERHEAD: usize = 16;
 
 /// Ticks after which a guest rests between two of them, unless it is known to be slow.
 const BRISK_TICKS: u32 = 4;

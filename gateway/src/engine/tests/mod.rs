@@ -6,6 +6,7 @@ mod fuzz;
 mod guests;
 mod hostile;
 mod install;
+mod limits;
 
 use std::sync::Arc;
 use std::time::Duration;

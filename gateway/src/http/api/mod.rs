@@ -8,6 +8,7 @@ mod keys;
 mod plugins;
 mod profiles;
 mod replays;
+mod rollouts;
 mod runs;
 mod sources;
 mod stream;
@@ -33,6 +34,7 @@ pub(super) fn routes() -> Vec<Route> {
         profiles::routes(),
         plugins::routes(),
         runs::routes(),
+        rollouts::routes(),
         inboxes::routes(),
         keys::routes(),
         tenants::routes(),
