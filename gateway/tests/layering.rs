@@ -5,10 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room and the rooms it may import.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("clock", &[]),
-    ("pressure", &[]),
     ("config", &["domain"]),
     ("filter", &["domain"]),
     ("signing", &["domain", "filter"]),
@@ -16,15 +15,12 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("profiles", &["domain", "filter"]),
     ("vault", &["domain"]),
     ("store", &["domain"]),
-    ("engine", &["domain", "pressure"]),
+    ("engine", &["domain"]),
     ("egress", &["domain", "clock"]),
     ("registry", &["domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress"]),
     (
         "pipeline",
-        &[
-            "domain", "clock", "pressure", "filter", "signing", "retry", "profiles", "store", "engine", "egress",
-            "registry",
-        ],
+        &["domain", "clock", "filter", "signing", "retry", "profiles", "store", "engine", "egress", "registry"],
     ),
     (
         "control",

@@ -12,6 +12,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::domain::Secret;
@@ -60,13 +61,20 @@ impl Connection {
         }
         let stream = TcpStream::connect(self.address).await.with_context(|| format!("can't reach {}", self.address))?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(async move {
-            // An error here is told to whoever waits for the answer, too.
-            let _ = connection.await;
-        });
-        Ok(self.sender.insert(sender))
+        Ok(self.sender.insert(speak(stream).await?))
     }
+}
+
+/// Begins to speak HTTP/1.1 on an open stream.
+pub(super) async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> hyper::Result<SendRequest<Full<Bytes>>> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        // An error here is told to whoever waits for the answer, too.
+        let _ = connection.await;
+    });
+    Ok(sender)
 }
 
 /// A request with a JSON body and a key.

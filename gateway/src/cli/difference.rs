@@ -1,5 +1,6 @@
 //! Where two JSON texts differ, for people. Numbers count as they are written.
 
+use crate::domain::pointer::escape;
 use crate::filter::Node;
 
 /// The most characters of a value that are shown.
@@ -51,7 +52,7 @@ fn walk(at: &str, one: &Node<'_>, other: &Node<'_>, lines: &mut Vec<String>) {
 
 /// A JSON Pointer one step further (RFC 6901).
 fn below(at: &str, name: &str) -> String {
-    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
+    format!("{at}/{}", escape(name))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_path_to_error::{Path, Segment};
 
 use super::{Error, Result};
 use crate::domain::FieldError;
+use crate::domain::pointer::escape;
 
 /// Reads a JSON text. Unparsable text and text that does not fit are told apart.
 ///
@@ -64,11 +65,6 @@ fn pointer(path: &Path) -> String {
         }
     }
     out
-}
-
-/// One segment of a JSON Pointer.
-fn escape(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
 }
 
 /// The reader's words without the line and column, which mean nothing beside a pointer.

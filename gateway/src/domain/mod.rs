@@ -54,6 +54,9 @@ pub mod duration;
 /// A list that may be written as its only item.
 pub mod one_or_many;
 
+/// Segments of JSON Pointers.
+pub mod pointer;
+
 /// RFC 3339 in UTC with milliseconds, the one form in which the product writes times.
 pub fn rfc3339(at: jiff::Timestamp) -> String {
     format!("{at:.3}")

@@ -444,16 +444,11 @@ impl Engine {
         let mut call = self.begin(None, false).await;
         let (store, meter) = call.parts();
         let work = async {
-            match code {
-                Code::Transform(code) => {
-                    let guest = code.instantiate_async(&mut *store).await.map_err(Stage::Start)?;
-                    guest.call_describe(store).await.map_err(Stage::Run)
-                }
-                Code::Connector(code) => {
-                    let guest = code.instantiate_async(&mut *store).await.map_err(Stage::Start)?;
-                    guest.call_describe(store).await.map_err(Stage::Run)
-                }
+            match code.instantiate(store).await? {
+                Instance::Transform(guest) => guest.call_describe(store).await,
+                Instance::Connector(guest) => guest.call_describe(store).await,
             }
+            .map_err(Stage::Run)
         };
         let result = match meter.run(work).await {
             Err(Stage::Start(error)) if fault::is_mismatch(&error) => {

@@ -4,6 +4,7 @@ use super::json::{Node, Object};
 use super::jsonpath::Path;
 use super::operators::{Condition, Field, Key, Operator, Test};
 use super::regexes;
+use crate::domain::pointer::escape;
 
 /// The largest filter, in bytes of JSON.
 const MAX_BYTES: usize = 16 * 1024;
@@ -243,7 +244,7 @@ fn index_of(name: &str) -> Option<i64> {
 
 /// A pointer one level down (RFC 6901, 3).
 fn child(pointer: &str, name: &str) -> String {
-    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
+    format!("{pointer}/{}", escape(name))
 }
 
 fn unknown_operator(name: &str) -> String {

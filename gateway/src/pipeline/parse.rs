@@ -16,6 +16,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Pipeline;
+use crate::domain::pointer::escape;
 use crate::domain::{EventType, FieldError, SourceId};
 
 /// How deep JSON may be nested.
@@ -370,7 +371,7 @@ pub(super) fn wrap(media: Option<&str>, bytes: &[u8]) -> Box<str> {
 
 /// One segment of a JSON Pointer.
 fn pointer(segment: &str) -> String {
-    segment.chars().take(64).collect::<String>().replace('~', "~0").replace('/', "~1")
+    escape(&segment.chars().take(64).collect::<String>())
 }
 
 #[derive(Default)]

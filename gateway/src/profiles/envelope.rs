@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::domain::FieldError;
+use crate::domain::pointer::escape;
 
 /// The key that spreads.
 const SPREAD: &str = "...";
@@ -331,10 +332,6 @@ fn text_of<'a>(placeholder: Placeholder, frame: &Frame<'a>) -> &'a str {
 
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
-}
-
-fn escape(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_path_to_error::Segment;
 use super::place::Page;
 use super::profile::{DeliveryHalf, EventEntry, Profile, Sample, SecretUse, SourceHalf, Term};
 use super::{Check, Envelope};
+use crate::domain::pointer::escape;
 use crate::domain::{EventType, FieldError, SourceSpec, SubscriptionSpec};
 use crate::filter::{EventPattern, Path};
 
@@ -296,8 +297,4 @@ fn typed<T: DeserializeOwned>(value: Value, at: &str) -> Result<T, Vec<FieldErro
         }
         vec![FieldError::new(pointer, detail)]
     })
-}
-
-fn escape(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
 }

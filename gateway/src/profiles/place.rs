@@ -4,6 +4,7 @@ use serde_json::{Map, Number, Value};
 use toml_edit::{ImDocument, Item, TableLike, Value as Toml};
 
 use crate::domain::FieldError;
+use crate::domain::pointer::{escape, unescape};
 
 /// A TOML text, read.
 pub(super) struct Page {
@@ -38,7 +39,7 @@ impl Page {
         let mut at = 0;
         let mut here = Some(Here::Item(self.document.as_item()));
         for segment in pointer.split('/').skip(1) {
-            let segment = segment.replace("~1", "/").replace("~0", "~");
+            let segment = unescape(segment);
             let Some((start, next)) = here.and_then(|here| here.step(&segment)) else { break };
             at = start.unwrap_or(at);
             here = Some(next);
@@ -90,7 +91,7 @@ fn line_at(text: &str, offset: usize) -> usize {
 fn table(table: &dyn TableLike, at: &str) -> Result<Value, FieldError> {
     let mut object = Map::new();
     for (key, item) in table.iter() {
-        let at = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+        let at = format!("{at}/{}", escape(key));
         let value = match item {
             Item::None => continue,
             Item::Value(value) => plain(value, &at)?,

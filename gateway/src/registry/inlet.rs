@@ -9,6 +9,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::domain::pointer::escape;
 use crate::domain::{
     FieldError, Handshake, HandshakeMethod, Secret, Source, SourceId, SourceResponse, SourceSpec, TenantId, duration,
 };
@@ -445,7 +446,7 @@ fn readers(source: Source, errors: &mut Vec<FieldError>) -> Inlet {
     let mut each = None;
     let mut extract = BTreeMap::new();
     for (word, value) in &spec.extract {
-        let pointer = format!("/extract/{}", super::schema::escape(word));
+        let pointer = format!("/extract/{}", escape(word));
         if word == "each" {
             match value.as_str().map(Path::parse) {
                 Some(Ok(path)) if path.is_singular() => each = Some(path),
@@ -514,7 +515,7 @@ fn question(wanted: &Handshake, base: &str, verifies: bool, errors: &mut Vec<Fie
     }
     let mut when = Vec::new();
     for (text, value) in &wanted.when {
-        let pointer = format!("/when/{}", super::schema::escape(text));
+        let pointer = format!("/when/{}", escape(text));
         match place(text) {
             Ok(_) if value.is_object() || value.is_array() || value.is_null() => {
                 refuse(&pointer, "what must be there is a text, a number or a boolean".to_owned());
@@ -538,7 +539,7 @@ fn question(wanted: &Handshake, base: &str, verifies: bool, errors: &mut Vec<Fie
         (None, Some(json)) => {
             let mut members = Vec::new();
             for (name, value) in json {
-                let pointer = format!("/answer/json/{}", super::schema::escape(name));
+                let pointer = format!("/answer/json/{}", escape(name));
                 let hmac = value.as_object().and_then(|object| object.get("hmac")).and_then(Value::as_str);
                 let filling = match (hmac, value.as_str()) {
                     (Some(text), _) => at(&format!("{pointer}/hmac"), text).map(Filling::Hmac),

@@ -8,6 +8,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use crate::domain::pointer::escape;
 use crate::domain::{CatalogueEntry, FieldError};
 
 /// Most parts of a schema, each reference written out.
@@ -121,7 +122,7 @@ impl<'a> Count<'a> {
             return Err(FieldError::new(at, format!("the schema is nested deeper than {DEPTH}")));
         }
         for (key, value) in schema.as_object().into_iter().flatten() {
-            let at = format!("{at}/{}", super::schema::escape(key));
+            let at = format!("{at}/{}", escape(key));
             match (key.as_str(), value) {
                 ("$ref", Value::String(reference)) => self.reference(reference, &at, depth)?,
                 ("$dynamicRef" | "$recursiveRef" | "$dynamicAnchor" | "$recursiveAnchor", _) => {
@@ -134,7 +135,7 @@ impl<'a> Count<'a> {
                 ("$defs" | "definitions" | "enum" | "const" | "default" | "examples", _) => {}
                 ("properties" | "patternProperties" | "dependentSchemas" | "dependencies", Value::Object(named)) => {
                     for (name, part) in named {
-                        self.schema(part, &format!("{at}/{}", super::schema::escape(name)), depth + 1)?;
+                        self.schema(part, &format!("{at}/{}", escape(name)), depth + 1)?;
                     }
                 }
                 (_, Value::Object(_)) => self.schema(value, &at, depth + 1)?,

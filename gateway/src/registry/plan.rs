@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{Shelf, Surroundings, schema, seal};
+use crate::domain::pointer::escape;
 use crate::domain::{
     Auth, AuthNeed, Envelope, FieldError, Interprets, OnUnknown, RateLimit, SchemeKind, Secret, State, Subscription,
     SubscriptionSpec,
@@ -634,7 +635,7 @@ fn headers(
                     headers.push((name, value));
                 }
                 Err(detail) => {
-                    errors.push(FieldError::new(format!("/{place}/{}", schema::escape(name)), detail));
+                    errors.push(FieldError::new(format!("/{place}/{}", escape(name)), detail));
                 }
             }
         }

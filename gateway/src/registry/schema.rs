@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::kind::validator;
 use crate::domain::FieldError;
+use crate::domain::pointer::escape;
 
 /// Every mistake in `config`, with its place below `at`; at most sixteen.
 #[must_use]
@@ -51,11 +52,6 @@ fn walk(root: &Value, schema: &Value, at: String, depth: usize, found: &mut Vec<
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         walk(root, property, format!("{at}/{}", escape(name)), depth + 1, found);
     }
-}
-
-/// One segment of a JSON Pointer.
-pub(super) fn escape(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]

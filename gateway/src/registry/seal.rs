@@ -10,6 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{Shelf, plan, schema};
+use crate::domain::pointer::{escape, unescape};
 use crate::domain::{
     Auth, FieldError, SchemeKind, Sealed, Secret, Signing, State, StateReason, Subscription, SubscriptionId,
     SubscriptionSpec, TenantId,
@@ -49,7 +50,7 @@ impl Sealer<'_> {
             Some(Auth::GoogleServiceAccount { .. }) => fields.push("/auth/service_account".to_owned()),
             None => {}
         }
-        fields.extend(spec.secret_headers.keys().map(|name| format!("/secret_headers/{}", schema::escape(name))));
+        fields.extend(spec.secret_headers.keys().map(|name| format!("/secret_headers/{}", escape(name))));
         match plan::whole(&spec, self.profiles) {
             Ok((whole, _)) => give_signing_secret(&mut spec, &whole.signing(), &mut errors),
             Err(found) => errors.extend(found),
@@ -219,7 +220,7 @@ fn next_state(enabled: bool, old: Option<&Subscription>, now: Timestamp) -> (Sta
 
 fn split(pointer: &str) -> Option<(&str, String)> {
     let (parent, last) = pointer.rsplit_once('/')?;
-    Some((parent, last.replace("~1", "/").replace("~0", "~")))
+    Some((parent, unescape(last)))
 }
 
 fn remove(value: &mut Value, pointer: &str) {

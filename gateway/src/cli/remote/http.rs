@@ -7,9 +7,8 @@ use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::Stream;
-use crate::cli::client::problem;
+use crate::cli::client::{problem, speak};
 use crate::domain::Secret;
 use crate::egress;
 
@@ -36,6 +35,8 @@ const MAX_ANSWER: usize = 64 << 20;
 pub(in crate::cli) struct Remote {
     base: Url,
     key: Option<Secret>,
+    /// Whom to trust, where it is called by TLS.
+    trust: Option<Arc<ClientConfig>>,
 }
 
 /// What came back.
@@ -71,7 +72,14 @@ impl Remote {
     /// The gateway at a URL that ends in a slash.
     pub(in crate::cli) fn new(base: Url, key: Option<Secret>) -> anyhow::Result<Self> {
         base.host_str().with_context(|| format!("{base} names no host"))?;
-        Ok(Self { base, key })
+        let trust = if base.scheme() == "https" {
+            let mut trust = egress::trust(&[])?;
+            trust.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Some(Arc::new(trust))
+        } else {
+            None
+        };
+        Ok(Self { base, key, trust })
     }
 
     /// The gateway's URL.
@@ -168,11 +176,7 @@ impl Remote {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> anyhow::Result<Response<Incoming>> {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
-        tokio::spawn(async move {
-            // An error here is told to whoever waits for the answer, too.
-            let _ = connection.await;
-        });
+        let mut sender = speak(wire).await?;
         let mut request = Request::builder().method(method).uri(target).header(header::HOST, self.authority());
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -201,13 +205,9 @@ impl Remote {
         let port = self.base.port_or_known_default().unwrap_or(80);
         let stream = TcpStream::connect((name, port)).await?;
         stream.set_nodelay(true)?;
-        if self.base.scheme() != "https" {
-            return Ok(Box::new(stream));
-        }
-        let mut trust = egress::trust(&[])?;
-        trust.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let Some(trust) = &self.trust else { return Ok(Box::new(stream)) };
         let name = ServerName::try_from(name.to_owned()).with_context(|| format!("`{name}` is no host's name"))?;
-        Ok(Box::new(TlsConnector::from(Arc::new(trust)).connect(name, stream).await?))
+        Ok(Box::new(TlsConnector::from(trust.clone()).connect(name, stream).await?))
     }
 
     async fn read(&self, response: Response<Incoming>) -> anyhow::Result<Answer> {

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::domain::FieldError;
+use crate::domain::pointer::escape;
 
 /// Headers by name, each with a text or a list of texts; or a list of pairs of a name and a text.
 pub(super) fn headers(wanted: &Value) -> Result<HeaderMap, FieldError> {
@@ -14,7 +15,7 @@ pub(super) fn headers(wanted: &Value) -> Result<HeaderMap, FieldError> {
         Value::Null => {}
         Value::Object(named) => {
             for (name, value) in named {
-                let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
+                let pointer = format!("/headers/{}", escape(name));
                 let values = match value {
                     Value::Array(values) => values.as_slice(),
                     one => std::slice::from_ref(one),

@@ -6,6 +6,7 @@ use base64::Engine;
 use serde_json::Value;
 
 use super::{Code, Finding};
+use crate::domain::pointer::escape;
 use crate::signing::secret::LENIENT;
 
 /// How much of each body is shown around the first difference.
@@ -127,7 +128,7 @@ fn edges(sent: &[u8], received: &[u8]) -> Option<&'static str> {
 
 /// Where two documents differ first, numbers compared as JavaScript has them.
 fn difference(was: &Value, is: &Value) -> Option<String> {
-    let below = |step: &str, rest: String| format!("/{}{rest}", step.replace('~', "~0").replace('/', "~1"));
+    let below = |step: &str, rest: String| format!("/{}{rest}", escape(step));
     match (was, is) {
         (Value::Number(was), Value::Number(is)) => (was.as_f64() != is.as_f64()).then(String::new),
         (Value::Array(was), Value::Array(is)) => {
