@@ -90,7 +90,7 @@ impl Engine {
             pool: Semaphore::new(config.instances.max(1) as usize),
             turns: Turns::new(config.concurrency.min(cores)),
             slow_turns: Turns::new(slow),
-            aside: Aside::new(slow).map_err(Error::Threads)?,
+            aside: Aside::new(slow),
             paces: Paces::default(),
             warm: Warm::new(config.reuse),
             ticker: Ticker::start(wasmtime.weak()).map_err(Error::Threads)?,
