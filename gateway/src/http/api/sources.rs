@@ -22,6 +22,7 @@ use crate::http::route::{Payload, Route, Tag};
 use crate::http::source::{Asked, Found, look, max_body, prove};
 use crate::http::{App, Shared};
 use crate::registry::Inlet;
+use crate::signing::Rejection;
 
 /// The routes of this file.
 pub(super) fn routes() -> Vec<Route> {
@@ -207,7 +208,11 @@ async fn attempt(
     let is_too_large = raw.len() > max;
     let now = trial.at.unwrap_or_else(|| app.control.clock().now());
     let asked = Asked { method: trial.method, headers: &headers, query: &trial.query, raw, now };
-    let proven = prove(&app, &inlet, &asked).await.err();
+    let proven = match prove(&app, &inlet, &asked).await {
+        Ok(proof) => proof.verdict.err(),
+        // What is wrong with the body is the problem that follows.
+        Err(_) => Some(Rejection::StillPacked),
+    };
     let found = match is_too_large {
         true => {
             Err(Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken")))
