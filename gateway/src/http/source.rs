@@ -22,8 +22,7 @@ use super::params::{Segments, id};
 use super::problem::{Kind, Problem};
 use super::route::{Payload, Route, Tag};
 use super::{App, Shared, body, room};
-use crate::control::Refused;
-use crate::domain::{HandshakeMethod, SourceId};
+use crate::domain::{HandshakeMethod, Refused, SourceId};
 use crate::pipeline::{ItemError, NewEvent, Pipeline, Posted, Unanswered};
 use crate::registry::{Inlet, Reply};
 use crate::signing::{Rejection, VerifyParts};
@@ -313,7 +312,7 @@ fn refused(refusal: &Refusal, parts: &Parts, size: Option<usize>, at: Timestamp)
         count: 1,
         method: parts.method.to_string(),
         status_code: entry.status.as_u16(),
-        reason: entry.id,
+        reason: entry.id.to_owned(),
         detail: refusal.detail.clone().unwrap_or_else(|| refusal.problem.detail().to_owned()),
         header: refusal.header.clone(),
         body_size: size.or_else(|| body::announced(&parts.headers).and_then(|size| usize::try_from(size).ok())),

@@ -64,8 +64,10 @@ pub(super) fn routes() -> Vec<Route> {
         .gives::<SourceView>(StatusCode::OK, "The new secret alone counts."),
         reads(Route::get("/v1/sources/{source}/refusals", "list_source_refusals", "Why nothing arrives", refusals))
             .about(
-                "Requests to the source that were refused, newest first: at most the last 100, and none from before the \
-                 last restart. Refusals of one kind from one address within a second are one entry that counts.",
+                "Requests to the source that were refused, newest first. Refusals of one kind from one address within a \
+                 second are one entry that counts. The last 100 entries of a source are kept, of a tenant's sources \
+                 together 1,000, and of all 20,000; they are written down every half minute and at the end, so that \
+                 a process that is killed forgets the last of them.",
             )
             .lists::<RefusalView>(),
         writes(Route::post("/v1/sources/{source}/try", "try_source", "Try a request", attempt))
