@@ -14,8 +14,9 @@ use super::{
     Accepted, DeliveryFilter, EventFilter, LaneHead, Receipt, Record, RecordKey, ReplayStep, Settled, Store, Taken,
 };
 use crate::domain::{
-    ApiKey, CatalogueEntry, Delivery, DeliveryId, Enforce, EventId, EventType, KeyId, Lane, Outcome, Refused, Role, Sample,
-    SeenType, SeenTypes, SourceId, SourceRefusals, Status, SubscriptionId, Tenant, TenantId, TenantLimits, Trigger, Verdict,
+    ApiKey, CatalogueEntry, Delivery, DeliveryId, Enforce, EventId, EventType, KeyId, Lane, Outcome, Refused, Role,
+    Sample, SeenType, SeenTypes, SourceId, SourceRefusals, Status, SubscriptionId, Tenant, TenantId, TenantLimits,
+    Trigger, Verdict,
 };
 
 /// A backend under test.

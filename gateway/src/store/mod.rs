@@ -30,8 +30,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     ApiKey, Attempt, CatalogueEntry, Delivery, DeliveryId, Event, EventId, EventType, Inbox, InboxId, KeyId, Lane,
-    PluginId, PluginVersion, Replay, ReplayId, SeenTypes, Source, SourceId, SourceRefusals, Status, Subscription, SubscriptionId,
-    Tenant, TenantId,
+    PluginId, PluginVersion, Replay, ReplayId, SeenTypes, Source, SourceId, SourceRefusals, Status, Subscription,
+    SubscriptionId, Tenant, TenantId,
 };
 
 /// Why a verb failed.

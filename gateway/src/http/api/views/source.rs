@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::shapes::{Handshake, RateLimit, Signing, SourceResponse};
 use super::{Raw, Time};
-use crate::domain::{Secret, Source};
+use crate::domain::{Refused, Secret, Source};
 use crate::http::HttpConfig;
 use crate::http::problem::ProblemView;
 use crate::pipeline::NewEvent;
