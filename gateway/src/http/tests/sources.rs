@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::world::{MAX_BODY, OPERATOR, Tenant, World, text};
+use crate::domain::{SourceId, SourceRefusals};
 use crate::store::Record;
 
 fn signed(body: &[u8]) -> String {
@@ -181,12 +182,14 @@ async fn refusals_are_written_down() {
     let spec = |name: &str| json!({"name": name, "extract": {"type": "$.type"}});
     let (kept, kept_path) = world.source(&tenant, spec("kept")).await;
     let (gone, gone_path) = world.source(&tenant, spec("gone")).await;
-    let written = async || {
+    let source: SourceId = kept.parse().unwrap();
+    let written = async || -> Vec<SourceRefusals> {
         let records = world.store.configuration().await.unwrap();
-        records.into_iter().filter_map(|record| match record {
-            Record::Refusals(of) => Some((of.source_id.to_string(), of.refused)),
+        let found = records.into_iter().filter_map(|record| match record {
+            Record::Refusals(of) => Some(of),
             _ => None,
-        })
+        });
+        found.collect()
     };
     let refuse = async |path: &str| {
         world.raw("POST", path, "", &[], "{}").await.problem(400, "unparsable");
@@ -197,33 +200,30 @@ async fn refusals_are_written_down() {
         refuse(&kept_path).await;
         refuse(&gone_path).await;
     }
-    assert_eq!(written().await.count(), 0, "a refusal alone writes nothing");
+    assert_eq!(written().await, [], "a refusal alone writes nothing");
     world.clock.advance(Duration::from_secs(30));
     for _ in 0..1_000 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(written().await.count(), 2);
-    assert!(written().await.all(|(_, refused)| refused.len() == 3 && refused[0].reason == "unparsable"));
+    let both = written().await;
+    assert_eq!(both.len(), 2);
+    assert!(both.iter().all(|of| of.refused.len() == 3 && of.refused[0].reason == "unparsable"));
     world.call("DELETE", &format!("/v1/sources/{gone}"), &tenant.editor, None).await.expect(204);
-    assert_eq!(written().await.map(|(id, _)| id).collect::<Vec<_>>(), [kept.clone()]);
+    let left = written().await;
+    assert_eq!((left.len(), left[0].source_id), (1, source));
 
     // Another start finds them, and what was left of a source that is gone is removed.
-    let mut stray = world.store.configuration().await.unwrap();
-    stray.retain(|record| matches!(record, Record::Refusals(_)));
-    if let Some(Record::Refusals(of)) = stray.first_mut() {
-        of.source_id = gone.parse().unwrap();
-    }
-    world.store.configure(stray, Vec::new()).await.unwrap();
-    assert_eq!(written().await.count(), 2);
+    let stray = SourceRefusals { source_id: gone.parse().unwrap(), ..left[0].clone() };
+    world.store.configure(vec![Record::Refusals(stray)], Vec::new()).await.unwrap();
+    assert_eq!(written().await.len(), 2);
     let again = world.another_control();
     again.keep_refusals().await.unwrap();
-    let source = kept.parse().unwrap();
-    assert_eq!(again.refusals().of(source), world.control.refusals().of(source));
-    assert_eq!(again.refusals().of(source).len(), 3);
+    let found = again.refusals().of(source);
+    assert_eq!((found.len(), &found), (3, &world.control.refusals().of(source)));
     again.write_refusals().await;
-    assert_eq!(written().await.map(|(id, _)| id).collect::<Vec<_>>(), [kept]);
+    assert_eq!(written().await, left);
 
     world.call("DELETE", &format!("/v1/tenants/{}", tenant.id), OPERATOR, None).await.expect(204);
-    assert_eq!(written().await.count(), 0);
+    assert_eq!(written().await, []);
     assert_eq!(world.control.refusals().of(source), []);
 }
