@@ -157,6 +157,7 @@ impl Gateway {
         if let Some(key) = &options.operator_key {
             control = control.with_operator_key(key).context("HOOKMILL_OPERATOR_KEY")?;
         }
+        control.keep_refusals().await.context("what sources refused can't be read")?;
         let first = first::make(&control, &registry, &options, &public_url).await?;
         let (readiness, ready) = watch::channel(Readiness::Ready);
         let (stop, stopped) = watch::channel(false);
@@ -229,6 +230,7 @@ impl Gateway {
             // Connections that do not end are cut: whoever was not answered knows that it was not taken.
             let _ = tokio::time::timeout(self.drain, serving).await;
         }
+        self.control.write_refusals().await;
         self.store.close().await.context("the store could not be closed")?;
         Ok(())
     }

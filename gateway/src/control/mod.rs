@@ -42,7 +42,7 @@ pub use self::keys::NewKey;
 pub use self::plugins::{PluginRefusal, Uploaded};
 pub use self::profiles::{Reloaded, load_profiles};
 pub use self::reading::{Expected, read_slice, read_value};
-pub use self::refusals::{Refusals, Refused};
+pub use self::refusals::Refusals;
 pub use self::replays::{NewReplay, ReplayAnswer};
 pub use self::runs::{Output, PluginTrial, RunEvent};
 pub use self::stats::{Bucket, Health, Spread, Stats};

@@ -1,21 +1,23 @@
 //! What sources refused, so that whoever waits for events can see why none arrive.
 //!
 //! **Who acts.** The door of a source notes each refusal; a person reads them, newest first. **What is promised.** A
-//! flood costs nothing: refusals of one kind from one place within a second are one entry that counts, a source has
-//! [`PER_SOURCE`] entries, a tenant [`PER_TENANT`], and the gateway [`IN_ALL`]; the oldest make room. Nothing secret is
-//! kept: no body, and of headers only the name of the one that the refusal is about. **What is deliberately not.**
-//! Nothing is written to the store, for strangers decide how often this happens; a restart forgets.
+//! flood costs little: refusals of one kind from one place within a second are one entry that counts, a source has
+//! [`PER_SOURCE`] entries, a tenant [`PER_TENANT`], and the gateway [`IN_ALL`]; the oldest make room. Strangers decide
+//! how often this happens, so that noting one only touches memory; what has changed is written down every half minute
+//! ([`EVERY`]), each list once, and when the gateway stops. Nothing secret is kept: no body, and of headers only the name of
+//! the one that the refusal is about. **What is deliberately not.** A process that is killed forgets the last half
+//! minute: nothing that was acknowledged is in it.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::{Control, Result};
 use crate::clock::since;
-use crate::domain::{SourceId, TenantId};
+use crate::domain::{Refused, SourceId, SourceRefusals, TenantId};
+use crate::store::{Record, RecordKey};
 
 /// Most entries of one source, of one tenant's sources, and of all.
 const PER_SOURCE: usize = 100;
@@ -25,39 +27,16 @@ const IN_ALL: usize = 20_000;
 const SAME: Duration = Duration::from_secs(1);
 /// The longest text that is kept, in characters.
 const LONGEST: usize = 300;
+/// How often what has changed is written down.
+const EVERY: Duration = Duration::from_secs(30);
+/// Sources that are written in one unit: at most about a megabyte.
+const AT_ONCE: usize = 16;
 
-/// A request that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// When; of several, the last.
-    pub at: Timestamp,
-    /// How many of the kind there were within a second.
-    pub count: u64,
-    /// The HTTP method.
-    pub method: String,
-    /// What was answered.
-    pub status_code: u16,
-    /// Which problem it is: the last part of its `type`.
-    pub reason: &'static str,
-    /// What happened, in words.
-    pub detail: String,
-    /// The header it is about.
-    pub header: Option<String>,
-    /// The body's size in bytes, if it was read.
-    pub body_size: Option<usize>,
-    /// What the body was said to be.
-    pub content_type: Option<String>,
-    /// Where the connection came from: the product, or the proxy before this gateway.
-    pub remote_address: Option<IpAddr>,
-}
-
-impl Refused {
-    fn is_like(&self, other: &Self) -> bool {
-        self.reason == other.reason
-            && self.header == other.header
-            && self.remote_address == other.remote_address
-            && self.method == other.method
-    }
+fn is_like(one: &Refused, other: &Refused) -> bool {
+    one.reason == other.reason
+        && one.header == other.header
+        && one.remote_address == other.remote_address
+        && one.method == other.method
 }
 
 /// What was refused, by source. Cheap to clone.
@@ -69,6 +48,8 @@ struct Inner {
     sources: HashMap<SourceId, (TenantId, VecDeque<Refused>)>,
     by_tenant: HashMap<TenantId, usize>,
     all: usize,
+    /// Whose list is not in the store as it is here.
+    changed: HashMap<SourceId, TenantId>,
 }
 
 impl Refusals {
@@ -80,9 +61,10 @@ impl Refusals {
             }
         }
         let mut inner = self.0.lock();
+        inner.changed.insert(source, tenant);
         let (_, list) = inner.sources.entry(source).or_insert_with(|| (tenant, VecDeque::new()));
         let recent = list.iter_mut().rev().take_while(|one| since(one.at, refused.at) < SAME);
-        if let Some(same) = recent.into_iter().find(|one| one.is_like(&refused)) {
+        if let Some(same) = recent.into_iter().find(|one| is_like(one, &refused)) {
             refused.count += same.count;
             *same = refused;
             return;
@@ -114,6 +96,85 @@ impl Refusals {
         while inner.sources.contains_key(&source) {
             inner.drop_first(source);
         }
+        inner.changed.remove(&source);
+    }
+
+    /// Takes up what was written down.
+    fn load(&self, written: SourceRefusals) {
+        let SourceRefusals { tenant_id, source_id, refused } = written;
+        refused.into_iter().for_each(|one| self.note(tenant_id, source_id, one));
+        self.0.lock().changed.remove(&source_id);
+    }
+
+    /// Which have changed since it was asked for last.
+    fn changed(&self) -> Vec<(SourceId, TenantId)> {
+        std::mem::take(&mut self.0.lock().changed).into_iter().collect()
+    }
+
+    /// These are not in the store as they are here.
+    fn differ(&self, sources: &[(SourceId, TenantId)]) {
+        self.0.lock().changed.extend(sources.iter().copied());
+    }
+
+    /// A source's list, as it is written down.
+    fn list(&self, source_id: SourceId, tenant_id: TenantId) -> SourceRefusals {
+        let inner = self.0.lock();
+        let list = inner.sources.get(&source_id).map(|(_, list)| list.iter().cloned().collect());
+        SourceRefusals { tenant_id, source_id, refused: list.unwrap_or_default() }
+    }
+}
+
+impl Control {
+    /// Takes up what was written down, and from then on writes down what changes. To be called once, at the start.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn keep_refusals(&self) -> Result<()> {
+        for record in self.store.configuration().await? {
+            let Record::Refusals(written) = record else { continue };
+            match self.source(written.tenant_id, written.source_id) {
+                Ok(_) => self.refusals.load(written),
+                // It was being written when its source was deleted; the next writing removes it.
+                Err(_) => self.refusals.differ(&[(written.source_id, written.tenant_id)]),
+            }
+        }
+        let control = self.clone();
+        tokio::spawn(async move {
+            loop {
+                control.clock.sleep(EVERY).await;
+                control.write_refusals().await;
+            }
+        });
+        Ok(())
+    }
+
+    /// Writes down what has changed; what can't be written is tried again the next time.
+    pub async fn write_refusals(&self) {
+        let changed = self.refusals.changed();
+        for (at, some) in changed.chunks(AT_ONCE).enumerate() {
+            if let Err(error) = self.write_some(some).await {
+                tracing::warn!(%error, "what sources refused could not be written down");
+                self.refusals.differ(&changed[at * AT_ONCE..]);
+                return;
+            }
+        }
+    }
+
+    async fn write_some(&self, some: &[(SourceId, TenantId)]) -> Result<()> {
+        // None of the sources is deleted between the look and the writing.
+        let _changing = self.changing.lock().await;
+        let (mut puts, mut deletes) = (Vec::new(), Vec::new());
+        for (source, tenant) in some.iter().copied() {
+            if self.source(tenant, source).is_err() {
+                // A request was under way while it was deleted.
+                self.refusals.forget(source);
+            }
+            match self.refusals.list(source, tenant) {
+                list if list.refused.is_empty() => deletes.push(RecordKey::Refusals(tenant, source)),
+                list => puts.push(Record::Refusals(list)),
+            }
+        }
+        Ok(self.registry.save(puts, deletes).await?)
     }
 }
 
@@ -130,6 +191,7 @@ impl Inner {
     fn drop_first(&mut self, source: SourceId) {
         let Some((tenant, list)) = self.sources.get_mut(&source) else { return };
         let tenant = *tenant;
+        self.changed.insert(source, tenant);
         let dropped = usize::from(list.pop_front().is_some());
         if list.is_empty() {
             self.sources.remove(&source);
@@ -146,6 +208,8 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::clock::later;
 
@@ -155,7 +219,7 @@ mod tests {
             count: 1,
             method: "POST".to_owned(),
             status_code: 401,
-            reason: "bad-signature",
+            reason: "bad-signature".to_owned(),
             detail: "x".repeat(1_000),
             header: Some(header.to_owned()),
             body_size: Some(1),
@@ -208,5 +272,44 @@ mod tests {
         assert!(!refusals.of(gone).is_empty());
         refusals.forget(gone);
         assert!(refusals.of(gone).is_empty());
+        // What is taken up again is what was left.
+        let again = Refusals::default();
+        let changed = refusals.changed();
+        assert!(!changed.iter().any(|(source, _)| *source == gone));
+        changed.iter().for_each(|(source, tenant)| again.load(refusals.list(*source, *tenant)));
+        assert_eq!(again.changed(), []);
+        for number in 0..300 {
+            assert_eq!(again.of(id(number)), refusals.of(id(number)));
+        }
+    }
+
+    /// However many there are, a list is written once; also the one that made room for another's.
+    #[test]
+    fn each_change_is_written_once() {
+        let refusals = Refusals::default();
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let tenant = TenantId::new(start);
+        let sources: Vec<SourceId> = (0..11).map(|number| SourceId::from_bytes([number; 16])).collect();
+        let mut second = 0;
+        let mut fill = |source: SourceId, entries: u64| {
+            for _ in 0..entries {
+                second += 2;
+                refusals.note(tenant, source, refused(later(start, Duration::from_secs(second)), "x-a"));
+            }
+        };
+        sources[..10].iter().for_each(|source| fill(*source, 100));
+        let changed = refusals.changed();
+        assert_eq!(changed.len(), 10);
+        assert_eq!(refusals.changed(), []);
+        fill(sources[10], 2);
+        let mut found = refusals.changed();
+        found.sort_unstable();
+        assert_eq!(found, [(sources[0], tenant), (sources[10], tenant)]);
+        assert_eq!(refusals.list(sources[0], tenant).refused.len(), 98);
+        fill(sources[10], 98);
+        assert!(refusals.changed().contains(&(sources[0], tenant)));
+        assert_eq!(refusals.list(sources[0], tenant).refused, [], "an empty list is written too, as none");
+        refusals.differ(&found);
+        assert_eq!(refusals.changed().len(), 2, "what could not be written is asked for again");
     }
 }

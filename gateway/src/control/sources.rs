@@ -231,7 +231,8 @@ impl Control {
     pub async fn delete_source(&self, tenant: TenantId, id: SourceId, expected: &Expected) -> Result<()> {
         let _changing = self.changing.lock().await;
         expected.check(&Self::source_version(&self.source(tenant, id)?.source))?;
-        self.registry.save(vec![], vec![RecordKey::Source(tenant, id)]).await?;
+        let records = vec![RecordKey::Source(tenant, id), RecordKey::Refusals(tenant, id)];
+        self.registry.save(vec![], records).await?;
         self.refusals.forget(id);
         Ok(())
     }

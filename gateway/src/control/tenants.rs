@@ -156,9 +156,10 @@ impl Control {
     pub async fn delete_tenant(&self, id: TenantId, expected: &Expected) -> Result<()> {
         let _changing = self.changing.lock().await;
         expected.check(&Self::tenant_version(&*self.tenant(id)?))?;
-        let plans = self.registry.plans(id);
+        let (plans, sources) = (self.registry.plans(id), self.registry.sources(id));
         self.registry.save(vec![], vec![RecordKey::Tenant(id)]).await?;
         self.pipeline.forget_tenant(id);
+        sources.iter().for_each(|inlet| self.refusals.forget(inlet.source.id));
         for plan in &plans {
             self.pipeline.changed(id, plan.subscription.id).await?;
         }

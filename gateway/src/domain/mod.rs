@@ -41,7 +41,7 @@ pub use signing::{
     Algorithm, BodyHash, Encoding, SchemeKind, SecretDecoding, SecretForm, SharedPlace, Signing, TimeFormat, TimeUnit,
     TimestampForm,
 };
-pub use source::{Answer, Handshake, HandshakeMethod, Source, SourceResponse, SourceSpec};
+pub use source::{Answer, Handshake, HandshakeMethod, Refused, Source, SourceRefusals, SourceResponse, SourceSpec};
 pub use subscription::{
     Auth, Backoff, BodyFormat, ConnectorSpec, Envelope, NextSecret, PreviousSecret, RateLimit, RetryPolicy, State,
     StateReason, Subscription, SubscriptionSpec, TransformSpec,

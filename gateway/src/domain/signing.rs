@@ -34,7 +34,7 @@ pub struct Signing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     /// What is signed: `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}`, `{header:NAME}`, `{form}` and literal
-    /// text; `{body}` unless given.
+    /// text; `{body}` unless given. A packed body is signed as it comes, a packed form by what it unpacks to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// The header's value: `{signature}`, `{timestamp}`, `{id}` and literal text; `{signature}` unless given.

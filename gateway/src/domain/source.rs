@@ -1,6 +1,7 @@
-//! Sources: how a product's requests are verified, read and answered.
+//! Sources: how a product's requests are verified, read and answered, and which were refused.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -163,4 +164,41 @@ pub struct Source {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// A request to a source that was refused. Nothing secret is in it: no body, and of the headers one's
+/// name and the content type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// When; of several, the last.
+    pub at: Timestamp,
+    /// How many of the kind there were within a second.
+    pub count: u64,
+    /// The HTTP method.
+    pub method: String,
+    /// What was answered.
+    pub status_code: u16,
+    /// Which problem it is: the last part of its `type`.
+    pub reason: String,
+    /// What happened, in words.
+    pub detail: String,
+    /// The name of the header it is about.
+    pub header: Option<String>,
+    /// The body's size in bytes, if it was read or announced.
+    pub body_size: Option<usize>,
+    /// What the body was said to be.
+    pub content_type: Option<String>,
+    /// Where the connection came from: the product, or the proxy before this gateway.
+    pub remote_address: Option<IpAddr>,
+}
+
+/// What a source has refused lately.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRefusals {
+    /// Whose the source is.
+    pub tenant_id: TenantId,
+    /// The source.
+    pub source_id: SourceId,
+    /// The requests, oldest first.
+    pub refused: Vec<Refused>,
 }

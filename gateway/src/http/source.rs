@@ -1,7 +1,8 @@
 //! The door of a source: whatever a product posts, verified, answered, noted if it is refused.
 //!
-//! The signature is over the bytes that came over the wire, so it is checked before they are unpacked or read. Questions
-//! of the product (handshakes) are answered and stored nowhere. Every refusal is noted for the source's owner, who
+//! The signature is over the bytes that came over the wire, so it is checked before they are unpacked or read; but where
+//! a form's parameters are signed, a packed form is unpacked first, within the bounds of every other. Questions of the
+//! product (handshakes) are answered and stored nowhere. Every refusal is noted for the source's owner, who
 //! finds it at `…/refusals`.
 
 use std::io::Read as _;
@@ -21,8 +22,7 @@ use super::params::{Segments, id};
 use super::problem::{Kind, Problem};
 use super::route::{Payload, Route, Tag};
 use super::{App, Shared, body, room};
-use crate::control::Refused;
-use crate::domain::{HandshakeMethod, SourceId};
+use crate::domain::{HandshakeMethod, Refused, SourceId};
 use crate::pipeline::{ItemError, NewEvent, Pipeline, Posted, Unanswered};
 use crate::registry::{Inlet, Reply};
 use crate::signing::{Rejection, VerifyParts};
@@ -171,17 +171,22 @@ pub(super) fn max_body(app: &App, inlet: &Inlet) -> usize {
     inlet.source.spec.max_body.unwrap_or(app.config.max_body).min(app.config.max_body)
 }
 
-/// Whether a request proves itself. Where its time is in a body that is packed, that is unpacked once the signature, which
-/// is over the bytes that came, is right.
-pub(super) async fn prove(app: &App, inlet: &Inlet, asked: &Asked<'_>) -> Result<(), Rejection> {
-    match proven(app, inlet, asked, None) {
-        Err(Rejection::StillPacked) => match unpack(app, inlet, asked.headers, &asked.raw).await {
-            Ok(unpacked) => proven(app, inlet, asked, Some(&unpacked)),
-            // Whoever reads the body next says what is wrong with it.
-            Err(_) => Err(Rejection::StillPacked),
-        },
-        proven => proven,
+/// What is known of a request once its proof was looked at.
+pub(super) struct Proof {
+    /// Whether it proves itself.
+    pub(super) verdict: Result<(), Rejection>,
+    /// Its body, if it had to be unpacked for that.
+    unpacked: Option<Bytes>,
+}
+
+/// Looks at a request's proof, and into its body if that is packed and has the time or the signed parameters in it.
+pub(super) async fn prove(app: &App, inlet: &Inlet, asked: &Asked<'_>) -> Result<Proof, Refusal> {
+    let verdict = proven(app, inlet, asked, None);
+    if verdict != Err(Rejection::StillPacked) {
+        return Ok(Proof { verdict, unpacked: None });
     }
+    let unpacked = unpack(app, inlet, asked.headers, &asked.raw).await?;
+    Ok(Proof { verdict: proven(app, inlet, asked, Some(&unpacked)), unpacked: Some(unpacked) })
 }
 
 fn proven(app: &App, inlet: &Inlet, asked: &Asked<'_>, unpacked: Option<&[u8]>) -> Result<(), Rejection> {
@@ -198,22 +203,25 @@ fn proven(app: &App, inlet: &Inlet, asked: &Asked<'_>, unpacked: Option<&[u8]>) 
 
 /// What a request is, without doing anything about it.
 pub(super) async fn look(app: &App, inlet: &Inlet, asked: &Asked<'_>) -> Result<Found, Refusal> {
-    let proven = prove(app, inlet, asked).await;
+    let Proof { verdict, unpacked } = prove(app, inlet, asked).await?;
     let may_ask = inlet.handshakes.iter().any(|question| question.method == asked.method && !question.verified);
-    if asked.method == HandshakeMethod::Post && !may_ask && proven != Err(Rejection::StillPacked) {
-        // Nothing is unpacked or read for somebody we do not know.
-        proven.clone()?;
+    if asked.method == HandshakeMethod::Post && !may_ask {
+        // Nothing more is unpacked or read for somebody we do not know.
+        verdict.clone()?;
     }
-    let unpacked = unpack(app, inlet, asked.headers, &asked.raw).await?;
+    let unpacked = match unpacked {
+        Some(unpacked) => unpacked,
+        None => unpack(app, inlet, asked.headers, &asked.raw).await?,
+    };
     let posted = Posted::read(asked.headers, asked.query, &unpacked)?;
     let question = Pipeline::question(inlet, asked.method, &posted);
-    if let Some(question) = question.filter(|question| !question.verified || proven.is_ok()) {
+    if let Some(question) = question.filter(|question| !question.verified || verdict.is_ok()) {
         return Ok(Found::Question(Pipeline::answer(inlet, question, &posted, asked.now)?));
     }
     if asked.method == HandshakeMethod::Get {
         return Err(Problem::new(Kind::MethodNotAllowed, "this source takes events by POST").into());
     }
-    proven?;
+    verdict?;
     Ok(Found::Events(Pipeline::from_source(inlet, &posted)?))
 }
 
@@ -304,7 +312,7 @@ fn refused(refusal: &Refusal, parts: &Parts, size: Option<usize>, at: Timestamp)
         count: 1,
         method: parts.method.to_string(),
         status_code: entry.status.as_u16(),
-        reason: entry.id,
+        reason: entry.id.to_owned(),
         detail: refusal.detail.clone().unwrap_or_else(|| refusal.problem.detail().to_owned()),
         header: refusal.header.clone(),
         body_size: size.or_else(|| body::announced(&parts.headers).and_then(|size| usize::try_from(size).ok())),

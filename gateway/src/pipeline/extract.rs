@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 
 use super::parse::{self, NewEvent};
@@ -188,10 +190,15 @@ fn missing(part: Part) -> ItemError {
     )])
 }
 
-/// RFC 3339, or Unix time in seconds or milliseconds.
+/// RFC 3339, the same without a zone, which then is UTC (Discord's webhook events), or Unix time in seconds or
+/// milliseconds.
 fn time(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
+    }
+    if text.contains('T') {
+        let local: DateTime = text.parse().ok()?;
+        return local.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     }
     let number: i64 = text.parse().ok()?;
     if number.abs() > 100_000_000_000 {
@@ -228,11 +235,16 @@ mod tests {
     }
 
     #[test]
-    fn times_in_three_spellings() {
+    fn times_in_four_spellings() {
         let wanted: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        for text in ["2026-01-01T00:00:00Z", "1767225600", "1767225600000"] {
+        let spellings =
+            ["2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00", "1767225600", "1767225600000"];
+        for text in spellings {
             assert_eq!(time(text), Some(wanted), "{text}");
         }
-        assert_eq!(time("soon"), None);
+        assert_eq!(time("2024-10-18T14:42:53.064834"), Some("2024-10-18T14:42:53.064834Z".parse().unwrap()));
+        for text in ["soon", "2026-01-01", "Tomorrow", ""] {
+            assert_eq!(time(text), None, "{text}");
+        }
     }
 }

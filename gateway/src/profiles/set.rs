@@ -9,7 +9,7 @@ use super::file::{self, Fault};
 use super::{Profile, shipped};
 use crate::domain::FieldError;
 
-/// The largest file; the largest shipped one has 100 KB.
+/// The largest file; the largest shipped one has 115 KB.
 const MOST_BYTES: u64 = 1 << 20;
 /// Most files of a folder.
 const MOST_FILES: usize = 1_000;

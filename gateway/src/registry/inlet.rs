@@ -229,7 +229,7 @@ impl Inlet {
     /// Whether a request was sent by the product that shares this source's secret: any of the ways of proof will do.
     ///
     /// # Errors
-    /// [`Rejection::StillPacked`] if one of them would do once the body is unpacked; else the reason that says most: of
+    /// [`Rejection::StillPacked`] if one of them might do once the body is unpacked; else the reason that says most: of
     /// the first proof that was tried at all.
     pub fn verify(&self, request: &VerifyParts<'_>) -> Result<(), Rejection> {
         let Some(proofs) = &self.verification else { return Ok(()) };

@@ -464,7 +464,11 @@ impl Registry {
                 Record::Tenant(tenant) => Compiled::Tenant(tenant),
                 Record::Key(key) => Compiled::Key(key),
                 Record::Inbox(inbox) => Compiled::Inbox(inbox),
-                Record::Replay(_) | Record::Seen(_) | Record::Plugin(_) | Record::Setting(..) => continue,
+                Record::Replay(_)
+                | Record::Seen(_)
+                | Record::Refusals(_)
+                | Record::Plugin(_)
+                | Record::Setting(..) => continue,
                 Record::EventType(entry) => match EventKind::compile(entry.clone()) {
                     Ok(kind) => Compiled::Kind(Box::new(kind)),
                     Err(errors) if lenient => {
@@ -617,7 +621,11 @@ impl State {
                     room.kinds.remove(name);
                 }
             }
-            RecordKey::Replay(..) | RecordKey::Seen(_) | RecordKey::Plugin(..) | RecordKey::Setting(_) => {}
+            RecordKey::Replay(..)
+            | RecordKey::Seen(_)
+            | RecordKey::Refusals(..)
+            | RecordKey::Plugin(..)
+            | RecordKey::Setting(_) => {}
         }
     }
 }

@@ -15,8 +15,8 @@
 //! and `doctor` says what a receiver made wrong that does not believe what was signed.
 //!
 //! **What is promised.**
-//! - The bytes that are signed are the bytes that are sent or that came in: nothing is parsed or decoded first
-//!   (but a form that is signed by its parameters), and nothing has to be UTF-8.
+//! - The bytes that are signed are the bytes that are sent or that came in: nothing is parsed, decoded or unpacked
+//!   first (but a form that is signed by its parameters), and nothing has to be UTF-8.
 //! - A request passes only if a signature made with a configured secret is on it. No secret, an empty
 //!   secret, a scheme that signs nothing: all of these are refusals, never "valid".
 //! - Every candidate is compared with every secret, over decoded bytes and in constant time; how long that

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use subtle::Choice;
 
-use super::claim::{Candidate, Claim, Grammar, Unreadable};
+use super::claim::{Claim, Grammar, Unreadable};
 use super::key::{Keys, Signature};
 use super::scheme::{Carrier, Form, Layout, Scheme};
 use super::template::{Parts, Placeholder, form};
@@ -27,8 +27,9 @@ pub struct VerifyParts<'a> {
     pub headers: &'a HeaderMap,
     /// The body, as it came in, before any parsing or decompression.
     pub body: &'a [u8],
-    /// The body of a request that was packed (`Content-Encoding`), unpacked: what is read from a body is read from this.
-    /// `None` while nobody has unpacked it, which is to be done for nobody who is not known.
+    /// The body of a request that was packed (`Content-Encoding`), unpacked: what is read from a body, its time or a
+    /// form's parameters, is read from this. `None` while nobody has unpacked it, which is to be done only when
+    /// [`Rejection::StillPacked`] asks for it.
     pub unpacked: Option<&'a [u8]>,
     /// The URL as configured and as the sender knows it, with the query as it came; not from the `Host` header.
     pub url: &'a str,
@@ -106,9 +107,9 @@ pub enum Rejection {
     /// There is no timestamp where one is signed.
     #[error("{0} has no timestamp")]
     MissingTimestamp(Place),
-    /// The signature is right, and the time is in a body that has yet to be unpacked: verify again with
-    /// [`VerifyParts::unpacked`].
-    #[error("the timestamp is in the body, which is packed and was not unpacked")]
+    /// What is to be read from the body has yet to be unpacked: the time, of a body whose signature is right, or the
+    /// parameters of a form, which are what is signed. Verify again with [`VerifyParts::unpacked`].
+    #[error("what is to be read from the body is packed and was not unpacked")]
     StillPacked,
     /// The timestamp is not written as it should be.
     #[error("the timestamp in {place} is not {form}")]
@@ -255,8 +256,10 @@ impl Layout {
         for name in self.content.headers() {
             only(request.headers, name)?;
         }
+        // Before a form, which has to be unpacked and read for a signature that may be anyone's.
+        let signatures = self.signatures(&claim, &carrier.header)?;
         let form = match self.content.has(Placeholder::Form) {
-            true => self.form_of(request)?,
+            true => form_of(request)?,
             false => Vec::new(),
         };
         let parts = Parts {
@@ -269,7 +272,7 @@ impl Layout {
             method: request.method.as_bytes(),
             signature: b"",
         };
-        if !self.matches(keys, &claim.signatures, &parts, &carrier.header)? {
+        if !self.matches(keys, &signatures, &parts) {
             return Err(Rejection::NoMatch);
         }
         if let Some(hash) = &self.body_hash {
@@ -284,23 +287,9 @@ impl Layout {
         Ok(Verified { timestamp: timestamp.map(|(_, seconds)| seconds).or(in_body), id: id.map(str::to_owned) })
     }
 
-    /// The parameters of a form. An empty body is a form without any, whatever it says it is.
-    fn form_of(&self, request: &VerifyParts<'_>) -> Result<Vec<u8>, Rejection> {
-        let media = request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        let essence = media.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if !request.body.is_empty() && !essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
-            return Err(Rejection::NotAForm);
-        }
-        Ok(form(request.body))
-    }
-
     fn body_timestamp(&self, path: &Path, request: &VerifyParts<'_>) -> Result<i64, Rejection> {
         let place = || Place::Body(path.as_str().to_owned());
-        let body = match request.unpacked {
-            Some(unpacked) => unpacked,
-            None if is_packed(request.headers) => return Err(Rejection::StillPacked),
-            None => request.body,
-        };
+        let body = readable(request)?;
         let text = std::str::from_utf8(body).ok().and_then(|body| path.raw(body).ok().flatten());
         let text = text.ok_or_else(|| Rejection::MissingTimestamp(place()))?;
         let text = match text.starts_with('"') {
@@ -379,30 +368,29 @@ impl Layout {
         id.ok_or_else(|| Rejection::MalformedId(name.clone()))
     }
 
-    /// All candidates against all keys of their kind.
-    fn matches(
-        &self,
-        keys: &Keys,
-        candidates: &[Candidate<'_>],
-        parts: &Parts<'_>,
-        header: &HeaderName,
-    ) -> Result<bool, Rejection> {
+    /// The candidates, decoded, by the kind of key that they are for.
+    fn signatures(&self, claim: &Claim<'_>, header: &HeaderName) -> Result<Signatures, Rejection> {
         // Only the standard scheme says of a signature what it is.
         let says = self.grammar == Grammar::Versions;
         let decoded = |asymmetric: bool| -> Vec<Signature> {
-            let fitting = candidates.iter().filter(|candidate| !says || candidate.asymmetric == asymmetric);
+            let fitting = claim.signatures.iter().filter(|candidate| !says || candidate.asymmetric == asymmetric);
             fitting.filter_map(|candidate| Signature::decode(candidate.text, self.encoding)).collect()
         };
-        let (symmetric, asymmetric) = (decoded(false), decoded(true));
-        if symmetric.is_empty() && asymmetric.is_empty() {
-            return Err(self.malformed(header));
+        let signatures = Signatures { symmetric: decoded(false), asymmetric: decoded(true) };
+        match signatures.symmetric.is_empty() && signatures.asymmetric.is_empty() {
+            true => Err(self.malformed(header)),
+            false => Ok(signatures),
         }
+    }
+
+    /// All candidates against all keys of their kind.
+    fn matches(&self, keys: &Keys, signatures: &Signatures, parts: &Parts<'_>) -> bool {
         let matched = keys.0.iter().fold(Choice::from(0), |matched, key| {
-            let candidates = if key.is_asymmetric() { &asymmetric } else { &symmetric };
+            let candidates = if key.is_asymmetric() { &signatures.asymmetric } else { &signatures.symmetric };
             // The body is not hashed for a key that nothing is compared with.
             if candidates.is_empty() { matched } else { matched | key.verify(&self.content, parts, candidates) }
         });
-        Ok(matched.into())
+        matched.into()
     }
 
     /// The form of the signature header, for people.
@@ -411,6 +399,31 @@ impl Layout {
             Grammar::Versions => "v1,<base64>".to_owned(),
             _ => self.value.to_string(),
         }
+    }
+}
+
+/// What a header carries, decoded; not both empty.
+struct Signatures {
+    symmetric: Vec<Signature>,
+    asymmetric: Vec<Signature>,
+}
+
+/// The parameters of a form. An empty body is a form without any, whatever it says it is.
+fn form_of(request: &VerifyParts<'_>) -> Result<Vec<u8>, Rejection> {
+    let media = request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let essence = media.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !request.body.is_empty() && !essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+        return Err(Rejection::NotAForm);
+    }
+    readable(request).map(form)
+}
+
+/// The body as it can be read: not the bytes that came, where those are packed.
+fn readable<'a>(request: &VerifyParts<'a>) -> Result<&'a [u8], Rejection> {
+    match request.unpacked {
+        Some(unpacked) => Ok(unpacked),
+        None if is_packed(request.headers) => Err(Rejection::StillPacked),
+        None => Ok(request.body),
     }
 }
 

@@ -14,8 +14,9 @@ use super::{
     Accepted, DeliveryFilter, EventFilter, LaneHead, Receipt, Record, RecordKey, ReplayStep, Settled, Store, Taken,
 };
 use crate::domain::{
-    ApiKey, CatalogueEntry, Delivery, DeliveryId, Enforce, EventId, EventType, KeyId, Lane, Outcome, Role, Sample,
-    SeenType, SeenTypes, Status, SubscriptionId, Tenant, TenantId, TenantLimits, Trigger, Verdict,
+    ApiKey, CatalogueEntry, Delivery, DeliveryId, Enforce, EventId, EventType, KeyId, Lane, Outcome, Refused, Role,
+    Sample, SeenType, SeenTypes, SourceId, SourceRefusals, Status, SubscriptionId, Tenant, TenantId, TenantLimits,
+    Trigger, Verdict,
 };
 
 /// A backend under test.
@@ -369,23 +370,45 @@ async fn configuration(mut subject: impl Subject) {
         let name = EventType::parse("a").unwrap();
         Record::Seen(SeenTypes { tenant_id: of, types: vec![SeenType { name, count: 3, last_seen_at: at(4) }] })
     };
+    let source_id = SourceId::new(at(0));
+    let refusals = |of, count: usize| {
+        let refused = Refused {
+            at: at(5),
+            count: 2,
+            method: "POST".to_owned(),
+            status_code: 401,
+            reason: "bad-signature".to_owned(),
+            detail: "no signature matched".to_owned(),
+            header: Some("x-a".to_owned()),
+            body_size: Some(3),
+            content_type: None,
+            remote_address: Some(std::net::Ipv6Addr::LOCALHOST.into()),
+        };
+        Record::Refusals(SourceRefusals { tenant_id: of, source_id, refused: vec![refused; count] })
+    };
     let setting = |bytes: usize| Record::Setting("plugin:redact".to_owned(), vec![3; bytes]);
     let (operators, mine, theirs) = (key(None), key(Some(tenant)), key(Some(other)));
     let store = subject.store();
     let puts = vec![record(tenant, "a"), record(other, "b"), operators.clone(), mine, theirs.clone(), setting(300_000)];
     store.configure(puts, Vec::new()).await.unwrap();
-    let types = [tenant, other].map(|of| [entry(of), seen(of), Record::Replay(replay(of))]).concat();
-    let replayed = types[5].clone();
+    let types = [tenant, other].map(|of| [entry(of), seen(of), Record::Replay(replay(of)), refusals(of, 100)]).concat();
+    let replayed = types[6].clone();
     store.configure(types, Vec::new()).await.unwrap();
-    store.configure(vec![record(other, "c"), setting(70_000)], Vec::new()).await.unwrap();
+    store.configure(vec![record(other, "c"), setting(70_000), refusals(other, 99)], Vec::new()).await.unwrap();
     store.configure(Vec::new(), vec![RecordKey::Tenant(tenant)]).await.unwrap();
     drop(store);
     subject.crash().await;
-    let mut expected = [record(other, "c"), operators, theirs, setting(70_000), entry(other), seen(other), replayed];
+    let left = [entry(other), seen(other), replayed, refusals(other, 99)];
+    let mut expected = [[record(other, "c"), operators, theirs, setting(70_000)], left].concat();
     let mut found = subject.store().configuration().await.unwrap();
     expected.sort_by_key(Record::key);
     found.sort_by_key(Record::key);
     assert_eq!(found, expected);
+    subject.store().configure(Vec::new(), vec![RecordKey::Refusals(other, source_id)]).await.unwrap();
+    subject.crash().await;
+    let found = subject.store().configuration().await.unwrap();
+    assert_eq!(found.len(), expected.len() - 1);
+    assert!(!found.iter().any(|record| matches!(record, Record::Refusals(_))));
 }
 
 /// Plugins come with their bytes, and go with them.

@@ -226,6 +226,7 @@ impl State {
                 | RecordKey::Replay(of, _)
                 | RecordKey::EventType(of, _)
                 | RecordKey::Seen(of)
+                | RecordKey::Refusals(of, _)
                 | RecordKey::Plugin(of, _),
                 _,
             ) => *of != tenant,

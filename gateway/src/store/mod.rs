@@ -30,8 +30,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     ApiKey, Attempt, CatalogueEntry, Delivery, DeliveryId, Event, EventId, EventType, Inbox, InboxId, KeyId, Lane,
-    PluginId, PluginVersion, Replay, ReplayId, SeenTypes, Source, SourceId, Status, Subscription, SubscriptionId,
-    Tenant, TenantId,
+    PluginId, PluginVersion, Replay, ReplayId, SeenTypes, Source, SourceId, SourceRefusals, Status, Subscription,
+    SubscriptionId, Tenant, TenantId,
 };
 
 /// Why a verb failed.
@@ -230,6 +230,8 @@ pub enum Record {
     EventType(CatalogueEntry),
     /// How many events of each type a tenant has had.
     Seen(SeenTypes),
+    /// What a source has refused lately.
+    Refusals(SourceRefusals),
     /// A version of a plugin that a tenant uploaded; [`Store::keep_plugin`] writes it, together with its bytes.
     Plugin(PluginVersion),
     /// A named value of the gateway's own.
@@ -249,6 +251,7 @@ impl Record {
             Self::Replay(replay) => RecordKey::Replay(replay.tenant_id, replay.id),
             Self::EventType(entry) => RecordKey::EventType(entry.tenant_id, entry.name.clone()),
             Self::Seen(seen) => RecordKey::Seen(seen.tenant_id),
+            Self::Refusals(of) => RecordKey::Refusals(of.tenant_id, of.source_id),
             Self::Plugin(plugin) => RecordKey::Plugin(plugin.tenant_id, plugin.id),
             Self::Setting(name, _) => RecordKey::Setting(name.clone()),
         }
@@ -274,6 +277,8 @@ pub enum RecordKey {
     EventType(TenantId, EventType),
     /// The counts of a tenant's event types.
     Seen(TenantId),
+    /// What a source has refused lately.
+    Refusals(TenantId, SourceId),
     /// A version of a plugin, and with it its bytes.
     Plugin(TenantId, PluginId),
     /// A setting.

@@ -549,3 +549,20 @@ async fn refusals_and_trials() {
     let other = gateway.tenant("other").await;
     other.api.get(&at(&made, "/refusals")).await.problem(404, "not-found");
 }
+
+/// Whoever looks after a restart finds what was refused before it.
+#[tokio::test]
+async fn refusals_outlive_the_process() {
+    let mut gateway = Gateway::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let spec = json!({"name": "shop", "secret": "s3cret", "verification": {"scheme": "hmac", "header": "x-s"}});
+    let (made, url) = source(&tenant, spec).await;
+    gateway.public().send("POST", &url, &[("x-s", "00")], "{}".to_owned()).await.is(401);
+    gateway.public().send("GET", &url, &[], "").await.is(405);
+    let before = tenant.api.get(&at(&made, "/refusals")).await.json(200);
+    assert_eq!(before["data"].as_array().unwrap().len(), 2);
+    gateway.terminate().await;
+    gateway.restart().await;
+    let tenant = gateway.again(&tenant);
+    assert_eq!(tenant.api.get(&at(&made, "/refusals")).await.json(200), before);
+}

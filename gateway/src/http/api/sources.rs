@@ -22,6 +22,7 @@ use crate::http::route::{Payload, Route, Tag};
 use crate::http::source::{Asked, Found, look, max_body, prove};
 use crate::http::{App, Shared};
 use crate::registry::Inlet;
+use crate::signing::Rejection;
 
 /// The routes of this file.
 pub(super) fn routes() -> Vec<Route> {
@@ -63,8 +64,10 @@ pub(super) fn routes() -> Vec<Route> {
         .gives::<SourceView>(StatusCode::OK, "The new secret alone counts."),
         reads(Route::get("/v1/sources/{source}/refusals", "list_source_refusals", "Why nothing arrives", refusals))
             .about(
-                "Requests to the source that were refused, newest first: at most the last 100, and none from before the \
-                 last restart. Refusals of one kind from one address within a second are one entry that counts.",
+                "Requests to the source that were refused, newest first. Refusals of one kind from one address within a \
+                 second are one entry that counts. The last 100 entries of a source are kept, of a tenant's sources \
+                 together 1,000, and of all 20,000; they are written down every half minute and at the end, so that \
+                 a process that is killed forgets the last of them.",
             )
             .lists::<RefusalView>(),
         writes(Route::post("/v1/sources/{source}/try", "try_source", "Try a request", attempt))
@@ -207,7 +210,11 @@ async fn attempt(
     let is_too_large = raw.len() > max;
     let now = trial.at.unwrap_or_else(|| app.control.clock().now());
     let asked = Asked { method: trial.method, headers: &headers, query: &trial.query, raw, now };
-    let proven = prove(&app, &inlet, &asked).await.err();
+    let proven = match prove(&app, &inlet, &asked).await {
+        Ok(proof) => proof.verdict.err(),
+        // What is wrong with the body is the problem that follows.
+        Err(_) => Some(Rejection::StillPacked),
+    };
     let found = match is_too_large {
         true => {
             Err(Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {max} bytes that are taken")))

@@ -321,6 +321,44 @@ async fn no_profile_takes_what_its_product_has_not_signed() {
     }
 }
 
+/// While a source's secret is being replaced, the product may sign with either; afterwards with the new one alone.
+#[tokio::test]
+async fn every_profile_takes_the_old_secret_until_the_overlap_is_over() {
+    let world = World::new().await;
+    let (all, _) = Profiles::shipped(&Pipeline::prove);
+    let mut rotated = Vec::new();
+    for profile in all.iter() {
+        for (at, way) in ways(profile).into_iter().enumerate() {
+            let tenant = world.tenant(&format!("{}-{at}", profile.name)).await;
+            let ((old, old_key), (new, new_key)) = (secret(&way, 7), secret(&way, 8));
+            let (id, url) = source(&world, &tenant, &profile.name, &old).await;
+            let sample = profile.events[0].samples[0].clone();
+            let now = world.clock.now();
+            let what = format!("{} {at}", profile.name);
+            assert_eq!(post(&world, &id, &signed(&way, &new_key, &sample, &url, now)).await.status, 401, "{what}");
+            let rotation = json!({"secret": new, "overlap": "1h"});
+            world.post(&format!("/v1/sources/{id}/rotate-secret"), &tenant.editor, rotation).await.expect(200);
+            for key in [&old_key, &new_key] {
+                let answer = post(&world, &id, &signed(&way, key, &sample, &url, now)).await;
+                assert!(answer.status.is_success(), "{what}: {}", String::from_utf8_lossy(&answer.body));
+            }
+            rotated.push((what, way, old_key, new_key, id, url, sample));
+        }
+    }
+    for (waited, old_counts) in [(3_599, true), (1, false)] {
+        world.clock.advance(std::time::Duration::from_secs(waited));
+        let now = world.clock.now();
+        for (what, way, old_key, new_key, id, url, sample) in &rotated {
+            for (key, counts) in [(old_key, old_counts), (new_key, true)] {
+                let answer = post(&world, id, &signed(way, key, sample, url, now)).await;
+                let said = String::from_utf8_lossy(&answer.body);
+                assert_eq!(answer.status.is_success(), counts, "{what}: {said}");
+                assert!(counts || answer.status == 401, "{what}: {said}");
+            }
+        }
+    }
+}
+
 /// While a secret is being replaced, PagerDuty signs with both and lists the two; one that fits is enough.
 #[tokio::test]
 async fn one_of_two_listed_signatures_is_enough() {

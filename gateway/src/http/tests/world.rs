@@ -31,6 +31,10 @@ static SHIPPED: LazyLock<Arc<Profiles>> = LazyLock::new(|| Arc::new(Profiles::sh
 
 pub(super) struct World {
     router: Router,
+    registry: Registry,
+    pipeline: Pipeline,
+    pub(super) control: Control,
+    pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
     pub(super) readiness: watch::Sender<Readiness>,
 }
@@ -112,7 +116,7 @@ impl World {
         })
         .await
         .unwrap();
-        let control = Control::new(registry, store, pipeline.clone(), clock.clone())
+        let control = Control::new(registry.clone(), store.clone(), pipeline.clone(), clock.clone())
             .with_operator_key(&Secret::new(OPERATOR.to_owned()))
             .unwrap();
         let (readiness, ready) = watch::channel(Readiness::Ready);
@@ -126,13 +130,18 @@ impl World {
             parse: ParseLimits { batch: 1_000 },
         };
         let state = AppState {
-            control,
-            pipeline,
+            control: control.clone(),
+            pipeline: pipeline.clone(),
             config: Arc::new(config),
             readiness: ready,
             metrics: Arc::new(|| "hookmill_build_info 1\n".to_owned()),
         };
-        Self { router: router(state), clock, readiness }
+        Self { router: router(state), registry, pipeline, control, store, clock, readiness }
+    }
+
+    /// Another one over the same store, as another start would make it.
+    pub(super) fn another_control(&self) -> Control {
+        Control::new(self.registry.clone(), self.store.clone(), self.pipeline.clone(), self.clock.clone())
     }
 
     pub(super) fn router(&self) -> Router {

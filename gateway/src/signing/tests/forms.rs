@@ -119,6 +119,44 @@ fn a_time_in_the_body() {
     assert_eq!(word(&sent.verified(plain, "k")), "no_match");
 }
 
+/// Whoever packs a form signed what is in it; the bytes that came over the wire are not what was signed.
+#[test]
+fn a_packed_form_is_signed_by_what_is_in_it() {
+    let scheme = r#"{"scheme":"hmac","header":"x-s","content":"{form}"}"#;
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let right = Sent::new(&[form], "b=2&a=1").signed(scheme, "k").headers["x-s"].to_str().unwrap().to_owned();
+    let found = |pairs: &[(&str, &str)], unpacked: Option<&str>| {
+        let sent = Sent::new(pairs, "packed");
+        let scheme = source(scheme);
+        let keys = scheme.keys(&secret("k"), None).unwrap();
+        let request = VerifyParts {
+            url: &sent.url,
+            unpacked: unpacked.map(str::as_bytes),
+            ..request(&sent.headers, &sent.body, TIME)
+        };
+        word(&scheme.verify(&keys, &request))
+    };
+    let packed = ("content-encoding", "gzip");
+    let signed = [form, packed, ("x-s", &*right)];
+    for (unpacked, expected) in [
+        (None, "still_packed"),
+        (Some("b=2&a=1"), "ok"),
+        (Some("a=1&b=3"), "no_match"),
+        (Some("packed"), "no_match"),
+        (Some(""), "no_match"),
+    ] {
+        assert_eq!(found(&signed, unpacked), expected, "{unpacked:?}");
+    }
+    // Nothing is unpacked for whoever does not even bring a signature, or brings no form.
+    let json = ("content-type", "application/json");
+    assert_eq!(found(&[form, packed, ("x-s", "nonsense")], None), "malformed");
+    assert_eq!(found(&[form, packed], None), "missing_header");
+    assert_eq!(found(&[json, packed, ("x-s", &*right)], None), "not_a_form");
+    // What is not packed is read as it came.
+    assert_eq!(found(&[form, ("x-s", &*right)], None), "no_match");
+    assert_eq!(found(&[form, ("content-encoding", "identity"), ("x-s", &*right)], None), "no_match");
+}
+
 #[test]
 fn several_headers_and_families() {
     let shopify = r#"{"scheme":"hmac","header":"x-shopify-hmac-sha256","headers":["shopify-hmac-sha256"],

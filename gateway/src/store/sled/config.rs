@@ -24,11 +24,20 @@ enum Kind {
     EventType = 9,
     Seen = 10,
     Plugin = 11,
+    Refusals = 12,
 }
 
 /// The kinds that belong to one tenant by their key.
-const OWNED: [Kind; 7] =
-    [Kind::Source, Kind::Subscription, Kind::Inbox, Kind::Replay, Kind::EventType, Kind::Seen, Kind::Plugin];
+const OWNED: [Kind; 8] = [
+    Kind::Source,
+    Kind::Subscription,
+    Kind::Inbox,
+    Kind::Replay,
+    Kind::EventType,
+    Kind::Seen,
+    Kind::Plugin,
+    Kind::Refusals,
+];
 
 fn key(kind: Kind, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind as u8];
@@ -48,6 +57,7 @@ pub(super) fn key_of(name: &RecordKey) -> Vec<u8> {
         RecordKey::EventType(tenant, name) => key(Kind::EventType, &[&tenant.to_bytes(), name.as_str().as_bytes()]),
         RecordKey::Seen(tenant) => key(Kind::Seen, &[&tenant.to_bytes()]),
         RecordKey::Plugin(tenant, id) => key(Kind::Plugin, &[&tenant.to_bytes(), &id.to_bytes()]),
+        RecordKey::Refusals(tenant, id) => key(Kind::Refusals, &[&tenant.to_bytes(), &id.to_bytes()]),
         RecordKey::Setting(name) => key(Kind::Setting, &[name.as_bytes()]),
     }
 }
@@ -102,6 +112,7 @@ pub(super) fn put(tables: &Tables, ops: &mut Vec<Op>, record: &Record) -> Result
         Record::EventType(entry) => json(entry)?,
         Record::Seen(seen) => json(seen)?,
         Record::Plugin(plugin) => json(plugin)?,
+        Record::Refusals(of) => json(of)?,
         Record::Subscription(s) => {
             let value = json(s)?;
             replace(tables, ops, Table::Revisions, &revision_key(s.tenant_id, s.id, s.revision), Some(&value))?;
@@ -158,6 +169,7 @@ pub(super) fn record(key: &[u8], value: &[u8]) -> Result<Record, Fault> {
         Some(&kind) if kind == Kind::EventType as u8 => Record::EventType(from_json(value)?),
         Some(&kind) if kind == Kind::Seen as u8 => Record::Seen(from_json(value)?),
         Some(&kind) if kind == Kind::Plugin as u8 => Record::Plugin(from_json(value)?),
+        Some(&kind) if kind == Kind::Refusals as u8 => Record::Refusals(from_json(value)?),
         Some(&kind) if kind == Kind::Setting as u8 => {
             let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
             let name = name.ok_or(Fault::corrupt("a setting's name"))?;

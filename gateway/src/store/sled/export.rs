@@ -127,6 +127,7 @@ impl Inspection {
                 Record::Replay(replay) => lines.add("replay", &replay),
                 Record::EventType(entry) => lines.add("event_type", &entry),
                 Record::Seen(seen) => lines.add("seen", &seen),
+                Record::Refusals(of) => lines.add("refusals", &of),
                 Record::Plugin(plugin) => lines.add("plugin", &plugin),
                 Record::Setting(name, value) => lines.add("setting", &json!({"name": name, "value": text(&value)})),
             };

@@ -129,7 +129,8 @@ pub(in crate::http) struct Signing {
     #[schema(required = false)]
     encoding: Option<String>,
     /// `hmac`, `asymmetric`: what is signed, from `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}`, `{form}` (a form's
-    /// parameters, sorted), `{header:NAME}` and text.
+    /// parameters, sorted), `{header:NAME}` and text. A packed body is signed as it comes, a packed form by what it
+    /// unpacks to.
     #[schema(required = false)]
     content: Option<String>,
     /// `hmac`, `asymmetric`: the header's value, from `{signature}`, `{timestamp}`, `{id}` and text.

@@ -6,8 +6,7 @@ use utoipa::ToSchema;
 
 use super::shapes::{Handshake, RateLimit, Signing, SourceResponse};
 use super::{Raw, Time};
-use crate::control::Refused;
-use crate::domain::{Secret, Source};
+use crate::domain::{Refused, Secret, Source};
 use crate::http::HttpConfig;
 use crate::http::problem::ProblemView;
 use crate::pipeline::NewEvent;
@@ -112,7 +111,7 @@ pub(in crate::http) struct RefusalView {
     /// What was answered.
     status_code: u16,
     /// Which problem it is: the last part of its `type`.
-    reason: &'static str,
+    reason: String,
     /// What happened, in words.
     detail: String,
     /// The header it is about.
