@@ -26,6 +26,7 @@ use super::fault::{self, Stage};
 use super::guest::Guest;
 use super::intake;
 use super::manifest;
+use super::meter::{Meter, Spent};
 use super::pace::Paces;
 use super::plugin::{Code, Plugin};
 use super::run::{Call, Ran};
@@ -40,7 +41,16 @@ use crate::domain::{
 /// Makes plugins ready and runs them. Clones are the same engine; its ticker thread ends with the last of them
 /// and of their calls.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine(Arc<Inner>, Rank);
+
+/// Which calls an engine makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    /// Those that somebody waits for.
+    Usual,
+    /// Those that nobody waits for.
+    Idle,
+}
 
 struct Inner {
     config: EngineConfig,
@@ -55,8 +65,11 @@ struct Inner {
     /// The places of calls that are known to be slow, and where they run.
     slow_turns: Turns,
     aside: Aside,
+    /// The one place of calls that nobody waits for.
+    idle_turns: Turns,
     paces: Paces,
     warm: Warm<(Store<Guest>, Instance)>,
+    meter: Meter,
     ticker: Ticker,
     compiled: AtomicU64,
     compiler: Option<Compiler>,
@@ -84,22 +97,38 @@ impl Engine {
         let linkers = Linkers::new(&wasmtime)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let slow = (config.concurrency.min(cores) / 2).max(1);
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             artifacts: config.cache_dir.as_deref().and_then(|dir| Artifacts::open(dir, &wasmtime)),
             installing: Semaphore::new(1),
             pool: Semaphore::new(config.instances.max(1) as usize),
             turns: Turns::new(config.concurrency.min(cores)),
             slow_turns: Turns::new(slow),
-            aside: Aside::new(slow).map_err(Error::Threads)?,
+            idle_turns: Turns::new(1),
+            aside: Aside::new(slow + 1).map_err(Error::Threads)?,
             paces: Paces::default(),
             warm: Warm::new(config.reuse),
+            meter: Meter::default(),
             ticker: Ticker::start(wasmtime.weak()).map_err(Error::Threads)?,
             compiled: AtomicU64::new(0),
             compiler: config.compiler.clone().map(Compiler::new),
             linkers,
             wasmtime,
             config,
-        })))
+        };
+        Ok(Self(Arc::new(inner), Rank::Usual))
+    }
+
+    /// The same engine for calls that nobody waits for: one at a time, in a place that no other call could have had,
+    /// and when others leave the processor idle.
+    #[must_use]
+    pub fn idle(&self) -> Self {
+        Self(Arc::clone(&self.0), Rank::Idle)
+    }
+
+    /// Whether calls wait for a turn that others hold.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.0.turns.waiting() > 0
     }
 
     /// Makes a plugin of the operator's own bytes, in this process: a component, or a core module that carries its
@@ -283,11 +312,20 @@ impl Engine {
             Err(fault) => return Ran::refused(fault),
         }
         let seat = self.seat(plugin, caller.tenant).await;
-        if !seat.aside {
-            return self.run_on(seat, plugin, caller, config, &ask).await;
-        }
-        let (engine, plugin, config, ask) = (self.clone(), Arc::clone(plugin), config.to_owned(), ask.owned());
-        self.0.aside.run(async move { engine.run_on(seat, &plugin, caller, &config, &ask).await }).await
+        let ran = if seat.aside {
+            let (engine, plugin, config, ask) = (self.clone(), Arc::clone(plugin), config.to_owned(), ask.owned());
+            self.0.aside.run(async move { engine.run_on(seat, &plugin, caller, &config, &ask).await }).await
+        } else {
+            self.run_on(seat, plugin, caller, config, &ask).await
+        };
+        self.0.meter.note(caller.tenant, plugin, Spent::from(&ran));
+        ran
+    }
+
+    /// What calls have used since the engine was made.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
     }
 
     /// Makes a call, in an instance that was kept for its owner or in a fresh one.
@@ -312,8 +350,7 @@ impl Engine {
                 return ran;
             }
             spent = ran.cpu;
-            let turns = if aside { &self.0.slow_turns } else { &self.0.turns };
-            seat = Seat { turn: turns.take(tenant).await, aside };
+            seat = Seat { turn: self.turns(aside).take(tenant).await, aside };
         }
         let ticket = owner.and_then(|owner| self.0.warm.reserve(owner, config));
         let mut ran = self.run_in_fresh(ticket, seat, (plugin, code), tenant, config, ask).await;
@@ -332,8 +369,8 @@ impl Engine {
     ) -> Ran<A::Answer> {
         let Kept { instance: (store, instance), ticket } = kept;
         let mut call = Call::begin_again(store, seat.aside, &self.0.ticker, Some(seat.turn));
-        let (store, meter) = call.parts();
-        let result = meter.run(ask.put(&instance, store, config)).await;
+        let (store, watch) = call.parts();
+        let result = watch.run(ask.put(&instance, store, config)).await;
         self.keep(call, plugin, tenant, ask, result.map(|said| (instance, said)), ticket)
     }
 
@@ -351,19 +388,19 @@ impl Engine {
             Some(_) => self.begin_in(None, Some(seat.turn), seat.aside),
             None => self.begin(Some(seat.turn), seat.aside).await,
         };
-        let (store, meter) = call.parts();
+        let (store, watch) = call.parts();
         let work = async {
             let instance = code.instantiate(store).await?;
             let said = ask.put(&instance, store, config).await?;
             Ok::<_, Stage>((instance, said))
         };
-        let result = meter.run(work).await;
+        let result = watch.run(work).await;
         match ticket {
             Some(ticket) => self.keep(call, plugin, tenant, ask, result, ticket),
             None => call.end(
                 result,
                 |(_, said)| ask.check(said, self.0.config.output),
-                |ran| self.0.paces.note(tenant, plugin.digest(), ran),
+                |ran| self.note_pace(tenant, plugin, ran),
             ),
         }
     }
@@ -385,7 +422,7 @@ impl Engine {
                 kept = Some(instance);
                 ask.check(said, self.0.config.output)
             },
-            |ran| self.0.paces.note(tenant, plugin.digest(), ran),
+            |ran| self.note_pace(tenant, plugin, ran),
         );
         if let (Some(store), Some(instance)) = (store, kept) {
             let memory = store.data().memory();
@@ -402,7 +439,7 @@ impl Engine {
 
     /// Waits for a turn.
     async fn seat(&self, plugin: &Plugin, tenant: TenantId) -> Seat {
-        let is_slow = || self.0.paces.is_slow(tenant, plugin.digest());
+        let is_slow = || self.1 == Rank::Idle || self.0.paces.is_slow(tenant, plugin.digest());
         if !is_slow() {
             let turn = self.0.turns.take(tenant).await;
             // What it is may have come out while it waited.
@@ -410,7 +447,23 @@ impl Engine {
                 return Seat { turn, aside: false };
             }
         }
-        Seat { turn: self.0.slow_turns.take(tenant).await, aside: true }
+        Seat { turn: self.turns(true).take(tenant).await, aside: true }
+    }
+
+    /// The turns of calls that run aside, or of those that do not.
+    fn turns(&self, aside: bool) -> &Turns {
+        match (self.1, aside) {
+            (Rank::Idle, _) => &self.0.idle_turns,
+            (Rank::Usual, true) => &self.0.slow_turns,
+            (Rank::Usual, false) => &self.0.turns,
+        }
+    }
+
+    /// Remembers how long a call ran; what nobody waited for says nothing about the others.
+    fn note_pace(&self, tenant: TenantId, plugin: &Plugin, ran: Duration) {
+        if self.1 == Rank::Usual {
+            self.0.paces.note(tenant, plugin.digest(), ran);
+        }
     }
 
     /// Waits for a place in the pool.
@@ -442,7 +495,7 @@ impl Engine {
     /// a time.
     async fn describe(&self, code: &Code, contract: Contract) -> Result<Manifest, InstallError> {
         let mut call = self.begin(None, false).await;
-        let (store, meter) = call.parts();
+        let (store, watch) = call.parts();
         let work = async {
             match code.instantiate(store).await? {
                 Instance::Transform(guest) => guest.call_describe(store).await,
@@ -450,7 +503,7 @@ impl Engine {
             }
             .map_err(Stage::Run)
         };
-        let result = match meter.run(work).await {
+        let result = match watch.run(work).await {
             Err(Stage::Start(error)) if fault::is_mismatch(&error) => {
                 return Err(InstallError::WrongTypes(Cause::of(error)));
             }
