@@ -29,9 +29,10 @@
 //!
 //! In reading order: [`EngineConfig`]; `intake` (bytes to component), `contract` (which version it speaks),
 //! `compiler` and `worker` (the two ends of the other process), `artifacts` (compiled code on disk), `manifest` (what
-//! it says of itself), `plugin`; `guest` (one call's limits), `turns` (whose turn it is), `pace` (who is slow), `aside`
-//! (where they run), `ticker` (time passing), `ask` (the calls), `run` (one of them), `warm` (instances that are kept),
-//! `meter` (what calls used), `output` (what came back), `fault` (what went wrong); `engine` joins them.
+//! it says of itself), `plugin`, `install` (which joins these); `guest` (one call's limits), `turns` (whose turn it is),
+//! `pace` (who is slow), `aside` (where they run), `ticker` (time passing), `ask` (the calls), `run` (one of them),
+//! `warm` (instances that are kept), `meter` (what calls used), `output` (what came back), `fault` (what went wrong);
+//! `engine` joins all.
 
 mod artifacts;
 mod aside;
@@ -48,6 +49,7 @@ mod error;
 mod fault;
 pub mod fixtures;
 mod guest;
+mod install;
 mod intake;
 mod manifest;
 mod meter;

@@ -93,7 +93,7 @@ pub struct Limits {
     pub retention: Duration,
     /// Comparisons of candidates that may wait, of one tenant.
     pub shadow_waiting: usize,
-    /// Bytes of what they are to be run on.
+    /// Bytes of what they are to be run on, of all tenants.
     pub shadow_bytes: usize,
     /// Whether what plugins use is measured by tenant and plugin.
     pub measure_tenants: bool,

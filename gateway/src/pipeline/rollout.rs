@@ -148,6 +148,8 @@ struct Core {
     tenants: HashMap<TenantId, Tried>,
     /// Tenants of which something waits, in turn.
     turns: VecDeque<TenantId>,
+    /// Of all that waits.
+    waiting_bytes: usize,
 }
 
 #[derive(Default)]
@@ -194,6 +196,10 @@ impl Counts {
             samples: VecDeque::new(),
         }
     }
+
+    fn sample_bytes(&self) -> usize {
+        self.samples.iter().map(|sample| sample.patch.weight()).sum()
+    }
 }
 
 impl Tried {
@@ -205,7 +211,7 @@ impl Tried {
             Entry::Occupied(entry) => {
                 let counts = entry.into_mut();
                 if counts.pair != pair {
-                    self.sample_bytes -= counts.samples.iter().map(|sample| sample.patch.weight()).sum::<usize>();
+                    self.sample_bytes -= counts.sample_bytes();
                     *counts = Counts::new(pair, now);
                 }
                 counts
@@ -214,17 +220,15 @@ impl Tried {
         Some(counts)
     }
 
-    fn forget(&mut self, mut gone: impl FnMut(SubscriptionId) -> bool) {
-        let mut freed = 0;
-        self.steps.retain(|(subscription, _), counts| {
-            let stays = !gone(*subscription);
-            if !stays {
-                freed += counts.samples.iter().map(|sample| sample.patch.weight()).sum::<usize>();
-            }
-            stays
-        });
-        self.sample_bytes -= freed;
-        self.waiting.retain(|job| !gone(job.plan.subscription.id));
+    /// How many wait, and their bytes.
+    fn load(&self) -> (usize, usize) {
+        (self.waiting.len(), self.waiting_bytes)
+    }
+
+    fn forget(&mut self, gone: SubscriptionId) {
+        self.steps.retain(|(subscription, _), _| *subscription != gone);
+        self.sample_bytes = self.steps.values().map(Counts::sample_bytes).sum();
+        self.waiting.retain(|job| job.plan.subscription.id != gone);
         self.waiting_bytes = self.waiting.iter().map(Job::weight).sum();
     }
 }
@@ -242,11 +246,13 @@ impl Rollouts {
     /// Whether a comparison of so many bytes would find room, so that what would not is not copied.
     pub(super) fn has_room(&self, tenant: TenantId, bytes: usize) -> bool {
         let core = self.core.lock();
-        core.tenants.get(&tenant).is_none_or(|tried| self.fits(tried, bytes))
+        let (count, own) = core.tenants.get(&tenant).map_or((0, 0), Tried::load);
+        self.fits((count, own), core.waiting_bytes, bytes)
     }
 
-    fn fits(&self, tried: &Tried, bytes: usize) -> bool {
-        tried.waiting.len() < self.most && tried.waiting_bytes + bytes <= self.most_bytes
+    /// A tenant has at most as many bytes as are left free, so that whoever comes next finds room.
+    fn fits(&self, (count, own): (usize, usize), all: usize, bytes: usize) -> bool {
+        count < self.most && own + bytes <= self.most_bytes.saturating_sub(all)
     }
 
     /// Counts what ran in an attempt, and lets what is to be compared wait for its turn.
@@ -259,7 +265,7 @@ impl Rollouts {
     ) {
         let tenant = plan.subscription.tenant_id;
         let mut core = self.core.lock();
-        let Core { tenants, turns } = &mut *core;
+        let Core { tenants, turns, waiting_bytes } = &mut *core;
         let tried = tenants.entry(tenant).or_default();
         for Noted { place, is_candidate, spent, shadowed } in steps {
             let Some(counts) = tried.counts(plan, place, now) else { continue };
@@ -269,12 +275,13 @@ impl Rollouts {
                 continue;
             }
             let job = shadowed.map(|shadowed| Job { plan: plan.clone(), place, event_id, delivery_id, shadowed });
-            match job.filter(|job| self.fits(tried, job.weight())) {
+            match job.filter(|job| self.fits(tried.load(), *waiting_bytes, job.weight())) {
                 Some(job) => {
                     if tried.waiting.is_empty() {
                         turns.push_back(tenant);
                     }
                     tried.waiting_bytes += job.weight();
+                    *waiting_bytes += job.weight();
                     tried.waiting.push_back(job);
                     self.wake.notify_one();
                 }
@@ -337,16 +344,20 @@ impl Rollouts {
     /// Forgets a tenant.
     pub(super) fn forget(&self, tenant: TenantId) {
         let mut core = self.core.lock();
-        core.tenants.remove(&tenant);
+        if let Some(tried) = core.tenants.remove(&tenant) {
+            core.waiting_bytes -= tried.waiting_bytes;
+        }
         core.turns.retain(|other| *other != tenant);
     }
 
     /// Forgets a subscription that is gone or tries nothing any more.
     pub(super) fn forget_subscription(&self, tenant: TenantId, id: SubscriptionId) {
         let mut core = self.core.lock();
-        let Core { tenants, turns } = &mut *core;
+        let Core { tenants, turns, waiting_bytes } = &mut *core;
         let Some(tried) = tenants.get_mut(&tenant) else { return };
-        tried.forget(|other| other == id);
+        *waiting_bytes -= tried.waiting_bytes;
+        tried.forget(id);
+        *waiting_bytes += tried.waiting_bytes;
         if tried.waiting.is_empty() {
             turns.retain(|other| *other != tenant);
         }
@@ -400,6 +411,7 @@ impl Core {
             let Some(tried) = self.tenants.get_mut(&tenant) else { continue };
             let Some(job) = tried.waiting.pop_front() else { continue };
             tried.waiting_bytes -= job.weight();
+            self.waiting_bytes -= job.weight();
             if !tried.waiting.is_empty() {
                 self.turns.push_back(tenant);
             }
@@ -414,5 +426,27 @@ impl Pipeline {
     #[must_use]
     pub fn rollouts(&self, plan: &Plan) -> Vec<Rollout> {
         self.0.rollouts.of(plan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_comes_next_finds_room() {
+        let rollouts = Rollouts { core: Mutex::default(), wake: Notify::new(), most: 4, most_bytes: 100 };
+        for (own, all, bytes, fits) in [
+            ((0, 0), 0, 100, true),
+            ((0, 0), 0, 101, false),
+            ((1, 40), 40, 20, true),
+            ((1, 40), 40, 21, false),
+            ((0, 0), 60, 40, true),
+            ((1, 20), 60, 20, true),
+            ((3, 3), 3, 1, true),
+            ((4, 4), 4, 1, false),
+        ] {
+            assert_eq!(rollouts.fits(own, all, bytes), fits, "{own:?} of {all}, and {bytes}");
+        }
     }
 }

@@ -39,7 +39,11 @@ const TENANTS: [(&str, &str, &str); 6] = [
         "comparisons of candidates in the shadow that wait",
         "the comparison is given up, and counted as `dropped`",
     ),
-    ("shadow_bytes", "bytes of what those are to be run on", "the comparison is given up, and counted as `dropped`"),
+    (
+        "shadow_bytes",
+        "bytes of what they are to be run on, of all tenants; one has at most as many as are left free",
+        "the comparison is given up, and counted as `dropped`",
+    ),
 ];
 
 /// The same of an upload.
