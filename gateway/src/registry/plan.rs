@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::step::{self, Step};
-use super::{Shelf, Surroundings, schema, seal};
+use super::{Shelf, Surroundings, seal};
 use crate::domain::pointer::escape;
 use crate::domain::{
     Auth, AuthNeed, Envelope, FieldError, OnUnknown, RateLimit, SchemeKind, Secret, State, Subscription,

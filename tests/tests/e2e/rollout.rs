@@ -299,13 +299,17 @@ async fn run_again_as_the_candidate_did() {
     let gateway = Setup::new().map(endpoint.mapping("slack.com")).start().await;
     let tenant = gateway.tenant("acme").await;
     let config = |text: &str, token: &str| json!({"text": text, "token": token, "channel": "#a"});
-    let candidate = json!({"plugin": "slack", "percent": 100, "config": config("second: {{ data.x }}", "xoxb-of-the-second")});
+    let candidate =
+        json!({"plugin": "slack", "percent": 100, "config": config("second: {{ data.x }}", "xoxb-of-the-second")});
     let connector =
         json!({"name": "slack", "config": config("first: {{ data.x }}", "xoxb-of-the-first"), "candidate": candidate});
     let made = tenant.subscribe(json!({"events": ["*"], "connector": connector})).await;
     let event = tenant.post("a", json!({"x": 1})).await;
     let sent = endpoint.first("/api/chat.postMessage").await;
-    assert_eq!((sent.header("authorization"), &sent.json()["text"]), ("Bearer xoxb-of-the-second", &json!("second: 1")));
+    assert_eq!(
+        (sent.header("authorization"), &sent.json()["text"]),
+        ("Bearer xoxb-of-the-second", &json!("second: 1"))
+    );
     let delivery = tenant.status(&event, "delivered").await;
     let stop = json!({"connector": {"candidate": null}});
     tenant.api.patch(&format!("/v1/subscriptions/{}", text(&made, "id")), stop).await.is(200);

@@ -82,7 +82,8 @@ fn table(rows: &[(&str, &str, &str)], defaults: &BTreeMap<&str, &str>) -> String
 /// Bytes as people say them; everything else as it is.
 fn readable(default: &str) -> String {
     let bytes = default.parse::<u64>().unwrap_or_default();
-    let unit = [(30, "GiB"), (20, "MiB"), (10, "KiB")].into_iter().find(|(bits, _)| bytes > 0 && bytes % (1 << bits) == 0);
+    let unit =
+        [(30, "GiB"), (20, "MiB"), (10, "KiB")].into_iter().find(|(bits, _)| bytes > 0 && bytes % (1 << bits) == 0);
     match unit {
         Some((bits, unit)) => format!("{} {unit}", bytes >> bits),
         None if default == "0s" => "as much as there is".to_owned(),
