@@ -46,8 +46,7 @@ pub(super) async fn deliver(parts: &Arc<Parts>, work: &Work) -> End {
         record::release(parts, std::slice::from_ref(work)).await;
         return End::NotSent;
     }
-    let mut report = attempt(parts, &plan, work).await;
-    let steps = std::mem::take(&mut report.steps);
+    let (report, steps) = attempt(parts, &plan, work).await;
     let end = record::record(parts, &plan, work, report).await;
     // Changed meanwhile, it is about other versions now, or gone.
     let is_same = || {
@@ -60,21 +59,21 @@ pub(super) async fn deliver(parts: &Arc<Parts>, work: &Work) -> End {
     end
 }
 
-/// Makes one attempt, without recording it.
-pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Report {
+/// Makes one attempt, without recording it. Also gives the steps that have run and that something is tried beside.
+pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> (Report, Vec<Noted>) {
     let started_at = parts.clock.now();
     let as_sent = as_sent(work);
     let work = as_sent.as_ref().unwrap_or(work);
     let mut steps = Vec::new();
     let (content, runs) = match content(parts, plan, work, &mut steps).await {
         Ok(made) => made,
-        Err((outcome, runs)) => return Report { steps, ..Report::unsent(started_at, outcome, runs) },
+        Err((outcome, runs)) => return (Report::unsent(started_at, outcome, runs), steps),
     };
     let made_by = runs.len();
-    let mut report = Report { runs, steps, ..Report::unsent(started_at, Outcome::Delivered, Vec::new()) };
+    let mut report = Report { runs, ..Report::unsent(started_at, Outcome::Delivered, Vec::new()) };
     exchange(parts, plan, work, &content, &mut report).await;
     report.made = Some((content, made_by));
-    report
+    (report, steps)
 }
 
 /// The work with the event as its receiver is to see it, where that is not the event as it came.
@@ -268,14 +267,24 @@ pub(super) async fn make(
     caller: Caller,
     look: &mut (dyn FnMut(Look<'_>) + Send),
 ) -> Result<(Content, Runs), (Outcome, Runs)> {
-    let mut runs = Vec::new();
-    if plan.transforms.is_empty() && plan.connector.is_none() {
-        return Ok((Content::Kept, runs));
+    if plan.steps().next().is_none() {
+        return Ok((Content::Kept, Vec::new()));
     }
+    Box::pin(run_steps(parts, plan, event, caller, look)).await
+}
+
+async fn run_steps(
+    parts: &Parts,
+    plan: &Plan,
+    event: &Event,
+    caller: Caller,
+    look: &mut (dyn FnMut(Look<'_>) + Send),
+) -> Result<(Content, Runs), (Outcome, Runs)> {
+    let mut runs = Vec::new();
     let mut current = plugin_event(event);
     for (place, step) in plan.transforms.iter().enumerate() {
         let used = step.used_for(event.id);
-        let ran = Box::pin(parts.engine.transform(&used.plugin, caller, &current, &used.config)).await;
+        let ran = parts.engine.transform(&used.plugin, caller, &current, &used.config).await;
         let (run, spent, result) = account(parts, caller.tenant, used, ran);
         let result = result.and_then(|decision| match decision {
             Decision::Keep(events) => first(events, "it kept nothing"),
@@ -294,7 +303,7 @@ pub(super) async fn make(
         return Ok((Content::Changed { event_type, timestamp, data }, runs));
     };
     let (used, place) = (step.used_for(event.id), plan.transforms.len());
-    let ran = Box::pin(parts.engine.render(&used.plugin, caller, std::slice::from_ref(&current), &used.config)).await;
+    let ran = parts.engine.render(&used.plugin, caller, std::slice::from_ref(&current), &used.config).await;
     let (run, spent, result) = account(parts, caller.tenant, used, ran);
     let result = result.and_then(|rendered| match rendered {
         Rendered::Send(requests) => first(requests, "it sent nothing"),

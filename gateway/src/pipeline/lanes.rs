@@ -923,6 +923,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_waits_for_its_tenants_processor_time_and_no_other_does() {
+        let (lanes, burner, other) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)), TenantId::new(at(0)));
+        put(&lanes, lane(), burner, 1);
+        put(&lanes, lane(), other, 1);
+        let permit = |lane: Lane, tenant: TenantId| Permit {
+            not_before: (tenant == burner).then(|| at(1000)),
+            ..open(lane, tenant)
+        };
+        let started = lanes.next(at(0), permit).start;
+        assert_eq!(started.iter().map(|work| work.delivery.tenant_id).collect::<Vec<_>>(), [other]);
+        assert_eq!((lanes.first_timer(), lanes.pending()), (Some(at(1000)), 2), "it waits in memory");
+        lanes.wake(at(1000));
+        assert_eq!(lanes.next(at(1000), permit).start.len(), 1);
+    }
+
+    #[test]
     fn a_lane_that_may_not_send_waits_until_it_changes() {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         put(&lanes, lane, tenant, 1);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::body::Sending;
 use super::deliver::{Look, Output};
 use super::lanes::Work;
-use super::record::Report;
 use super::{Parts, Pipeline, deliver, ingest};
 use crate::domain::{
     Attempt, AttemptRequest, Delivery, DeliveryId, Event, EventId, LogLine, Outcome, PluginPayload, PluginRequest,
@@ -104,7 +103,7 @@ impl Pipeline {
     async fn try_once(&self, plan: &Plan, event: Arc<Event>, delivery: Delivery) -> Attempt {
         let parts = &self.0;
         let work = Work::new(delivery, event);
-        let report: Report = deliver::attempt(parts, plan, &work).await;
+        let (report, _) = deliver::attempt(parts, plan, &work).await;
         let verdict = match report.outcome {
             Outcome::Delivered => Verdict::Deliver,
             Outcome::Dropped { .. } => Verdict::Drop,

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::body::Content;
 use super::dispatch;
 use super::lanes::{End, Work};
-use super::rollout::Noted;
 use super::{Parts, deliver, ingest};
 use crate::clock::later;
 use crate::domain::{
@@ -36,8 +35,6 @@ pub(super) struct Report {
     pub(super) request: Option<AttemptRequest>,
     pub(super) response: Option<AttemptResponse>,
     pub(super) runs: Vec<PluginRun>,
-    /// Steps that have run and that something is tried beside.
-    pub(super) steps: Vec<Noted>,
     /// What was made to be sent, and how many of `runs` made it: frozen if it is tried again.
     pub(super) made: Option<(Content, usize)>,
     /// A wait concerns the whole host.
@@ -56,7 +53,6 @@ impl Report {
             request: None,
             response: None,
             runs,
-            steps: Vec::new(),
             made: None,
             whole_host: false,
             note: None,
