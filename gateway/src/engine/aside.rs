@@ -4,6 +4,7 @@
 //! waits for the rest of its slice, at each of a delivery's half a dozen steps. The kernel does better. A thread of
 //! low priority is taken off the core at once when another has something to do, and has the whole core when none has.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::nice;
@@ -15,14 +16,21 @@ use tokio::task::JoinSet;
 /// of what one of the gateway's workers has. Slow is not hostile, so it is not the least there is.
 const NICE: i32 = 10;
 
-/// The threads. They end when this is dropped, once the calls on them have ended.
-pub(super) struct Aside(Option<Runtime>);
+/// The threads, which start with the first slow call. They end when this is dropped, once the calls on them have ended.
+pub(super) struct Aside {
+    threads: usize,
+    runtime: OnceLock<Option<Runtime>>,
+}
 
 impl Aside {
     /// As many threads as slow calls may run at once, so that none waits for another's on a thread.
-    pub(super) fn new(threads: usize) -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
+    pub(super) fn new(threads: usize) -> Self {
+        Self { threads, runtime: OnceLock::new() }
+    }
+
+    fn start(&self) -> Option<Runtime> {
+        let started = Builder::new_multi_thread()
+            .worker_threads(self.threads.max(1))
             .thread_name("slow-plugins")
             .on_thread_start(|| {
                 // On Linux this is about the calling thread alone. Where it fails, slow calls are felt more.
@@ -30,13 +38,17 @@ impl Aside {
                     tracing::warn!(%error, "the threads of slow plugins could not be given a low priority");
                 }
             })
-            .build()?;
-        Ok(Self(Some(runtime)))
+            .build();
+        started
+            .inspect_err(
+                |error| tracing::error!(%error, "without threads of their own, slow plugins are felt by others"),
+            )
+            .ok()
     }
 
-    /// Runs a call there. If this is dropped, the call is, when it next gives way.
+    /// Runs a call there; here, if no threads are to be had. If this is dropped, the call is, when it next gives way.
     pub(super) async fn run<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> T {
-        let Some(runtime) = &self.0 else { unreachable!("taken only when this is dropped") };
+        let Some(runtime) = self.runtime.get_or_init(|| self.start()) else { return call.await };
         let mut alone = JoinSet::new();
         alone.spawn_on(call, runtime.handle());
         match alone.join_next().await {
@@ -49,7 +61,7 @@ impl Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(Some(runtime)) = self.runtime.take() {
             // Dropped where it is, it would wait for the calls, which tokio forbids on a worker.
             runtime.shutdown_background();
         }

@@ -27,6 +27,9 @@ const PATIENCE: u32 = 4;
 /// Bytes of its answer, and of what it says on standard error, that are read.
 const ANSWER: u64 = 8 << 20;
 const LAST_WORDS: u64 = 16 << 10;
+/// What it says when it gets no more memory: Rust's own words before it aborts, and the C library's (ENOMEM), which a
+/// thread that can't be given its stack passes on.
+const SHORT_OF_MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
 
 /// What the process is told, on one line, before the bytes.
 #[derive(Serialize, Deserialize)]
@@ -141,7 +144,9 @@ impl Compiler {
             _ if died_of(Signal::XFSZ) || died_of(Signal::KILL) => InstallError::TooHungry { limit: memory },
             // Rust's own words, before it aborts.
             words if words.contains("overflowed its stack") => InstallError::TooDeep,
-            words if words.contains("memory allocation of") => InstallError::TooHungry { limit: memory },
+            words if SHORT_OF_MEMORY.iter().any(|said| words.contains(said)) => {
+                InstallError::TooHungry { limit: memory }
+            }
             _ => {
                 tracing::warn!(%status, words, "the process that compiles a plugin has died");
                 InstallError::Crashed(Cause::said(status.to_string()))

@@ -96,7 +96,7 @@ impl Engine {
             turns: Turns::new(config.concurrency.min(cores)),
             slow_turns: Turns::new(slow),
             idle_turns: Turns::new(1),
-            aside: Aside::new(slow + 1).map_err(Error::Threads)?,
+            aside: Aside::new(slow + 1),
             paces: Paces::default(),
             warm: Warm::new(config.reuse),
             meter: Meter::default(),

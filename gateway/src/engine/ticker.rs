@@ -4,8 +4,8 @@
 //! moved. That costs less than counting instructions, and a late tick only makes a limit a little generous.
 //! While nothing has run for a second the thread sleeps, so that an idle gateway wakes no core.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -31,17 +31,22 @@ struct Shared {
 pub(super) struct Running<'a>(&'a Ticker);
 
 impl Ticker {
-    /// Starts the thread.
+    /// Starts the thread, and waits until it runs: a process that limits its memory next must not meet it half made.
     pub(super) fn start(engine: wasmtime::EngineWeak) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             running: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         });
+        let started = Arc::new(Barrier::new(2));
         let thread = thread::Builder::new().name("plugin-ticker".into()).spawn({
-            let shared = Arc::clone(&shared);
-            move || tick(&shared, &engine)
+            let (shared, started) = (Arc::clone(&shared), Arc::clone(&started));
+            move || {
+                started.wait();
+                tick(&shared, &engine);
+            }
         })?;
+        started.wait();
         Ok(Self { shared, thread: thread.thread().clone() })
     }
 

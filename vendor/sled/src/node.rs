@@ -2,6 +2,10 @@ use std::{num::NonZeroU64, ops::Bound};
 
 use super::*;
 
+/// Added for Hookmill: as many entries as a leaf may have, and as it must not have fewer.
+pub(crate) const FULL: usize = 16;
+const LEAST: usize = 4;
+
 #[derive(Default, Debug, Clone, PartialEq)]
 pub struct Node {
     pub(crate) prefix_len: u8,
@@ -163,18 +167,19 @@ impl Node {
         true
     }
 
-    pub(crate) fn split(mut self) -> (Node, Node) {
+    // Changed for Hookmill: whoever splits says where.
+    pub(crate) fn split(mut self, at: usize) -> (Node, Node) {
         fn split_inner<T>(
             keys: &mut Vec<IVec>,
             values: &mut Vec<T>,
             old_prefix: &[u8],
             old_hi: &[u8],
             suffix_truncation: bool,
+            split_point: usize,
         ) -> (IVec, u8, Vec<IVec>, Vec<T>)
         where
             T: Clone + Ord,
         {
-            let split_point = keys.len() / 2 + 1;
             let right_keys = keys.split_off(split_point);
             let right_values = values.split_off(split_point);
             let right_min = &right_keys[0];
@@ -252,6 +257,7 @@ impl Node {
                         prefixed_lo,
                         prefixed_hi,
                         false,
+                        at,
                     );
 
                 (
@@ -271,6 +277,7 @@ impl Node {
                         prefixed_lo,
                         prefixed_hi,
                         true,
+                        at,
                     );
 
                 (
@@ -602,7 +609,7 @@ impl Node {
         } else if self.data.is_index() {
             256
         } else {
-            16
+            FULL
         };
 
         let size_checks = self.data.len() > threshold;
@@ -611,13 +618,25 @@ impl Node {
         size_checks && safety_checks
     }
 
+    /// Added for Hookmill: where to split for the sake of a key. Keys that rise with time are added behind all others: in
+    /// the middle, every leaf would stay half empty and be split twice as often. The right one must not be merged again.
+    pub(crate) fn split_point(&self, key: &[u8]) -> usize {
+        let len = self.data.len();
+        let last = self.data.leaf_ref().and_then(|leaf| leaf.keys.last());
+        let is_here = self.hi.is_empty() || *key < *self.hi;
+        match last {
+            Some(last) if is_here && key[self.prefix_len as usize..] >= **last => FULL.min(len - LEAST),
+            _ => len / 2 + 1,
+        }
+    }
+
     pub(crate) fn should_merge(&self) -> bool {
         let threshold = if cfg!(any(test, feature = "lock_free_delays")) {
             1
         } else if self.data.is_index() {
             64
         } else {
-            4
+            LEAST
         };
 
         let size_checks = self.data.len() < threshold;

@@ -432,26 +432,33 @@ impl TransactionalTrees {
 
 /// Added for Hookmill: writes to several trees of one database in one unit, in their order, without reading anything
 /// first. A value of `None` removes. `replaced` is told of each what was there before. A transaction would look every
-/// key up twice and keep the writes in hash maps in between.
-pub fn write_all<'a>(
-    writes: impl Iterator<Item = (&'a Tree, &'a IVec, Option<&'a IVec>)>,
+/// key up twice and keep the writes in hash maps in between. Those of one tree stand together, and their keys rise.
+pub fn write_all(
+    mut writes: &[(&Tree, &IVec, Option<&IVec>)],
     mut replaced: impl FnMut(Option<IVec>),
 ) -> Result<()> {
-    let mut writes = writes.peekable();
-    let first = match writes.peek() {
-        Some((tree, _, _)) => *tree,
-        None => return Ok(()),
-    };
+    let Some((first, _, _)) = writes.first() else { return Ok(()) };
     let _cc = concurrency_control::write();
     let mut guard = pin();
     let peg = first.context.pin_log(&guard)?;
-    for (tree, key, value) in writes {
-        loop {
-            if let Ok(old) = tree.insert_inner(key, value.cloned(), &mut guard)? {
-                replaced(old);
-                break;
+    while let Some((tree, _, _)) = writes.first() {
+        let singly = match tree.write_run(writes, &guard)? {
+            Ok(old) => {
+                writes = &writes[old.len()..];
+                old.into_iter().for_each(&mut replaced);
+                continue;
+            }
+            Err(singly) => singly,
+        };
+        for (tree, key, value) in &writes[..singly] {
+            loop {
+                if let Ok(old) = tree.insert_inner(key, value.cloned(), &mut guard)? {
+                    replaced(old);
+                    break;
+                }
             }
         }
+        writes = &writes[singly..];
     }
     peg.seal_batch()
 }

@@ -229,6 +229,52 @@ impl Tree {
         }
     }
 
+    /// Added for Hookmill: makes as many of these writes as belong to the leaf of the first, in one step: the leaf is copied
+    /// and written once instead of once for each. They are of this tree, and their keys rise. Gives what was there before
+    /// each of those it has made; or how many are to be made one by one, since they are too few for that.
+    pub(crate) fn write_run(
+        &self,
+        writes: &[(&Tree, &IVec, Option<&IVec>)],
+        guard: &Guard,
+    ) -> Result<std::result::Result<Vec<Option<IVec>>, usize>> {
+        let View { node_view, pid, .. } = self.view_for_key(writes[0].1, guard)?;
+        let leaf: &Node = node_view.deref();
+        let run = writes
+            .iter()
+            .take(node::FULL)
+            .take_while(|(tree, key, _)| {
+                std::ptr::eq(*tree, self) && (leaf.hi.is_empty() || **key < leaf.hi)
+            })
+            .count();
+        if run < 2 || run * 4 < leaf.data.len() {
+            return Ok(Err(run.max(1)));
+        }
+        let mut node = leaf.clone();
+        let mut replaced = Vec::with_capacity(run);
+        for (_, key, value) in &writes[..run] {
+            let (encoded_key, last_value) = node.node_kv_pair(key);
+            match value {
+                Some(value) => node.set_leaf(encoded_key, (*value).clone()),
+                None => node.del_leaf(&encoded_key),
+            }
+            replaced.push(last_value);
+        }
+        let done = if node.data.len() > node::FULL {
+            let at = node.split_point(writes[run - 1].1).min(node::FULL);
+            match self.split_off(pid, node_view, node, at, guard)? {
+                Some((_, rhs_lo)) => {
+                    // Whoever comes to the right half by way of the left one tells the parent of it.
+                    self.view_for_key(&rhs_lo, guard)?;
+                    true
+                }
+                None => false,
+            }
+        } else {
+            self.context.pagecache.replace(pid, node_view.0, node, guard)?.is_ok()
+        };
+        Ok(if done { Ok(replaced) } else { Err(1) })
+    }
+
     /// Perform a multi-key serializable transaction.
     ///
     /// # Examples
@@ -1447,16 +1493,18 @@ impl Tree {
         Ok(hasher.finalize())
     }
 
-    fn split_node<'g>(
+    /// Taken out of `split_node` for Hookmill: puts a node in the place of another, in two halves. Gives the right one, or
+    /// nothing if somebody else was there first.
+    fn split_off<'g>(
         &self,
-        view: &View<'g>,
-        parent_view: &Option<View<'g>>,
-        root_pid: PageId,
+        pid: PageId,
+        old: NodeView<'g>,
+        node: Node,
+        at: usize,
         guard: &'g Guard,
-    ) -> Result<()> {
-        trace!("splitting node {}", view.pid);
-        // split node
-        let (mut lhs, rhs) = view.deref().clone().split();
+    ) -> Result<Option<(PageId, IVec)>> {
+        trace!("splitting node {}", pid);
+        let (mut lhs, rhs) = node.split(at);
         let rhs_lo = rhs.lo.clone();
 
         // install right side
@@ -1464,24 +1512,35 @@ impl Tree {
 
         // replace node, pointing next to installed right
         lhs.next = Some(NonZeroU64::new(rhs_pid).unwrap());
-        let replace = self.context.pagecache.replace(
-            view.pid,
-            view.node_view.0,
-            lhs,
-            guard,
-        )?;
+        let replace = self.context.pagecache.replace(pid, old.0, lhs, guard)?;
         M.tree_child_split_attempt();
         if replace.is_err() {
-            // if we failed, don't follow through with the
-            // parent split or root hoist.
             let _new_stack = self
                 .context
                 .pagecache
                 .free(rhs_pid, rhs_ptr, guard)?
                 .expect("could not free allocated page");
-            return Ok(());
+            return Ok(None);
         }
         M.tree_child_split_success();
+        Ok(Some((rhs_pid, rhs_lo)))
+    }
+
+    fn split_node<'g>(
+        &self,
+        view: &View<'g>,
+        parent_view: &Option<View<'g>>,
+        root_pid: PageId,
+        key: &[u8],
+        guard: &'g Guard,
+    ) -> Result<()> {
+        let node = view.deref().clone();
+        let at = node.split_point(key);
+        let Some((rhs_pid, rhs_lo)) = self.split_off(view.pid, view.node_view, node, at, guard)? else {
+            // if we failed, don't follow through with the
+            // parent split or root hoist.
+            return Ok(());
+        };
 
         // either install parent split or hoist root
         if let Some(parent_view) = parent_view {
@@ -1673,7 +1732,7 @@ impl Tree {
             }
 
             if view.should_split() {
-                self.split_node(&view, &parent_view, root_pid, guard)?;
+                self.split_node(&view, &parent_view, root_pid, key.as_ref(), guard)?;
                 retry!();
             }
 

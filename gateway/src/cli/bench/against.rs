@@ -24,6 +24,7 @@ use super::machine::Machine;
 use super::run::{drain, micros};
 use super::{Bench, Stage};
 use crate::cli::patience::Patience;
+use crate::cli::print;
 use crate::engine::fixtures;
 
 /// The bystander's events per second, unless said otherwise.
@@ -103,11 +104,18 @@ impl Contrast {
 }
 
 impl Siege {
-    /// For people.
+    /// For people; each attack has been shown as it ended.
     pub(super) fn table(&self) -> String {
-        let head = lines(&[("machine", self.machine.line()), ("bystander", self.load.clone())]);
-        let attacks = self.attacks.iter().map(|endured| format!("\n{}", endured.table()));
-        std::iter::once(head).chain(attacks).collect::<Vec<_>>().join("\n")
+        let ratio = |contrast: &Contrast| contrast.p99_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let endured = self.attacks.iter().map(|endured| {
+            let Endured { attack, plain, through_plugin, .. } = endured;
+            format!("{attack} {} ({} through a plugin)", ratio(plain), ratio(through_plugin))
+        });
+        lines(&[
+            ("machine", self.machine.line()),
+            ("bystander", self.load.clone()),
+            ("p99 times", endured.collect::<Vec<_>>().join("; ")),
+        ])
     }
 
     /// The bystander's deliveries that did not arrive.
@@ -129,7 +137,7 @@ impl Endured {
             ("gateway memory", format!("{} MiB at most; attacked {} MiB", memory.0, memory.1)),
             ("events", format!("{acknowledged} acknowledged, {refused} refused, {unanswered} unanswered, {lost} lost")),
             ("attacker's", faults.join("; ")),
-        ])
+        ]) + "\n"
     }
 }
 
@@ -141,7 +149,11 @@ impl Bench {
             format!("{} connections, {rate} events/s, {} bytes, to two subscriptions", self.connections, self.size);
         let mut siege = Siege { machine: Machine::read(), load, attacks: Vec::new() };
         for attack in &attacks.0 {
-            siege.attacks.push(self.endure_one(*attack, rate).await?);
+            let endured = self.endure_one(*attack, rate).await?;
+            if !self.json {
+                print(&endured.table());
+            }
+            siege.attacks.push(endured);
         }
         Ok(siege)
     }
@@ -246,7 +258,7 @@ mod tests {
                 faults: [("unknown (reset)".to_owned(), 7), ("posted: 202 Accepted".to_owned(), 2)].into(),
             }],
         };
-        let table = siege.table();
+        let table = siege.attacks[0].table();
         for line in [
             "event to delivery  p50 1.00 ms, p99 2.00 ms, max 2.00 ms; attacked p50 3.00 ms, p99 3.00 ms, max 3.00 ms (p99 times 1.50)",
             "through a plugin   p50 1.00 ms, p99 1.00 ms, max 1.00 ms; attacked nothing to measure",
@@ -256,6 +268,8 @@ mod tests {
         ] {
             assert!(table.lines().any(|found| found == line), "{line}\n{table}");
         }
+        let summary = siege.table();
+        assert!(summary.contains("reset 1.50 (- through a plugin)"), "{summary}");
         assert_eq!(siege.lost(), 1);
     }
 }

@@ -132,7 +132,7 @@ pub(super) fn place(shared: &Shared, mut delivery: Delivery) -> DeliveryRecord {
     delivery.frozen = None;
     delivery.begun = false;
     let position = if delivery.lane.key == 0 { 0 } else { shared.next_position() };
-    DeliveryRecord { delivery, frozen: false, position }
+    DeliveryRecord { delivery, frozen: false, position, attempt: None }
 }
 
 /// Hashed, since a client's words are of any length and keys are not.

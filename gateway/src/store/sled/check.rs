@@ -185,6 +185,7 @@ impl Inspection {
         if delivery.status == Status::Pending && delivery.begun {
             self.named(Table::Begun, &key, "a delivery that was begun has no mark of it", id, wrong);
         }
+        record.attempt.as_deref().map(codec::attempt).transpose()?;
         if record.frozen {
             self.named(Table::Frozen, &key, "the frozen output of a delivery is missing", id, wrong);
         }

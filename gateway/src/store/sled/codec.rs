@@ -240,6 +240,8 @@ pub(super) struct DeliveryRecord {
     pub(super) frozen: bool,
     /// Its place in an ordered lane.
     pub(super) position: u64,
+    /// The value of the attempt that ended it, if it was the first: such a one has no row of its own.
+    pub(super) attempt: Option<Box<[u8]>>,
 }
 
 /// The longest reason that is kept, in bytes: a delivery's value must never be in pieces, because settling
@@ -314,18 +316,38 @@ fn delivery_of(tenant_id: TenantId, id: DeliveryId, record: DeliveryV1<'_>) -> R
         begun: record.begun,
         fresh_id: false,
     };
-    Ok(DeliveryRecord { delivery, frozen: record.frozen, position: record.position })
+    Ok(DeliveryRecord { delivery, frozen: record.frozen, position: record.position, attempt: None })
 }
 
-/// What follows the record of a delivery with an id of its own. One that stands in its event never has one.
-const FRESH_ID: [u8; 1] = [1];
+/// What follows the record of a delivery, in one byte; nothing follows where none is set, and in one that stands in its
+/// event. It has an id of its own.
+const FRESH_ID: u8 = 1;
+/// The value of an attempt comes behind this byte.
+const ATTEMPT: u8 = 2;
 
 /// Writes a delivery's value into `out`.
-pub(super) fn put_delivery(out: &mut Vec<u8>, delivery: &Delivery, frozen: bool, position: u64) -> Result<(), Fault> {
+pub(super) fn put_delivery(out: &mut Vec<u8>, record: &DeliveryRecord) -> Result<(), Fault> {
+    let DeliveryRecord { delivery, frozen, position, attempt } = record;
+    put_ended(out, delivery, (*frozen, *position), attempt.as_deref())
+}
+
+/// The same of a delivery that an attempt has ended, or not.
+pub(super) fn put_ended(
+    out: &mut Vec<u8>,
+    delivery: &Delivery,
+    (frozen, position): (bool, u64),
+    attempt: Option<&[u8]>,
+) -> Result<(), Fault> {
     start(out);
     write(out, &delivery_v1(delivery, frozen, position))?;
-    if delivery.fresh_id {
-        out.extend(FRESH_ID);
+    let fresh_id = if delivery.fresh_id { FRESH_ID } else { 0 };
+    match attempt {
+        Some(attempt) => {
+            out.push(fresh_id | ATTEMPT);
+            out.extend_from_slice(attempt);
+        }
+        None if delivery.fresh_id => out.push(fresh_id),
+        None => {}
     }
     Ok(())
 }
@@ -336,7 +358,10 @@ pub(super) fn delivery(tenant_id: TenantId, id: DeliveryId, value: &[u8]) -> Res
     let Some((&FORMAT, rest)) = value.split_first() else { return Err(Fault::corrupt(WHAT)) };
     let (record, rest) = postcard::take_from_bytes(rest).map_err(|_| Fault::corrupt(WHAT))?;
     let mut record = delivery_of(tenant_id, id, record)?;
-    record.delivery.fresh_id = rest == FRESH_ID;
+    if let Some((marks, attempt)) = rest.split_first() {
+        record.delivery.fresh_id = marks & FRESH_ID != 0;
+        record.attempt = (marks & ATTEMPT != 0).then(|| attempt.into());
+    }
     Ok(record)
 }
 

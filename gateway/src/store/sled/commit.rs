@@ -399,8 +399,9 @@ impl Committer {
         }
         for settled in ends.raw {
             let (tenant, id, lane) = (settled.delivery.tenant_id, settled.delivery.id, settled.delivery.lane);
-            if let Some(record) = self.record(group, tenant, id)? {
+            if let Some(mut record) = self.record(group, tenant, id)? {
                 let old = Old::of(&record);
+                ends::move_out(&mut record, &mut group.ops)?;
                 let mut frozen = Vec::new();
                 ends::encode(settled, &old, &mut group.ops, &mut frozen, &mut self.scratch)?;
                 for (key, value) in frozen {
@@ -486,6 +487,7 @@ impl Committer {
 
     /// Writes a delivery that is due again: what was frozen of it is given up.
     fn put_requeued(&mut self, group: &mut Group, record: &mut DeliveryRecord) -> Result<(), Fault> {
+        ends::move_out(record, &mut group.ops)?;
         if std::mem::take(&mut record.frozen) {
             let key = keys::pair(record.delivery.tenant_id, record.delivery.id.to_bytes());
             self.replace_frozen(group, &key, None)?;
@@ -699,7 +701,7 @@ impl Committer {
 fn put_record(scratch: &mut Vec<u8>, group: &mut Group, record: &DeliveryRecord) -> Result<(), Fault> {
     let delivery = &record.delivery;
     let key = keys::pair(delivery.tenant_id, delivery.id.to_bytes());
-    codec::put_delivery(scratch, delivery, record.frozen, record.position)?;
+    codec::put_delivery(scratch, record)?;
     group.ops.push(Op::put(Table::Deliveries, &key, &scratch[..]));
     if delivery.status == Status::Pending {
         let entry = keys::queue(delivery, record.position);

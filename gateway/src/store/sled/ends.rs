@@ -4,9 +4,13 @@ use super::codec::{self, DeliveryRecord};
 use super::fault::Fault;
 use super::hand::Hand;
 use super::keys::{self, Pair, QueueKey};
-use super::tables::{Op, Table, put_large};
-use crate::domain::{DeliveryId, Lane, Status, TenantId};
-use crate::store::Settled;
+use super::tables::{CHUNK, Op, Table, put_large};
+use crate::domain::{Delivery, DeliveryId, Lane, Status, TenantId};
+use crate::store::{Settled, transitions};
+
+/// The largest attempt that stands in its delivery's row, in bytes. The row must never be in pieces, however long its
+/// reason and the names in it are.
+const IN_ROW: usize = CHUNK - codec::REASON - 512;
 
 /// A batch of ends.
 #[derive(Default)]
@@ -52,6 +56,8 @@ pub(super) struct Old {
     position: u64,
     frozen: bool,
     begun: bool,
+    /// Whether its first attempt, ending it, is sure to be the only one.
+    first_is_only: bool,
 }
 
 impl Old {
@@ -62,6 +68,8 @@ impl Old {
             position: record.position,
             frozen: record.frozen,
             begun: record.delivery.begun,
+            // It may have been ended before.
+            first_is_only: false,
         }
     }
 
@@ -71,12 +79,22 @@ impl Old {
             position: hand.position,
             frozen: hand.frozen,
             begun: hand.begun,
+            first_is_only: true,
         }
     }
 }
 
-/// Adds the operations of one end. A success makes two: the delivery and the attempt;
-/// and one more, of its queue entry, if it has one.
+/// Gives the attempt that stands in a delivery's row one of its own: the delivery is due again, or is ended once more.
+pub(super) fn move_out(record: &mut DeliveryRecord, ops: &mut Vec<Op>) -> Result<(), Fault> {
+    let Some(value) = record.attempt.take() else { return Ok(()) };
+    let attempt = codec::attempt(&value)?;
+    let Delivery { tenant_id, id, .. } = record.delivery;
+    put_large(ops, Table::Attempts, &keys::attempt(tenant_id, id, attempt.number, attempt.id), &value);
+    Ok(())
+}
+
+/// Adds the operations of one end. A first attempt that ends its delivery stands in the delivery's row, so that the
+/// usual end makes one; another makes two, and one more where there is a queue entry.
 pub(super) fn encode(
     settled: Settled,
     old: &Old,
@@ -91,16 +109,22 @@ pub(super) fn encode(
     if let Some(entry) = &old.queue {
         ops.push(Op::remove(Table::Queue, entry));
     }
-    codec::put_delivery(scratch, &delivery, delivery.frozen.is_some(), old.position)?;
+    let is_only = old.first_is_only && delivery.attempt_count == 1 && !transitions::is_open(&delivery);
+    let mut in_row = None;
+    if let Some(attempt) = attempt {
+        codec::put_attempt(scratch, &attempt)?;
+        if is_only && attempt.number == 1 && scratch.len() <= IN_ROW {
+            in_row = Some(std::mem::take(scratch));
+        } else {
+            put_large(ops, Table::Attempts, &keys::attempt(tenant, id, attempt.number, attempt.id), scratch);
+        }
+    }
+    codec::put_ended(scratch, &delivery, (delivery.frozen.is_some(), old.position), in_row.as_deref())?;
     ops.push(Op::put(Table::Deliveries, &key, &scratch[..]));
     if delivery.status == Status::Pending {
         // After the removal, which may be of the same key.
         let entry = keys::queue(&delivery, old.position);
         ops.push(Op::put(Table::Queue, &entry, keys::queue_value(&delivery)));
-    }
-    if let Some(attempt) = attempt {
-        codec::put_attempt(scratch, &attempt)?;
-        put_large(ops, Table::Attempts, &keys::attempt(tenant, id, attempt.number, attempt.id), scratch);
     }
     if old.begun {
         ops.push(Op::remove(Table::Begun, &key));

@@ -159,7 +159,11 @@ impl Inspection {
             Table::Deliveries => {
                 let record = codec::delivery(tenant, DeliveryId::from_bytes(id), &value)?;
                 let frozen = if record.frozen { self.load(Table::Frozen, key)? } else { None };
-                delivery(&record, frozen.map(|value| codec::frozen(&value)).transpose()?, lines)
+                delivery(&record, frozen.map(|value| codec::frozen(&value)).transpose()?, lines)?;
+                match &record.attempt {
+                    Some(value) => attempt(tenant, record.delivery.id, &codec::attempt(value)?, lines),
+                    None => Ok(()),
+                }
             }
             _ => attempt(tenant, DeliveryId::from_bytes(id), &codec::attempt(&value)?, lines),
         }

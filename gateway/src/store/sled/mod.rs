@@ -8,9 +8,9 @@
 //! before it is sure of the directory (`mark`). What is not served can be looked into (`inspect`): `check`, `export`, `salvage`.
 //!
 //! **What is promised.** What was acknowledged survives a kill and a power cut, or the start is refused with a
-//! sentence. An event costs one tree operation on its way in (one more with a client's id) and two when it
+//! sentence. An event costs one tree operation on its way in (one more with a client's id) and one when it
 //! has been delivered: its deliveries stand in it, and get rows of their own with the end of their first attempt, or
-//! after a second. After any error of sled, of a sync or of a read, nothing more is acknowledged.
+//! after a second; and an attempt that ends its delivery at once stands in that row. After any error of sled, of a sync or of a read, nothing more is acknowledged.
 //!
 //! **What is deliberately not.** `flush_async` (it hangs under load), `watch_prefix` (it blocks the writer),
 //! compression (three times the work) and sled's own idea of durability (`flush` is not a sync on Linux). No value

@@ -71,7 +71,7 @@ impl New {
         self.position = self.position.max(record.position + 1);
         let key = keys::pair(delivery.tenant_id, delivery.id.to_bytes());
         let mut value = std::mem::take(&mut self.scratch);
-        codec::put_delivery(&mut value, delivery, record.frozen, record.position)?;
+        codec::put_delivery(&mut value, record)?;
         self.keep(Table::Deliveries, &key, &value)?;
         self.scratch = value;
         if let Some(list) = self.lists.get_mut(&(delivery.tenant_id, delivery.event_id)) {
@@ -104,7 +104,7 @@ impl New {
     }
 
     fn write(&mut self) -> Result<(), Fault> {
-        self.live += self.tables.apply(&self.ops)?;
+        self.live += self.tables.apply(&mut self.ops)?;
         self.ops.clear();
         self.bytes = 0;
         Ok(())
@@ -308,6 +308,10 @@ impl Inspection {
         new: &mut New,
         wrong: &mut Wrongs,
     ) -> Result<(), Fault> {
+        if record.attempt.as_deref().is_some_and(|attempt| codec::attempt(attempt).is_err()) {
+            record.attempt = None;
+            wrong.add("the attempt of a delivery can't be read", record.delivery.id);
+        }
         if record.frozen {
             match self.load(Table::Frozen, key) {
                 Ok(Some(output)) if codec::frozen(&output).is_ok() => new.keep(Table::Frozen, key, &output)?,

@@ -292,14 +292,17 @@ impl Tables {
         }
     }
 
-    /// Applies operations in one unit and says by how many bytes what is alive has grown.
+    /// Applies operations in one unit and says by how many bytes what is alive has grown. They are put into the order of
+    /// the tables and keys: what lies together is written together.
     ///
     /// Later operations on a key win over earlier ones.
-    pub(super) fn apply(&self, ops: &[Op]) -> Result<i64, Fault> {
+    pub(super) fn apply(&self, ops: &mut [Op]) -> Result<i64, Fault> {
+        // Stable, so that the later one of a key stays behind the earlier.
+        ops.sort_by(|one, other| (one.table, &one.key).cmp(&(other.table, &other.key)));
         let mut grown = 0_i64;
         let mut applied = ops.iter();
-        let writes = ops.iter().map(|op| (self.tree(op.table), &op.key, op.value.as_ref()));
-        ::sled::transaction::write_all(writes, |old| {
+        let writes: Vec<_> = ops.iter().map(|op| (self.tree(op.table), &op.key, op.value.as_ref())).collect();
+        ::sled::transaction::write_all(&writes, |old| {
             let Some(op) = applied.next() else { return };
             let weight = |value: &IVec| signed(op.key.len() + value.len());
             grown += op.value.as_ref().map_or(0, weight) - old.as_ref().map_or(0, weight);
