@@ -126,6 +126,7 @@ impl Gateway {
                 versions: config.plugins.per_tenant,
                 bytes: config.plugins.bytes_per_tenant,
                 compile: config.plugins.compile_per_hour,
+                cpu: config.plugins.cpu_per_minute,
             },
             retention: config.store.retention,
             max_body: config.server.max_body,
@@ -381,6 +382,9 @@ fn pipeline_limits(config: &Config) -> pipeline::Limits {
         events_per_second: delivery.events_per_second,
         dedupe_window: delivery.dedupe_window,
         retention: config.store.retention,
+        shadow_waiting: config.plugins.shadow_waiting,
+        shadow_bytes: config.plugins.shadow_bytes,
+        measure_tenants: config.server.metrics_by_tenant,
     }
 }
 

@@ -49,6 +49,7 @@ pub struct Server {
     pub body_timeout: Duration,
     #[serde(with = "duration")]
     pub drain: Duration,
+    pub metrics_by_tenant: bool,
     pub egress_ips: Vec<IpNet>,
 }
 
@@ -109,6 +110,10 @@ pub struct Plugins {
     pub bytes_per_tenant: u64,
     #[serde(with = "duration")]
     pub compile_per_hour: Duration,
+    #[serde(with = "duration")]
+    pub cpu_per_minute: Duration,
+    pub shadow_waiting: usize,
+    pub shadow_bytes: usize,
 }
 
 /// Products beside those that come with Hookmill.

@@ -1,5 +1,7 @@
 //! Why something was not done.
 
+use std::time::Duration;
+
 use super::PluginRefusal;
 use crate::domain::FieldError;
 use crate::registry;
@@ -23,6 +25,12 @@ pub enum Error {
     /// A plugin was not taken, or not deleted.
     #[error(transparent)]
     Plugin(Box<PluginRefusal>),
+    /// The tenant's plugins have used the processor time that they may have in a minute.
+    #[error("this tenant's plugins have used the processor time that they may have in a minute")]
+    CpuBudget {
+        /// When there is some again.
+        retry_after: Duration,
+    },
     /// There are as many as there may be.
     #[error("{0}")]
     Limit(String),

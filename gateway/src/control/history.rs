@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Control, Error, Result};
-use crate::domain::{Attempt, Delivery, DeliveryId, EventId, State, Status, SubscriptionId, TenantId};
+use crate::domain::{Attempt, Delivery, DeliveryId, EventId, State, Status, SubscriptionId, TenantId, rfc3339};
 use crate::pipeline::body_of;
 use crate::registry::Plan;
 use crate::store::{DeliveryFilter, EventFilter, Page, StoredEvent};
@@ -165,18 +165,22 @@ impl Control {
         Ok(page)
     }
 
-    /// What is owed to a subscription that is paused or disabled reads as held.
+    /// What is owed to a subscription that is paused or disabled reads as held; what waits for processor time says so.
     fn hold(&self, delivery: &mut Delivery) {
         let plan = self.registry.plan(delivery.tenant_id, delivery.subscription_id);
-        if delivery.status == Status::Pending
-            && let Some(plan) = plan.filter(|plan| !plan.sends())
-        {
+        let Some(plan) = plan.filter(|_| delivery.status == Status::Pending) else { return };
+        if !plan.sends() {
             delivery.status = Status::Held;
             delivery.reason = Some(match &plan.fault {
                 Some(fault) => format!("the subscription can't be served: {fault}"),
                 None if plan.subscription.state == State::Paused => "the subscription is paused".to_owned(),
                 None => "the subscription is disabled".to_owned(),
             });
+        } else if let Some(until) = self.pipeline.waits_for_cpu(&plan) {
+            delivery.reason = Some(format!(
+                "this tenant's plugins have used the processor time they may have in a minute; there is some again at {}",
+                rfc3339(until)
+            ));
         }
     }
 

@@ -67,7 +67,7 @@ impl Control {
     /// Runs a plugin over one event.
     ///
     /// # Errors
-    /// If there is none, or its schema does not allow the config.
+    /// If there is none, its schema does not allow the config, or the tenant's plugins have used up their processor time.
     pub async fn run_plugin(
         &self,
         tenant: TenantId,
@@ -81,9 +81,10 @@ impl Control {
             return Err(Error::field("/event/id", "an id is 1 to 256 bytes"));
         }
         let config = self.registry.trial_config(&plugin, config)?;
+        self.not_before(self.pipeline.cpu_free_at(tenant))?;
         let event = plugin_event(event);
         let engine = self.registry.engine();
-        Ok(match plugin.manifest().kind {
+        let trial = match plugin.manifest().kind {
             Kind::Transform => {
                 let ran = engine.transform(&plugin, tenant, &event, &config).await;
                 trial(plugin, ran, Output::Decided)
@@ -92,7 +93,9 @@ impl Control {
                 let ran = engine.render(&plugin, tenant, &[event], &config).await;
                 trial(plugin, ran, Output::Rendered)
             }
-        })
+        };
+        self.pipeline.charge(tenant, trial.cpu);
+        Ok(trial)
     }
 }
 

@@ -145,7 +145,11 @@ impl Control {
             limits: wanted.limits,
             created_at: old.created_at,
         };
+        let has_other_time = tenant.limits.plugin_cpu != old.limits.plugin_cpu;
         self.registry.save(vec![Record::Tenant(tenant)], vec![]).await?;
+        if has_other_time {
+            self.pipeline.cpu_changed(id);
+        }
         self.tenant(id)
     }
 

@@ -59,7 +59,7 @@ impl Control {
     /// What would be made of an event, and with `send` what the endpoint says to it.
     ///
     /// # Errors
-    /// If the settings are not valid, or there is no such event.
+    /// If the settings are not valid, there is no such event, or the tenant's plugins have used up their processor time.
     pub async fn preview(
         &self,
         tenant: TenantId,
@@ -83,6 +83,7 @@ impl Control {
                 Arc::new(self.registry.compile(draft).map_err(at)?)
             }
         };
+        self.not_before(self.pipeline.waits_for_cpu(&plan))?;
         let event = self.trial_event(tenant, choice, &plan).await?;
         Ok(self.pipeline.preview(&plan, event, send).await)
     }
@@ -91,7 +92,7 @@ impl Control {
     /// `test` and never retried.
     ///
     /// # Errors
-    /// If there is no such subscription or event.
+    /// If there is no such subscription or event, or the tenant's plugins have used up their processor time.
     pub async fn test(
         &self,
         tenant: TenantId,
@@ -99,6 +100,7 @@ impl Control {
         choice: EventChoice,
     ) -> Result<(Delivery, AttemptBody)> {
         let plan = self.subscription(tenant, id)?;
+        self.not_before(self.pipeline.waits_for_cpu(&plan))?;
         let event = self.trial_event(tenant, choice, &plan).await?;
         let (delivery, attempt) = self.pipeline.test(plan, event).await?;
         let attempt = self.with_bodies(&delivery, vec![attempt]).await?.pop();

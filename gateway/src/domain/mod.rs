@@ -43,8 +43,8 @@ pub use signing::{
 };
 pub use source::{Answer, Handshake, HandshakeMethod, Refused, Source, SourceRefusals, SourceResponse, SourceSpec};
 pub use subscription::{
-    Auth, Backoff, BodyFormat, ConnectorSpec, Envelope, NextSecret, PreviousSecret, RateLimit, RetryPolicy, State,
-    StateReason, Subscription, SubscriptionSpec, TransformSpec,
+    Auth, Backoff, BodyFormat, CandidateSpec, ConnectorSpec, Envelope, NextSecret, PreviousSecret, RateLimit,
+    RetryPolicy, State, StateReason, Subscription, SubscriptionSpec, TransformSpec,
 };
 pub use tenant::{ApiKey, Inbox, Role, Tenant, TenantLimits};
 

@@ -168,6 +168,9 @@ pub struct TransformSpec {
     /// What the plugin's schema asks for.
     #[serde(default = "empty_object")]
     pub config: Value,
+    /// What is tried beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateSpec>,
 }
 
 /// A connector and its config.
@@ -179,6 +182,26 @@ pub struct ConnectorSpec {
     /// What the plugin's schema asks for; stored without its secrets.
     #[serde(default = "empty_object")]
     pub config: Value,
+    /// What is tried beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateSpec>,
+}
+
+/// Another version of a step that is being tried: with a share of the events, or in the shadow of the one that counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CandidateSpec {
+    /// `name`, `name@version` or `name@sha256:…`.
+    pub plugin: String,
+    /// A config of its own; absent: that of the step. Stored without its secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Value>,
+    /// Which share of the events it gets in place of the step, 0 to 100; always the same ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// It runs after the delivery has been made, and what it makes is compared and never sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
 }
 
 fn empty_object() -> Value {

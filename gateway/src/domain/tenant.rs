@@ -47,6 +47,9 @@ pub struct TenantLimits {
     /// Processor time for compiling plugins, an hour.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
     pub plugin_compile: Option<Duration>,
+    /// Processor time of plugins' calls, a minute; zero: as much as there is.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
+    pub plugin_cpu: Option<Duration>,
 }
 
 /// What a key may do. Each role may do what those before it may.

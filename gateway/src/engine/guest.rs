@@ -13,7 +13,7 @@ use super::ticker::TICK;
 use crate::domain::LogLine;
 
 /// What a line of the log counts beside its text, so that empty lines are not free.
-const LINE_OVERHEAD: usize = 16;
+pub(super) const LINE_OVERHEAD: usize = 16;
 
 /// Ticks after which a guest on the gateway's workers rests between two of them.
 const BRISK_TICKS: u32 = 4;

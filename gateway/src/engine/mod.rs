@@ -16,7 +16,8 @@
 //!   good as before. A guest gives way to the host's other work every millisecond.
 //! - *Nothing is starved.* At most [`EngineConfig::concurrency`] calls run at once. Where more want to,
 //!   tenants take turns by the running time they used (`turns`), one call each while others wait. Calls known
-//!   to be slow have few places of their own (`pace`), on threads that the kernel runs after all others (`aside`). A full pool means waiting, never a failed call.
+//!   to be slow have few places of their own (`pace`), those that nobody waits for have one ([`Engine::idle`]), and both
+//!   run on threads that the kernel runs after all others (`aside`). A full pool means waiting, never a failed call.
 //! - *What comes out is checked.* A transform keeps the event's id and gives valid JSON; a connector gives
 //!   one well-formed request. What breaks the contract is a fault, not a surprise further on.
 //! - *The same in, the same out.* A guest can call `log` and nothing else. Float results are made canonical,
@@ -28,9 +29,10 @@
 //!
 //! In reading order: [`EngineConfig`]; `intake` (bytes to component), `contract` (which version it speaks),
 //! `compiler` and `worker` (the two ends of the other process), `artifacts` (compiled code on disk), `manifest` (what
-//! it says of itself), `plugin`; `guest` (one call's limits), `turns` (whose turn it is), `pace` (who is slow), `aside`
-//! (where they run), `ticker` (time passing), `ask` (the calls), `run` (one of them), `warm` (instances that are kept),
-//! `output` (what came back), `fault` (what went wrong); `engine` joins them.
+//! it says of itself), `plugin`, `install` (which joins these); `guest` (one call's limits), `turns` (whose turn it is),
+//! `pace` (who is slow), `aside` (where they run), `ticker` (time passing), `ask` (the calls), `run` (one of them),
+//! `warm` (instances that are kept), `meter` (what calls used), `output` (what came back), `fault` (what went wrong);
+//! `engine` joins all.
 
 mod artifacts;
 mod aside;
@@ -47,8 +49,10 @@ mod error;
 mod fault;
 pub mod fixtures;
 mod guest;
+mod install;
 mod intake;
 mod manifest;
+mod meter;
 mod output;
 mod pace;
 mod plugin;
@@ -66,6 +70,7 @@ pub use caller::Caller;
 pub use config::{CompilerConfig, EngineConfig, Reuse};
 pub use engine::Engine;
 pub use error::{Cause, Error, InstallError};
+pub use meter::{Meter, Spent, Tally, Usage};
 pub use plugin::Plugin;
 pub use run::Ran;
 pub use worker::compile_worker;

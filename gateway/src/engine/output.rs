@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 /// Most headers of a connector's request.
-const HEADERS: usize = 64;
+pub(super) const HEADERS: usize = 64;
 /// What the contract lets a request be.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 

@@ -47,11 +47,11 @@ impl<T> Ran<T> {
 pub(super) struct Call<'a> {
     store: Store<Guest>,
     _place: Option<SemaphorePermit<'a>>,
-    meter: Meter<'a>,
+    watch: Stopwatch<'a>,
 }
 
 /// Counts the time in which a call's future is polled, which is when the guest runs.
-pub(super) struct Meter<'a> {
+pub(super) struct Stopwatch<'a> {
     clock: fn() -> Duration,
     spent: Duration,
     turn: Option<Turn>,
@@ -91,13 +91,13 @@ impl<'a> Call<'a> {
     ) -> Self {
         store.set_epoch_deadline(1);
         let clock = if aside { thread_time } else { wall_time };
-        let meter = Meter { clock, spent: Duration::ZERO, turn, _running: ticker.running() };
-        Self { store, _place: place, meter }
+        let watch = Stopwatch { clock, spent: Duration::ZERO, turn, _running: ticker.running() };
+        Self { store, _place: place, watch }
     }
 
-    /// The store to work with, and the meter to run the work under.
-    pub(super) fn parts(&mut self) -> (&mut Store<Guest>, &mut Meter<'a>) {
-        (&mut self.store, &mut self.meter)
+    /// The store to work with, and the stopwatch to run the work under.
+    pub(super) fn parts(&mut self) -> (&mut Store<Guest>, &mut Stopwatch<'a>) {
+        (&mut self.store, &mut self.watch)
     }
 
     /// Ends the call: everything it held is free again before what came back is looked at. `ran` is told for how long it
@@ -131,13 +131,13 @@ impl<'a> Call<'a> {
             tracing::error!(%message, "a plugin's call failed for a reason of the engine's own");
         }
         let guest = self.store.data_mut();
-        let (peak_memory, cpu) = (guest.peak_memory(), self.meter.spent);
+        let (peak_memory, cpu) = (guest.peak_memory(), self.watch.spent);
         ran(cpu.min(guest.ran()));
         Ran { result, log: guest.take_log(), cpu, peak_memory }
     }
 }
 
-impl Meter<'_> {
+impl Stopwatch<'_> {
     /// Runs the work, counting. A call that is given up half-way has still been charged for that half.
     pub(super) async fn run<F: Future>(&mut self, work: F) -> F::Output {
         let mut work = pin!(work);

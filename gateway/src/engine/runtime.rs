@@ -27,7 +27,7 @@ const KEEP_RESIDENT: usize = 1 << 20;
 /// The same for each table.
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 /// Stack a guest may use.
-const STACK: usize = 512 << 10;
+pub(super) const STACK: usize = 512 << 10;
 /// Stack set aside for a call: the guest's, and what the host's functions use on top.
 const CALL_STACK: usize = 2 << 20;
 

@@ -307,6 +307,10 @@ fn refusals(route: &Route) -> Vec<(String, Vec<Kind>)> {
     if route.id.starts_with("delete_plugin") {
         kinds.extend([Kind::PluginInUse, Kind::PluginNameReserved]);
     }
+    let runs_plugins = ["preview_subscription", "test_subscription", "run_plugin", "run_delivery"];
+    if runs_plugins.iter().any(|id| route.id.ends_with(id)) {
+        kinds.push(Kind::PluginCpuBudget);
+    }
     if route.is_hot {
         kinds.extend([Kind::DuplicateDiffers, Kind::RateLimited, Kind::Overloaded, Kind::Unavailable, Kind::DiskFull]);
         kinds.push(Kind::UnsupportedContentEncoding);

@@ -54,6 +54,7 @@ pub(crate) enum Kind {
     PluginVersionTaken,
     PluginInUse,
     PluginCompileBudget,
+    PluginCpuBudget,
     Overloaded,
     DiskFull,
     Unavailable,
@@ -71,7 +72,7 @@ pub(crate) struct Entry {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::Unparsable,
         Self::Invalid,
         Self::ReservedType,
@@ -106,6 +107,7 @@ impl Kind {
         Self::PluginVersionTaken,
         Self::PluginInUse,
         Self::PluginCompileBudget,
+        Self::PluginCpuBudget,
         Self::Overloaded,
         Self::DiskFull,
         Self::Unavailable,
@@ -357,6 +359,14 @@ impl Kind {
                 "A tenant's uploads may take so much processor time in an hour, those that are refused included. Wait as \
                  long as `Retry-After` says, or ask the operator for a higher limit (`limits.plugin_compile`).",
             ),
+            Self::PluginCpuBudget => row(
+                "plugin-cpu-budget",
+                StatusCode::TOO_MANY_REQUESTS,
+                "The plugins have used up their processor time",
+                "A tenant's plugins may have so much processor time in a minute. Deliveries wait for the next minute by \
+                 themselves; send this request again when `Retry-After` says, or ask the operator for a higher limit \
+                 (`limits.plugin_cpu`).",
+            ),
             Self::Overloaded => row(
                 "overloaded",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -545,6 +555,9 @@ impl From<control::Error> for Problem {
                 Self::new(Kind::PreconditionFailed, "the object is not the version that If-Match names")
             }
             control::Error::Plugin(refusal) => (*refusal).into(),
+            control::Error::CpuBudget { retry_after } => {
+                Self::new(Kind::PluginCpuBudget, error.to_string()).retry_after(retry_after)
+            }
             control::Error::Limit(detail) => Self::new(Kind::LimitReached, detail),
             control::Error::Store(error) => error.into(),
             control::Error::Internal(what) => Self::internal(what),

@@ -193,6 +193,29 @@ pub(super) fn is_stale(text: &[u8], secrets: &[(String, Secret)]) -> bool {
     false
 }
 
+/// A plugin's output fit for reading: what stands for secrets in it is masked.
+pub(super) fn without_placeholders(text: &str) -> Cow<'_, str> {
+    if !text.contains(PLACEHOLDER) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(PLACEHOLDER) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let digits = from.get(PLACEHOLDER.len()..PLACEHOLDER.len() + 32);
+        if digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            out.push_str("<redacted>");
+            rest = &from[PLACEHOLDER.len() + 32..];
+        } else {
+            out.push_str(PLACEHOLDER);
+            rest = &from[PLACEHOLDER.len()..];
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 fn write(out: &mut String, secret: &str, place: Place) {
     match place {
         Place::Header | Place::Text => out.push_str(secret),
@@ -247,6 +270,7 @@ mod tests {
         assert!(is_stale(other.as_bytes(), &secrets()));
         assert!(!is_stale(PLACEHOLDER.as_bytes(), &secrets()));
         assert!(!is_stale(secrets()[0].0.as_bytes(), &secrets()));
+        assert_eq!(without_placeholders(&format!("a{other}b{PLACEHOLDER}")), format!("a<redacted>b{PLACEHOLDER}"));
     }
 
     #[test]

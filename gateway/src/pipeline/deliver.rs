@@ -16,13 +16,15 @@ use super::Parts;
 use super::body::{self, Content, Place, Sending};
 use super::lanes::{End, Work};
 use super::record::{self, Report};
+use super::rollout::{Made, Noted, Shadowed};
 use crate::clock::since;
 use crate::domain::{
-    AttemptRequest, AttemptResponse, Decision, Event, Frozen, OnUnknown, Outcome, PluginEvent, PluginPayload,
-    PluginResponse, PluginRun, PluginVerdict, Rendered, RetryScope, Status, Trigger, Verdicts,
+    AttemptRequest, AttemptResponse, Decision, Event, FaultKind, Frozen, OnUnknown, Outcome, PluginEvent,
+    PluginPayload, PluginRequest, PluginResponse, PluginRun, PluginVerdict, Rendered, RetryScope, Status, TenantId,
+    Trigger, Verdicts,
 };
 use crate::egress::{Answer, AuthFailure, Credential, Failure, FailureClass, Outbound};
-use crate::engine::{Caller, Ran};
+use crate::engine::{Caller, Ran, Spent};
 use crate::registry::{Plan, Step};
 use crate::retry;
 use crate::signing::SignParts;
@@ -44,24 +46,34 @@ pub(super) async fn deliver(parts: &Arc<Parts>, work: &Work) -> End {
         record::release(parts, std::slice::from_ref(work)).await;
         return End::NotSent;
     }
-    let report = attempt(parts, &plan, work).await;
-    record::record(parts, &plan, work, report).await
+    let (report, steps) = attempt(parts, &plan, work).await;
+    let end = record::record(parts, &plan, work, report).await;
+    // Changed meanwhile, it is about other versions now, or gone.
+    let is_same = || {
+        parts.registry.plan(delivery.tenant_id, delivery.subscription_id).is_some_and(|now| Arc::ptr_eq(&now, &plan))
+    };
+    if !steps.is_empty() && is_same() {
+        let about = (work.delivery.event_id, work.delivery.id);
+        parts.rollouts.note(&plan, about, steps, parts.clock.now());
+    }
+    end
 }
 
-/// Makes one attempt, without recording it.
-pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> Report {
+/// Makes one attempt, without recording it. Also gives the steps that have run and that something is tried beside.
+pub(super) async fn attempt(parts: &Arc<Parts>, plan: &Plan, work: &Work) -> (Report, Vec<Noted>) {
     let started_at = parts.clock.now();
     let as_sent = as_sent(work);
     let work = as_sent.as_ref().unwrap_or(work);
-    let (content, runs) = match content(parts, plan, work).await {
+    let mut steps = Vec::new();
+    let (content, runs) = match content(parts, plan, work, &mut steps).await {
         Ok(made) => made,
-        Err((outcome, runs)) => return Report::unsent(started_at, outcome, runs),
+        Err((outcome, runs)) => return (Report::unsent(started_at, outcome, runs), steps),
     };
     let made_by = runs.len();
     let mut report = Report { runs, ..Report::unsent(started_at, Outcome::Delivered, Vec::new()) };
     exchange(parts, plan, work, &content, &mut report).await;
     report.made = Some((content, made_by));
-    report
+    (report, steps)
 }
 
 /// The work with the event as its receiver is to see it, where that is not the event as it came.
@@ -135,8 +147,14 @@ async fn begin(parts: &Parts, work: &Work) -> crate::store::Result<()> {
 
 type Runs = Vec<PluginRun>;
 
-/// What is to be sent: frozen at an earlier attempt, or made now by the transforms and the connector.
-async fn content(parts: &Parts, plan: &Plan, work: &Work) -> Result<(Content, Runs), (Outcome, Runs)> {
+/// What is to be sent: frozen at an earlier attempt, or made now by the transforms and the connector. What is tried
+/// beside one of those is noted in `steps`.
+async fn content(
+    parts: &Parts,
+    plan: &Plan,
+    work: &Work,
+    steps: &mut Vec<Noted>,
+) -> Result<(Content, Runs), (Outcome, Runs)> {
     // A person who asks again wants to see what the subscription makes of it now.
     let frozen = work.delivery.frozen.as_ref().filter(|_| work.delivery.trigger != Trigger::Manual);
     if let Some(frozen) = frozen {
@@ -151,7 +169,29 @@ async fn content(parts: &Parts, plan: &Plan, work: &Work) -> Result<(Content, Ru
             return Ok((Content::thaw(frozen), runs.collect()));
         }
     }
-    make(parts, plan, &work.event, caller(work), &mut |_, _| {}).await
+    let mut note = |look: Look<'_>| {
+        if look.step.candidate.is_some() {
+            steps.push(noted(parts, plan, &look));
+        }
+    };
+    make(parts, plan, &work.event, caller(work), &mut note).await
+}
+
+/// What the counts of a rollout want to know of a step that has run.
+fn noted(parts: &Parts, plan: &Plan, look: &Look<'_>) -> Noted {
+    let Look { place, step, used, input, spent, .. } = *look;
+    // What would find no room is not copied.
+    let has_room = || parts.rollouts.has_room(plan.subscription.tenant_id, 2 * input.data.len());
+    let shadowed = (step.shadow().is_some() && has_room()).then(|| Shadowed {
+        input: input.clone(),
+        made: match look.made {
+            Output::Event(event) => Made::Event(event.clone()),
+            Output::Request(request) => Made::Request(request.clone()),
+            Output::Dropped(reason) => Made::Dropped(reason.to_owned()),
+            Output::Faulted(_) => Made::Faulted(spent.fault.unwrap_or(FaultKind::Engine)),
+        },
+    });
+    Noted { place, is_candidate: !std::ptr::eq(step, used), spent, shadowed }
 }
 
 /// Whether a secret in it has been changed since: its placeholder would be sent in its place.
@@ -167,98 +207,147 @@ fn caller(work: &Work) -> Caller {
     Caller { tenant: work.delivery.tenant_id, subscription: Some(work.delivery.subscription_id) }
 }
 
-/// Runs the transforms and the connector. `look` sees each step's output, for previews.
+/// A step that has run, for whoever looks on.
+pub(super) struct Look<'a> {
+    /// Its number among the subscription's steps.
+    pub(super) place: usize,
+    /// The step.
+    pub(super) step: &'a Step,
+    /// What has run: the step, or its candidate.
+    pub(super) used: &'a Step,
+    /// What is recorded of it.
+    pub(super) run: &'a PluginRun,
+    /// What it used.
+    pub(super) spent: Spent,
+    /// What it got.
+    pub(super) input: &'a PluginEvent,
+    /// What it made of that.
+    pub(super) made: Output<'a>,
+}
+
+/// What a step made.
+#[derive(Clone, Copy)]
+pub(super) enum Output<'a> {
+    Event(&'a PluginEvent),
+    Request(&'a PluginRequest),
+    Dropped(&'a str),
+    Faulted(&'a Outcome),
+}
+
+impl<'a> Output<'a> {
+    fn of<T>(result: &'a Result<T, Ended>, output: impl FnOnce(&'a T) -> Self) -> Self {
+        match result {
+            Ok(made) => output(made),
+            Err(Ended::Dropped(reason)) => Self::Dropped(reason),
+            Err(Ended::Faulted(outcome)) => Self::Faulted(outcome),
+        }
+    }
+}
+
+/// Why a step made nothing.
+enum Ended {
+    Dropped(String),
+    Faulted(Outcome),
+}
+
+impl Ended {
+    fn into_outcome(self, used: &Step) -> Outcome {
+        match self {
+            Self::Dropped(reason) => Outcome::Dropped { plugin: used.reference.clone(), reason },
+            Self::Faulted(outcome) => outcome,
+        }
+    }
+}
+
+/// Runs the transforms and the connector. `look` sees each step that has run.
 pub(super) async fn make(
     parts: &Parts,
     plan: &Plan,
     event: &Event,
     caller: Caller,
-    look: &mut (dyn FnMut(&PluginRun, Result<String, String>) + Send),
+    look: &mut (dyn FnMut(Look<'_>) + Send),
+) -> Result<(Content, Runs), (Outcome, Runs)> {
+    if plan.steps().next().is_none() {
+        return Ok((Content::Kept, Vec::new()));
+    }
+    Box::pin(run_steps(parts, plan, event, caller, look)).await
+}
+
+async fn run_steps(
+    parts: &Parts,
+    plan: &Plan,
+    event: &Event,
+    caller: Caller,
+    look: &mut (dyn FnMut(Look<'_>) + Send),
 ) -> Result<(Content, Runs), (Outcome, Runs)> {
     let mut runs = Vec::new();
-    if plan.transforms.is_empty() && plan.connector.is_none() {
-        return Ok((Content::Kept, runs));
-    }
     let mut current = plugin_event(event);
-    for step in &plan.transforms {
-        let ran = Box::pin(parts.engine.transform(&step.plugin, caller, &current, &step.config)).await;
-        let (run, result) = account(step, ran);
+    for (place, step) in plan.transforms.iter().enumerate() {
+        let used = step.used_for(event.id);
+        let ran = parts.engine.transform(&used.plugin, caller, &current, &used.config).await;
+        let (run, spent, result) = account(parts, caller.tenant, used, ran);
+        let result = result.and_then(|decision| match decision {
+            Decision::Keep(events) => first(events, "it kept nothing"),
+            Decision::Drop(reason) => Err(Ended::Dropped(reason)),
+        });
+        let made = Output::of(&result, Output::Event);
+        look(Look { place, step, used, run: &run, spent, input: &current, made });
+        runs.push(run);
         match result {
-            Ok(Decision::Keep(events)) => match events.into_iter().next() {
-                Some(kept) => {
-                    look(&run, Ok(kept.data.clone()));
-                    runs.push(run);
-                    current = kept;
-                }
-                None => {
-                    runs.push(run);
-                    return Err((dropped(step, "it kept nothing"), runs));
-                }
-            },
-            Ok(Decision::Drop(reason)) => {
-                look(&run, Err(format!("dropped: {reason}")));
-                runs.push(run);
-                return Err((dropped(step, &reason), runs));
-            }
-            Err(outcome) => {
-                look(&run, Err(outcome.describe()));
-                runs.push(run);
-                return Err((outcome, runs));
-            }
+            Ok(kept) => current = kept,
+            Err(ended) => return Err((ended.into_outcome(used), runs)),
         }
     }
     let Some(step) = &plan.connector else {
         let PluginEvent { event_type, timestamp, data, .. } = current;
         return Ok((Content::Changed { event_type, timestamp, data }, runs));
     };
-    let ran = Box::pin(parts.engine.render(&step.plugin, caller, std::slice::from_ref(&current), &step.config)).await;
-    let (run, result) = account(step, ran);
-    let made = match result {
-        Ok(Rendered::Send(requests)) => requests.into_iter().next().ok_or_else(|| dropped(step, "it sent nothing")),
-        Ok(Rendered::Drop(reason)) => Err(dropped(step, &reason)),
-        Err(outcome) => Err(outcome),
-    };
-    match made {
-        Ok(request) => {
-            let body = match request.body {
+    let (used, place) = (step.used_for(event.id), plan.transforms.len());
+    let ran = parts.engine.render(&used.plugin, caller, std::slice::from_ref(&current), &used.config).await;
+    let (run, spent, result) = account(parts, caller.tenant, used, ran);
+    let result = result.and_then(|rendered| match rendered {
+        Rendered::Send(requests) => first(requests, "it sent nothing"),
+        Rendered::Drop(reason) => Err(Ended::Dropped(reason)),
+    });
+    let made = Output::of(&result, Output::Request);
+    look(Look { place, step, used, run: &run, spent, input: &current, made });
+    runs.push(run);
+    match result {
+        Ok(PluginRequest { method, url, headers, body, content_type }) => {
+            let body = match body {
                 PluginPayload::Text(text) => text.into_bytes(),
                 PluginPayload::Bytes(bytes) => bytes,
             };
-            look(&run, Ok(String::from_utf8_lossy(&body).into_owned()));
-            runs.push(run);
-            let crate::domain::PluginRequest { method, url, headers, content_type, .. } = request;
             Ok((Content::Made { method, url, headers, content_type, body }, runs))
         }
-        Err(outcome) => {
-            look(&run, Err(outcome.describe()));
-            runs.push(run);
-            Err((outcome, runs))
-        }
+        Err(ended) => Err((ended.into_outcome(used), runs)),
     }
 }
 
-fn dropped(step: &Step, reason: &str) -> Outcome {
-    Outcome::Dropped { plugin: step.reference.clone(), reason: reason.to_owned() }
+/// The engine lets no list pass that is not of one.
+fn first<T>(list: Vec<T>, none: &str) -> Result<T, Ended> {
+    list.into_iter().next().ok_or_else(|| Ended::Dropped(none.to_owned()))
 }
 
-/// Splits a run into what is recorded of it and what it came to.
-fn account<T>(step: &Step, ran: Ran<T>) -> (PluginRun, Result<T, Outcome>) {
+/// Splits a run into what is recorded of it, what it used, and what it came to; the tenant is charged.
+fn account<T>(parts: &Parts, tenant: TenantId, step: &Step, ran: Ran<T>) -> (PluginRun, Spent, Result<T, Ended>) {
+    let spent = Spent::from(&ran);
+    parts.charge(tenant, spent.cpu);
     let run = PluginRun {
         plugin: step.reference.clone(),
         digest: step.plugin.digest(),
         cpu_us: u64::try_from(ran.cpu.as_micros()).unwrap_or(u64::MAX),
         log: ran.log,
     };
-    // The library's counters are whole numbers, and this one counts parts of a second: a gauge that only rises.
-    metrics::gauge!("hookmill_plugin_cpu_seconds_total").increment(ran.cpu.as_secs_f64());
-    metrics::gauge!("hookmill_plugin_peak_memory_bytes").set(ran.peak_memory as f64);
-    let result = ran.result.map_err(|fault| Outcome::PluginFault {
-        plugin: step.reference.clone(),
-        kind: fault.kind,
-        message: fault.message,
-        retryable: fault.retryable,
+    let result = ran.result.map_err(|fault| {
+        Ended::Faulted(Outcome::PluginFault {
+            plugin: step.reference.clone(),
+            kind: fault.kind,
+            message: fault.message,
+            retryable: fault.retryable,
+        })
     });
-    (run, result)
+    (run, spent, result)
 }
 
 fn plugin_event(event: &Event) -> PluginEvent {
@@ -461,15 +550,17 @@ async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &
         .collect();
     report.duration = answer.duration;
     report.outcome = by_default(&answer.headers, status_code, is_success, parts.clock.now());
-    if let Some(step) = plan.connector.as_ref().filter(|step| step.interprets((200..300).contains(&status_code))) {
+    let connector = plan.connector.as_ref().map(|step| step.used_in(&report.runs, work.event.id));
+    if let Some(step) = connector.filter(|step| step.interprets((200..300).contains(&status_code))) {
         let response = PluginResponse {
             status: status_code,
             headers: headers.clone(),
             body: String::from_utf8_lossy(&body).into_owned(),
             truncated: answer.truncated,
         };
+        let tenant = work.delivery.tenant_id;
         let ran = Box::pin(parts.engine.interpret(&step.plugin, caller(work), &response, &step.config, 1)).await;
-        let (run, verdicts) = account(step, ran);
+        let (run, _, verdicts) = account(parts, tenant, step, ran);
         report.runs.push(run);
         match verdicts {
             Ok(Verdicts::All(verdict)) => by_connector(verdict, status_code, report),
@@ -478,8 +569,9 @@ async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &
                 None => tracing::debug!(plugin = step.reference, "interpret gave no verdict; the default rule holds"),
             },
             // The endpoint has answered; a connector that faults over the answer must not cause a second request.
-            Err(fault) => {
+            Err(ended) => {
                 if !is_success {
+                    let fault = ended.into_outcome(step);
                     report.note = Some(format!(
                         "the connector could not read the answer ({}); the default rule holds",
                         fault.describe()

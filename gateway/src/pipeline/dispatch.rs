@@ -40,8 +40,13 @@ pub(super) fn pump(parts: &Arc<Parts>) {
 
 fn permit(parts: &Parts, lane: Lane, tenant: TenantId) -> Permit {
     match parts.registry.plan(tenant, lane.subscription_id) {
-        Some(plan) => Permit { sends: plan.sends(), rate: plan.rate, host: plan.host.clone() },
-        None => Permit { sends: true, rate: None, host: None },
+        Some(plan) => Permit {
+            sends: plan.sends(),
+            rate: plan.rate,
+            host: plan.host.clone(),
+            not_before: parts.waits_for_cpu(&plan),
+        },
+        None => Permit { sends: true, rate: None, host: None, not_before: None },
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Permit {
     pub(super) rate: Option<RateLimit>,
     /// The host it sends to, where that is known beforehand.
     pub(super) host: Option<Arc<str>>,
+    /// Its tenant's plugins have used up their processor time until then.
+    pub(super) not_before: Option<Timestamp>,
 }
 
 /// How an attempt ended, for the lane.
@@ -543,8 +545,8 @@ impl Core {
         }
         let host_key = permit.host.map(|host| (state.tenant, host));
         let host = host_key.as_ref().and_then(|key| self.hosts.get(key));
-        let alone =
-            state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until)).filter(|until| *until > now);
+        let alone = state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until)).max(permit.not_before);
+        let alone = alone.filter(|until| *until > now);
         if let Some(until) = alone {
             self.set_timer(lane, until);
             return Turn::Taken;
@@ -762,6 +764,9 @@ mod tests {
             events_per_second: 0,
             dedupe_window: Duration::from_secs(1),
             retention: Duration::from_secs(1),
+            shadow_waiting: 4,
+            shadow_bytes: 1 << 20,
+            measure_tenants: false,
         }
     }
 
@@ -814,7 +819,7 @@ mod tests {
     }
 
     fn open(_: Lane, _: TenantId) -> Permit {
-        Permit { sends: true, rate: None, host: None }
+        Permit { sends: true, rate: None, host: None, not_before: None }
     }
 
     #[test]
@@ -918,10 +923,26 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_waits_for_its_tenants_processor_time_and_no_other_does() {
+        let (lanes, burner, other) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)), TenantId::new(at(0)));
+        put(&lanes, lane(), burner, 1);
+        put(&lanes, lane(), other, 1);
+        let permit = |lane: Lane, tenant: TenantId| Permit {
+            not_before: (tenant == burner).then(|| at(1000)),
+            ..open(lane, tenant)
+        };
+        let started = lanes.next(at(0), permit).start;
+        assert_eq!(started.iter().map(|work| work.delivery.tenant_id).collect::<Vec<_>>(), [other]);
+        assert_eq!((lanes.first_timer(), lanes.pending()), (Some(at(1000)), 2), "it waits in memory");
+        lanes.wake(at(1000));
+        assert_eq!(lanes.next(at(1000), permit).start.len(), 1);
+    }
+
+    #[test]
     fn a_lane_that_may_not_send_waits_until_it_changes() {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         put(&lanes, lane, tenant, 1);
-        let closed = |_, _| Permit { sends: false, rate: None, host: None };
+        let closed = |_, _| Permit { sends: false, rate: None, host: None, not_before: None };
         let todo = lanes.next(at(0), closed);
         assert_eq!((todo.start.len(), todo.back.len()), (0, 1), "it waits in the store");
         assert_eq!(lanes.pending(), 0);
@@ -936,7 +957,7 @@ mod tests {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         put(&lanes, lane, tenant, 5);
         let rate = Some(RateLimit { per: Duration::from_secs(1), max: 2 });
-        let limited = |_, _| Permit { sends: true, rate, host: None };
+        let limited = |_, _| Permit { sends: true, rate, host: None, not_before: None };
         let mut sent = Vec::new();
         for millis in (0..3000).step_by(100) {
             lanes.wake(at(millis));
@@ -968,7 +989,7 @@ mod tests {
     fn a_host_that_asks_for_peace_gets_it_for_all_of_the_tenants_lanes() {
         let (lanes, tenant) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)));
         let (one, other) = (lane(), lane());
-        let hosted = |_, _| Permit { sends: true, rate: None, host: Some("h".into()) };
+        let hosted = |_, _| Permit { sends: true, rate: None, host: Some("h".into()), not_before: None };
         put(&lanes, one, tenant, 1);
         let first = lanes.next(at(0), hosted).start;
         lanes.ended(&first[0], End::LeaveAlone { until: at(5000), host: true }, at(0));

@@ -4,7 +4,9 @@
 //! that want it and asks the store to accept event and deliveries in one unit; only then is the client
 //! answered. `dispatch` keeps the lanes: what is due, what may leave, whose turn it is. `deliver` makes one
 //! attempt: transforms, envelope, signature, the request, the answer. `record` writes down what happened and
-//! what follows. `live` tells those who watch. `replay` does the same for events that came in before.
+//! what follows. `live` tells those who watch. `replay` does the same for events that came in before. `rollout` counts
+//! how candidates fare, `shadow` runs those of which nothing is sent, and `rerun` makes a past delivery again without
+//! sending it.
 //!
 //! ```text
 //! http ─ parse ─ ingest ─ Store::accept ─ dispatch ─ deliver ─ record ─ Store::settle
@@ -20,6 +22,7 @@
 //! receivers tell duplicates by the id.
 
 mod body;
+mod cpu;
 mod deliver;
 mod dispatch;
 mod envelope;
@@ -30,16 +33,22 @@ mod js;
 mod lanes;
 mod live;
 mod parse;
+mod patch;
 mod pressure;
 mod preview;
 mod prove;
 mod record;
 mod replay;
+mod rerun;
 mod retention;
+mod rollout;
 mod seen;
+mod shadow;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use metrics::Label;
 
 pub use self::body::body_of;
 pub use self::extract::{ExtractError, Posted};
@@ -47,12 +56,15 @@ pub use self::handshake::Unanswered;
 pub use self::ingest::{IngestError, Ingested};
 pub use self::live::{AttemptNews, News, Next, Watched, Watcher};
 pub use self::parse::{Incoming, IngestProblem, ItemError, NewEvent, ParseLimits};
+pub use self::patch::{Operation, Patch};
 pub use self::preview::{Preview, PreviewStep};
 pub use self::replay::DryRun;
+pub use self::rerun::Rerun;
+pub use self::rollout::{Rollout, Sample, Side};
 use crate::clock::Clock;
 use crate::domain::{Delivery, DeliveryId, Lane, SourceId, Status, SubscriptionId, TenantId};
 use crate::egress::{Authenticator, Egress};
-use crate::engine::Engine;
+use crate::engine::{Engine, Tally};
 use crate::registry::Registry;
 use crate::store::{self, Record, Store};
 
@@ -79,6 +91,12 @@ pub struct Limits {
     pub dedupe_window: Duration,
     /// How long events and deliveries are kept.
     pub retention: Duration,
+    /// Comparisons of candidates that may wait, of one tenant.
+    pub shadow_waiting: usize,
+    /// Bytes of what they are to be run on, of all tenants.
+    pub shadow_bytes: usize,
+    /// Whether what plugins use is measured by tenant and plugin.
+    pub measure_tenants: bool,
 }
 
 /// The pipeline's handle. Cheap to clone.
@@ -109,6 +127,9 @@ struct Parts {
     seen: seen::Seen,
     /// Held by the one event that is held against a schema at a great cost.
     long_checks: tokio::sync::Semaphore,
+    rollouts: rollout::Rollouts,
+    /// What tenants' plugins have used of their processor time.
+    cpu: cpu::Used,
 }
 
 /// What a pipeline is made of.
@@ -150,6 +171,8 @@ impl Pipeline {
             live: live::Live::default(),
             seen: seen::Seen::default(),
             long_checks: tokio::sync::Semaphore::new(1),
+            rollouts: rollout::Rollouts::new(&setup.limits),
+            cpu: cpu::Used::default(),
             clock: setup.clock,
             store: setup.store,
             registry: setup.registry,
@@ -162,6 +185,7 @@ impl Pipeline {
         let pipeline = Self(Arc::new(parts));
         dispatch::start(&pipeline.0);
         retention::start(&pipeline.0);
+        shadow::start(&pipeline.0);
         for record in records {
             match record {
                 Record::Seen(seen) => pipeline.0.seen.load(seen),
@@ -221,7 +245,11 @@ impl Pipeline {
     pub async fn changed(&self, tenant: TenantId, id: SubscriptionId) -> store::Result<()> {
         let lane = Lane::of(id);
         self.0.lanes.forgive(lane);
-        if self.0.registry.plan(tenant, id).is_some_and(|plan| !plan.sends()) {
+        let plan = self.0.registry.plan(tenant, id);
+        if plan.as_ref().is_none_or(|plan| plan.steps().all(|step| step.candidate.is_none())) {
+            self.0.rollouts.forget_subscription(tenant, id);
+        }
+        if plan.is_some_and(|plan| !plan.sends()) {
             return self.give_back(lane, None).await;
         }
         self.0.lanes.note_due(lane, tenant, self.0.clock.now());
@@ -235,6 +263,20 @@ impl Pipeline {
         let now = self.0.clock.now();
         let oldest = self.0.lanes.oldest_due().map_or(0.0, |due| crate::clock::since(due, now).as_secs_f64());
         metrics::gauge!("hookmill_oldest_due_seconds").set(oldest);
+        self.measure_plugins();
+    }
+
+    fn measure_plugins(&self) {
+        let meter = self.0.engine.meter();
+        if !self.0.limits.measure_tenants {
+            return measure_calls(&meter.all(), &[]);
+        }
+        for tenant in meter.tenants() {
+            for usage in meter.of(tenant) {
+                let labels = [("tenant", tenant.to_string()), ("plugin", usage.plugin)];
+                measure_calls(&usage.tally, &labels.map(|(name, value)| Label::new(name, value)));
+            }
+        }
     }
 
     /// Deliveries in memory: waiting or under way.
@@ -264,6 +306,9 @@ impl Pipeline {
         self.0.replays.forget(tenant);
         self.0.live.forget(tenant);
         self.0.seen.forget(tenant);
+        self.0.rollouts.forget(tenant);
+        self.0.cpu.forget(tenant);
+        self.0.engine.meter().forget(tenant);
     }
 
     fn due(&self, delivery: &Delivery) {
@@ -272,4 +317,16 @@ impl Pipeline {
             dispatch::pump(&self.0);
         }
     }
+}
+
+/// What calls of plugins have used, as it stands.
+fn measure_calls(tally: &Tally, labels: &[Label]) {
+    metrics::counter!("hookmill_plugin_calls_total", labels.to_vec()).absolute(tally.calls);
+    for (kind, count) in &tally.faults {
+        let kind = [labels, &[Label::new("kind", *kind)]].concat();
+        metrics::counter!("hookmill_plugin_faults_total", kind).absolute(*count);
+    }
+    // The library's counters are whole numbers, and this one counts parts of a second: a gauge that only rises.
+    metrics::gauge!("hookmill_plugin_cpu_seconds_total", labels.to_vec()).set(tally.cpu.as_secs_f64());
+    metrics::gauge!("hookmill_plugin_peak_memory_bytes", labels.to_vec()).set(tally.peak_memory as f64);
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::body::{Content, Sending};
+use super::body::Sending;
+use super::deliver::{Look, Output};
 use super::lanes::Work;
-use super::record::Report;
 use super::{Parts, Pipeline, deliver, ingest};
 use crate::domain::{
-    Attempt, AttemptRequest, Delivery, DeliveryId, Event, EventId, LogLine, Outcome, PluginRun, Status, Trigger,
-    Verdict,
+    Attempt, AttemptRequest, Delivery, DeliveryId, Event, EventId, LogLine, Outcome, PluginPayload, PluginRequest,
+    PluginRun, Status, Trigger, Verdict,
 };
 use crate::registry::{Plan, to_the_end};
 use crate::store::{self, Accepted, Settled};
@@ -50,17 +50,10 @@ impl Pipeline {
     pub async fn preview(&self, plan: &Plan, event: Arc<Event>, send: bool) -> Preview {
         let parts = &self.0;
         let (matched, why) = ingest::why(plan, &event);
-        let mut steps = Vec::new();
-        let mut look = |run: &PluginRun, output: Result<String, String>| {
-            let (output, fault) = output.map_or_else(|fault| (None, Some(fault)), |output| (Some(output), None));
-            let PluginRun { plugin, log, cpu_us, .. } = run.clone();
-            steps.push(PreviewStep { plugin, output, log, fault, cpu_us });
-        };
-        let made = deliver::make(parts, plan, &event, event.tenant_id.into(), &mut look).await;
-        let (request, problem) = match &made {
-            Ok((content, _)) => shown(parts, plan, &event, content).await,
-            Err((outcome, _)) => (None, Some(outcome.describe())),
-        };
+        let now = parts.clock.now();
+        // What there is none of yet looks as it would.
+        let sending = Sending { delivery: DeliveryId::new(now), attempt: 1 };
+        let Trial { steps, request, problem } = try_out(parts, plan, (&event, &event.id.to_string()), sending).await;
         let attempt = if send && request.is_some() {
             let delivery = ingest::delivery(plan, &event, Trigger::Test, parts.clock.now());
             Some(self.try_once(plan, event, delivery).await)
@@ -110,7 +103,7 @@ impl Pipeline {
     async fn try_once(&self, plan: &Plan, event: Arc<Event>, delivery: Delivery) -> Attempt {
         let parts = &self.0;
         let work = Work::new(delivery, event);
-        let report: Report = deliver::attempt(parts, plan, &work).await;
+        let (report, _) = deliver::attempt(parts, plan, &work).await;
         let verdict = match report.outcome {
             Outcome::Delivered => Verdict::Deliver,
             Outcome::Dropped { .. } => Verdict::Drop,
@@ -121,17 +114,41 @@ impl Pipeline {
     }
 }
 
-async fn shown(
-    parts: &Parts,
-    plan: &Plan,
-    event: &Event,
-    content: &Content,
-) -> (Option<AttemptRequest>, Option<String>) {
-    let now = parts.clock.now();
-    // What there is none of yet looks as it would.
-    let sending = Sending { delivery: DeliveryId::new(now), attempt: 1 };
-    match deliver::prepare(parts, plan, (event, &event.id.to_string()), content, sending, now).await {
-        Ok(prepared) => (Some(prepared.shown(plan, true)), None),
-        Err(outcome) => (None, Some(outcome.describe())),
+/// What a subscription makes of an event when nothing is sent.
+pub(super) struct Trial {
+    pub(super) steps: Vec<PreviewStep>,
+    pub(super) request: Option<AttemptRequest>,
+    pub(super) problem: Option<String>,
+}
+
+pub(super) async fn try_out(parts: &Parts, plan: &Plan, (event, id): (&Event, &str), sending: Sending) -> Trial {
+    let mut steps = Vec::new();
+    let mut look = |look: Look<'_>| {
+        let (output, fault) = match look.made {
+            Output::Event(event) => (Some(event.data.clone()), None),
+            Output::Request(request) => (Some(text_of(request)), None),
+            Output::Dropped(reason) => (None, Some(format!("dropped: {reason}"))),
+            Output::Faulted(outcome) => (None, Some(outcome.describe())),
+        };
+        let PluginRun { plugin, log, cpu_us, .. } = look.run.clone();
+        steps.push(PreviewStep { plugin, output, log, fault, cpu_us });
+    };
+    let made = deliver::make(parts, plan, event, event.tenant_id.into(), &mut look).await;
+    let (request, problem) = match &made {
+        Ok((content, _)) => {
+            match deliver::prepare(parts, plan, (event, id), content, sending, parts.clock.now()).await {
+                Ok(prepared) => (Some(prepared.shown(plan, true)), None),
+                Err(outcome) => (None, Some(outcome.describe())),
+            }
+        }
+        Err((outcome, _)) => (None, Some(outcome.describe())),
+    };
+    Trial { steps, request, problem }
+}
+
+fn text_of(request: &PluginRequest) -> String {
+    match &request.body {
+        PluginPayload::Text(text) => text.clone(),
+        PluginPayload::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
     }
 }

@@ -13,6 +13,7 @@ mod plan;
 mod schema;
 mod seal;
 mod shelf;
+mod step;
 mod uploads;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,9 +27,10 @@ use parking_lot::RwLock;
 
 pub use self::inlet::{Answer, Filling, From, Inlet, Part, Piece, Proof, Question, Reply};
 pub use self::kind::EventKind;
-pub use self::plan::{PLACEHOLDER, Plan, Step, Success, check_defaults, url_for_reading};
+pub use self::plan::{PLACEHOLDER, Plan, Success, check_defaults, url_for_reading};
 pub use self::schema::check as check_schema;
 pub use self::shelf::{Found, Shelf, Upload};
+pub use self::step::{Candidate, Share, Step};
 pub use self::uploads::Followed;
 use crate::clock::Clock;
 use crate::domain::{
@@ -60,7 +62,7 @@ pub enum Error {
     Vault(String),
 }
 
-/// How much a tenant may upload.
+/// How much of plugins a tenant may have and use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PluginLimits {
     /// Versions of plugins.
@@ -69,6 +71,8 @@ pub struct PluginLimits {
     pub bytes: u64,
     /// Processor time for compiling them, an hour.
     pub compile: std::time::Duration,
+    /// Processor time of all plugins' calls, a minute; zero: as much as there is.
+    pub cpu: std::time::Duration,
 }
 
 /// What the gateway says about its own surroundings when it judges a subscription.
@@ -80,7 +84,7 @@ pub struct Surroundings {
     pub inbox_prefix: String,
     /// Subscriptions a tenant may have unless its limits say otherwise.
     pub subscriptions_per_tenant: u32,
-    /// Plugins a tenant may upload unless its limits say otherwise.
+    /// What a tenant may have of plugins unless its limits say otherwise.
     pub plugins: PluginLimits,
     /// How long deliveries are kept: every retry window must be shorter.
     pub retention: std::time::Duration,

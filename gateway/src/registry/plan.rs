@@ -13,14 +13,14 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::{Shelf, Surroundings, schema, seal};
+use super::step::{self, Step};
+use super::{Shelf, Surroundings, seal};
 use crate::domain::pointer::escape;
 use crate::domain::{
-    Auth, AuthNeed, Envelope, FieldError, Interprets, OnUnknown, RateLimit, SchemeKind, Secret, State, Subscription,
+    Auth, AuthNeed, Envelope, FieldError, OnUnknown, RateLimit, SchemeKind, Secret, State, Subscription,
     SubscriptionSpec,
 };
 use crate::egress;
-use crate::engine::Plugin;
 use crate::filter::{EventPattern, Filter};
 use crate::profiles::{self, Profile, Profiles};
 use crate::retry::Schedule;
@@ -75,16 +75,6 @@ pub struct Plan {
     pub on_unknown: OnUnknown,
     /// Why it can't be served, if it no longer compiles.
     pub fault: Option<String>,
-}
-
-/// A plugin and the config it is given.
-pub struct Step {
-    /// The plugin.
-    pub plugin: Arc<Plugin>,
-    /// `name@version`.
-    pub reference: String,
-    /// The config as JSON text, placeholders in the place of secrets.
-    pub config: String,
 }
 
 /// A scheme and its keys.
@@ -184,6 +174,17 @@ impl Plan {
             .filter(|pointer| !shown_in_clear(pointer))
             .map(|pointer| format!("#{pointer}"))
             .collect()
+    }
+
+    /// The step at a place: a transform, or after all of them the connector.
+    #[must_use]
+    pub fn step(&self, place: usize) -> Option<&Step> {
+        self.transforms.get(place).or_else(|| self.connector.as_ref().filter(|_| place == self.transforms.len()))
+    }
+
+    /// Its steps, in order; the place of each is its number.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.transforms.iter().chain(&self.connector)
     }
 
     /// The time an answer may take.
@@ -302,21 +303,17 @@ pub(super) fn compile(
     });
     let (url, is_inbox) = target(&spec, surroundings, &mut errors);
     let mut placeholders = Vec::new();
-    let transforms: Vec<Step> = subscription
-        .spec
-        .transforms
-        .iter()
-        .enumerate()
-        .filter_map(|(at, transform)| {
-            let at = format!("/transforms/{at}/config");
-            step(&subscription, &transform.plugin, &transform.config, &at, vault, shelf, &mut placeholders, &mut errors)
-        })
+    let mut reading = step::Reading {
+        subscription: &subscription,
+        vault,
+        shelf,
+        placeholders: &mut placeholders,
+        errors: &mut errors,
+    };
+    let transforms: Vec<Step> = (subscription.spec.transforms.iter().enumerate())
+        .filter_map(|(at, transform)| reading.transform(at, transform))
         .collect();
-    let connector = subscription.spec.connector.as_ref().and_then(|connector| {
-        let at = "/connector/config";
-        step(&subscription, &connector.name, &connector.config, at, vault, shelf, &mut placeholders, &mut errors)
-    });
-    check_kinds(&transforms, connector.as_ref(), &mut errors);
+    let connector = subscription.spec.connector.as_ref().and_then(|connector| reading.connector(connector));
     let signer = signer(&subscription, &spec, vault, &mut errors);
     let mut secret_headers = HashSet::new();
     let headers = headers(&spec, &mut secret_headers, &mut errors);
@@ -356,7 +353,7 @@ pub(super) fn compile(
         host: (url.as_ref().and_then(Url::host_str))
             .or_else(|| manifest.and_then(|manifest| manifest.hosts.first()).map(String::as_str))
             .map(Arc::from),
-        hosts: manifest.map(|manifest| manifest.hosts.clone()).unwrap_or_default(),
+        hosts: connector.as_ref().map(Step::hosts).unwrap_or_default(),
         rate: spec.rate_limit.or_else(|| {
             manifest
                 .and_then(|manifest| manifest.rate)
@@ -382,18 +379,6 @@ pub(super) fn compile(
         schedule,
         fault: None,
     })
-}
-
-impl Step {
-    /// Whether the connector is to be asked about this answer.
-    #[must_use]
-    pub fn interprets(&self, is_2xx: bool) -> bool {
-        match self.plugin.manifest().interprets {
-            Interprets::Never => false,
-            Interprets::Errors => !is_2xx,
-            Interprets::Always => true,
-        }
-    }
 }
 
 fn check_plain_fields(spec: &SubscriptionSpec, errors: &mut Vec<FieldError>) {
@@ -508,7 +493,7 @@ fn target(spec: &SubscriptionSpec, surroundings: &Surroundings, errors: &mut Vec
 /// What stands for a secret in a plugin's config. It can't be guessed: it is made from the sealed form, whose
 /// random nonce nobody outside has seen; and it stays the same as long as the secret does, so that frozen
 /// output can still be filled in.
-fn placeholder(sealed: &crate::domain::Sealed) -> String {
+pub(super) fn placeholder(sealed: &crate::domain::Sealed) -> String {
     placeholder_of(sealed.0.as_bytes())
 }
 
@@ -521,60 +506,6 @@ pub(super) fn placeholder_of(bytes: &[u8]) -> String {
 
 /// What every placeholder begins with; 32 hexadecimal digits follow.
 pub const PLACEHOLDER: &str = "hmsecret";
-
-#[expect(clippy::too_many_arguments, reason = "two callers, in the function above; a struct would name them twice")]
-fn step(
-    subscription: &Subscription,
-    name: &str,
-    config: &Value,
-    at: &str,
-    vault: &Vault,
-    shelf: &Shelf,
-    placeholders: &mut Vec<(String, Secret)>,
-    errors: &mut Vec<FieldError>,
-) -> Option<Step> {
-    let plugin = match shelf.find(subscription.tenant_id, name) {
-        Ok(found) => found.plugin().clone(),
-        Err(detail) => {
-            errors.push(FieldError::new(
-                at.replace("/config", if at.starts_with("/c") { "/name" } else { "/plugin" }),
-                detail,
-            ));
-            return None;
-        }
-    };
-    let mut config = config.clone();
-    for (pointer, sealed) in &subscription.secrets {
-        let Some(field) = pointer.strip_prefix(at) else { continue };
-        let Ok(secret) = vault.open(&seal::context(subscription.id, pointer), sealed) else { continue };
-        let stand_in = placeholder(sealed);
-        seal::insert(&mut config, field, Value::String(stand_in.clone()));
-        placeholders.push((stand_in, secret));
-    }
-    // The schema may have changed with the plugin since it was saved, where a reference follows.
-    if let Ok(schema) = serde_json::from_str::<Value>(&plugin.manifest().config_schema) {
-        errors.extend(schema::check(&schema, &config, at));
-    }
-    Some(Step { reference: plugin.manifest().reference(), config: config.to_string(), plugin })
-}
-
-fn check_kinds(transforms: &[Step], connector: Option<&Step>, errors: &mut Vec<FieldError>) {
-    use crate::domain::Kind;
-    for (at, step) in transforms.iter().enumerate() {
-        if step.plugin.manifest().kind != Kind::Transform {
-            errors.push(FieldError::new(
-                format!("/transforms/{at}/plugin"),
-                format!("`{}` is a connector; name it in `connector`", step.reference),
-            ));
-        }
-    }
-    if let Some(step) = connector.filter(|step| step.plugin.manifest().kind != Kind::Connector) {
-        errors.push(FieldError::new(
-            "/connector/name",
-            format!("`{}` is a transform; name it in `transforms`", step.reference),
-        ));
-    }
-}
 
 fn signer(
     subscription: &Subscription,

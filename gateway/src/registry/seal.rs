@@ -12,8 +12,8 @@ use url::Url;
 use super::{Shelf, plan, schema};
 use crate::domain::pointer::{escape, unescape};
 use crate::domain::{
-    Auth, FieldError, SchemeKind, Sealed, Secret, Signing, State, StateReason, Subscription, SubscriptionId,
-    SubscriptionSpec, TenantId,
+    Auth, CandidateSpec, ConnectorSpec, FieldError, SchemeKind, Sealed, Secret, Signing, State, StateReason,
+    Subscription, SubscriptionId, SubscriptionSpec, TenantId, TransformSpec,
 };
 use crate::profiles::Profiles;
 use crate::signing::Scheme;
@@ -100,34 +100,52 @@ impl Sealer<'_> {
         errors: &mut Vec<FieldError>,
     ) {
         let transforms = spec.transforms.iter_mut().enumerate().map(|(at, transform)| {
-            (
-                &mut transform.plugin,
-                &transform.config,
-                format!("/transforms/{at}/plugin"),
-                format!("/transforms/{at}/config"),
-            )
+            let TransformSpec { plugin, config, candidate } = transform;
+            (plugin, &*config, candidate, format!("/transforms/{at}"), "plugin")
         });
         let connector = spec.connector.iter_mut().map(|connector| {
-            (&mut connector.name, &connector.config, "/connector/name".to_owned(), "/connector/config".to_owned())
+            let ConnectorSpec { name, config, candidate } = connector;
+            (name, &*config, candidate, "/connector".to_owned(), "name")
         });
-        for (name, config, name_at, config_at) in transforms.chain(connector) {
-            let plugin = match self.shelf.find(tenant, name) {
-                Ok(found) => found.plugin().clone(),
-                Err(detail) => {
-                    errors.push(FieldError::new(name_at, detail));
-                    continue;
-                }
-            };
-            // `name@latest` and `name@^1` are kept as they are: they follow.
-            if !name.contains('@') {
-                *name = plugin.manifest().reference();
+        for (name, config, candidate, at, named) in transforms.chain(connector) {
+            let config_at = format!("{at}/config");
+            self.pin_one(tenant, name, config, (format!("{at}/{named}"), &config_at), fields, errors);
+            let Some(CandidateSpec { plugin, config: own, .. }) = candidate else { continue };
+            let (name_at, own_at) = (format!("{at}/candidate/plugin"), format!("{at}/candidate/config"));
+            match own {
+                Some(own) => self.pin_one(tenant, plugin, own, (name_at, &own_at), fields, errors),
+                // What either of the two calls a secret is one.
+                None => self.pin_one(tenant, plugin, config, (name_at, &config_at), fields, errors),
             }
-            let Ok(schema) = serde_json::from_str::<Value>(&plugin.manifest().config_schema) else {
-                errors.push(FieldError::new(config_at, "the plugin's own schema is not JSON"));
-                continue;
-            };
-            errors.extend(schema::check(&schema, config, &config_at));
-            fields.extend(schema::secret_fields(&schema).into_iter().map(|field| format!("{config_at}{field}")));
+        }
+    }
+
+    fn pin_one(
+        &self,
+        tenant: TenantId,
+        name: &mut String,
+        config: &Value,
+        (name_at, config_at): (String, &str),
+        fields: &mut Vec<String>,
+        errors: &mut Vec<FieldError>,
+    ) {
+        let plugin = match self.shelf.find(tenant, name) {
+            Ok(found) => found.plugin().clone(),
+            Err(detail) => return errors.push(FieldError::new(name_at, detail)),
+        };
+        // `name@latest` and `name@^1` are kept as they are: they follow.
+        if !name.contains('@') {
+            *name = plugin.manifest().reference();
+        }
+        let Ok(schema) = serde_json::from_str::<Value>(&plugin.manifest().config_schema) else {
+            return errors.push(FieldError::new(config_at, "the plugin's own schema is not JSON"));
+        };
+        errors.extend(schema::check(&schema, config, config_at));
+        let secret = schema::secret_fields(&schema).into_iter().map(|field| format!("{config_at}{field}"));
+        for field in secret {
+            if !fields.contains(&field) {
+                fields.push(field);
+            }
         }
     }
 

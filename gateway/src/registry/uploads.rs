@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::shelf::{Found, Shelf, Upload, follows, split};
 use super::{Compiled, Error, Plan, Registry, kind, plan, schema, seal};
-use crate::domain::{Digest, FieldError, PluginId, PluginVersion, SubscriptionId, TenantId};
+use crate::domain::{CandidateSpec, Digest, FieldError, PluginId, PluginVersion, SubscriptionId, TenantId};
 use crate::engine::{Engine, InstallError, Plugin};
 use crate::store::{Record, RecordKey, Store};
 
@@ -150,6 +150,13 @@ impl Registry {
         own.unwrap_or(self.0.surroundings.plugins.compile)
     }
 
+    /// How much processor time a tenant's plugins may have, a minute; `None`: as much as there is.
+    #[must_use]
+    pub fn cpu_budget(&self, tenant: TenantId) -> Option<Duration> {
+        let own = self.0.state.read().tenants.get(&tenant).and_then(|room| room.tenant.limits.plugin_cpu);
+        Some(own.unwrap_or(self.0.surroundings.plugins.cpu)).filter(|most| !most.is_zero())
+    }
+
     /// Compiles again what follows a name, or waits for a version of it.
     fn follow(&self, tenant: TenantId, name: &str) -> Followed {
         let mut followed = Followed::default();
@@ -182,7 +189,8 @@ impl Registry {
         };
         // One that could not follow still runs what it ran.
         let runs = |plan: &Plan| {
-            let mut steps = plan.transforms.iter().chain(&plan.connector);
+            let tried = plan.steps().filter_map(|step| Some(&step.candidate.as_ref()?.step));
+            let mut steps = plan.steps().chain(tried);
             steps.any(|step| step.plugin.digest() == version.digest && step.plugin.manifest().name == version.name)
         };
         let plans = self.plans(version.tenant_id);
@@ -262,10 +270,14 @@ fn check_schema(plugin: &Plugin) -> Result<(), InstallError> {
 }
 
 /// What a subscription calls its plugins.
-fn references(plan: &Plan) -> impl Iterator<Item = &str> {
+fn references<'a>(plan: &'a Plan) -> impl Iterator<Item = &'a str> {
     let spec = &plan.subscription.spec;
-    let transforms = spec.transforms.iter().map(|transform| transform.plugin.as_str());
-    transforms.chain(spec.connector.iter().map(|connector| connector.name.as_str()))
+    let transforms = spec.transforms.iter().map(|transform| (transform.plugin.as_str(), &transform.candidate));
+    let connector = spec.connector.iter().map(|connector| (connector.name.as_str(), &connector.candidate));
+    let own_and_tried = |(name, tried): (&'a str, &'a Option<CandidateSpec>)| {
+        std::iter::once(name).chain(tried.iter().map(|tried| tried.plugin.as_str()))
+    };
+    transforms.chain(connector).flat_map(own_and_tried)
 }
 
 impl Upload {

@@ -22,6 +22,7 @@ mod process;
 mod profiles;
 mod replays;
 mod retries;
+mod rollout;
 mod sources;
 mod states;
 mod systems;

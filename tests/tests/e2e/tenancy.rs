@@ -50,6 +50,7 @@ async fn anothers_objects() {
             let method = method.to_uppercase();
             let body = match path.rsplit('/').next() {
                 Some("try" | "diagnose") => r#"{"headers":{},"body":""}"#,
+                Some("run") => r#"{"plugin":"redact"}"#,
                 Some("keys") if method == "POST" => r#"{"name":"x"}"#,
                 _ if method == "PATCH" => r#"{"name":"x"}"#,
                 _ => "",

@@ -6,6 +6,7 @@ mod fuzz;
 mod guests;
 mod hostile;
 mod install;
+mod limits;
 mod reuse;
 
 use std::sync::Arc;

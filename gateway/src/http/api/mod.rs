@@ -10,6 +10,7 @@ mod pasted;
 mod plugins;
 mod profiles;
 mod replays;
+mod rollouts;
 mod runs;
 mod sources;
 mod stream;
@@ -36,6 +37,7 @@ pub(super) fn routes() -> Vec<Route> {
         profiles::routes(),
         plugins::routes(),
         runs::routes(),
+        rollouts::routes(),
         inboxes::routes(),
         keys::routes(),
         tenants::routes(),

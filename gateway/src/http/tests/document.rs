@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::world::World;
 use crate::domain::{
-    Algorithm, Answer, Auth, Backoff, BodyHash, ConnectorSpec, Encoding, Handshake, HandshakeMethod, RateLimit,
-    RetryPolicy, SchemeKind, SecretDecoding, SecretForm, SharedPlace, Signing, SourceResponse, SourceSpec,
+    Algorithm, Answer, Auth, Backoff, BodyHash, CandidateSpec, ConnectorSpec, Encoding, Handshake, HandshakeMethod,
+    RateLimit, RetryPolicy, SchemeKind, SecretDecoding, SecretForm, SharedPlace, Signing, SourceResponse, SourceSpec,
     SubscriptionSpec, TimeFormat, TimeUnit, TimestampForm, TransformSpec,
 };
 use crate::http::openapi::placeholders;
@@ -93,6 +93,7 @@ fn signing() -> Signing {
 async fn shapes_have_the_fields_that_are_read() {
     let world = World::new().await;
     let document = world.get("/v1/openapi.json", "").await.expect(200);
+    let candidate = || CandidateSpec { plugin: "p".into(), config: Some(Value::Null), percent: Some(1), shadow: true };
     let full = SubscriptionSpec {
         uid: Some("u".into()),
         name: Some("n".into()),
@@ -101,8 +102,8 @@ async fn shapes_have_the_fields_that_are_read() {
         events: vec!["a".into()],
         source_ids: vec![crate::domain::SourceId::from_bytes([0; 16])],
         filters: Some(Value::Bool(true)),
-        transforms: vec![TransformSpec { plugin: "p".into(), config: Value::Null }],
-        connector: Some(ConnectorSpec { name: "c".into(), config: Value::Null }),
+        transforms: vec![TransformSpec { plugin: "p".into(), config: Value::Null, candidate: Some(candidate()) }],
+        connector: Some(ConnectorSpec { name: "c".into(), config: Value::Null, candidate: Some(candidate()) }),
         secret: Some("s".into()),
         signing: Some(signing()),
         envelope: Some(crate::domain::Envelope::None),
@@ -136,6 +137,7 @@ async fn shapes_have_the_fields_that_are_read() {
     assert_eq!(names(&full["rate_limit"]), shape("RateLimit"));
     assert_eq!(names(&full["connector"]), shape("Connector"));
     assert_eq!(names(&full["transforms"][0]), shape("Transform"));
+    assert_eq!(names(&full["transforms"][0]["candidate"]), shape("Candidate"));
     assert_eq!(names(&full["signing"]), shape("Signing"));
     for (part, name) in [("timestamp", "TimestampForm"), ("secret", "SecretForm"), ("body_hash", "BodyHash")] {
         assert_eq!(names(&full["signing"][part]), shape(name));

@@ -84,7 +84,12 @@ impl World {
             egress: egress.clone(),
             inbox_prefix: "https://gateway.test/inbox/".to_owned(),
             subscriptions_per_tenant: 300,
-            plugins: PluginLimits { versions: 3, bytes: 1 << 20, compile: Duration::from_secs(60) },
+            plugins: PluginLimits {
+                versions: 3,
+                bytes: 1 << 20,
+                compile: Duration::from_secs(60),
+                cpu: Duration::ZERO,
+            },
             retention: Duration::from_secs(90 * 24 * 3600),
             max_body: MAX_BODY,
             profiles: SHIPPED.clone(),
@@ -112,6 +117,9 @@ impl World {
                 events_per_second: 0,
                 dedupe_window: Duration::from_secs(24 * 3600),
                 retention: Duration::from_secs(90 * 24 * 3600),
+                shadow_waiting: 4,
+                shadow_bytes: 1 << 20,
+                measure_tenants: false,
             },
         })
         .await

@@ -328,7 +328,7 @@ impl AttemptView {
 }
 
 impl RequestView {
-    fn new(request: &AttemptRequest, body: Option<&[u8]>) -> Self {
+    pub(in crate::http) fn new(request: &AttemptRequest, body: Option<&[u8]>) -> Self {
         let (body, body_encoding) = body.map(text_or_base64).map_or((None, None), |(body, as_)| (Some(body), as_));
         Self {
             method: request.method.clone(),

@@ -7,6 +7,7 @@ mod history;
 mod plugin;
 mod profile;
 mod replay;
+mod rollout;
 mod run;
 mod shapes;
 mod source;
@@ -25,6 +26,7 @@ pub(in super::super) use self::history::{
 pub(in super::super) use self::plugin::{NamedPluginView, PluginView, UploadedView};
 pub(in super::super) use self::profile::{ProfileSummary, ProfileView, ReloadedView};
 pub(in super::super) use self::replay::{NewReplayBody, ReplayView};
+pub(in super::super) use self::rollout::{DeliveryRunView, PluginUsageView, RolloutView};
 pub(in super::super) use self::run::RunView;
 pub(in super::super) use self::shapes::{NewSource, NewSubscription};
 pub(in super::super) use self::source::{RefusalView, RotatedSource, SourceTrialView, SourceView};

@@ -90,6 +90,27 @@ pub(in crate::http) struct Transform {
     /// What the plugin's schema asks for.
     #[schema(required = false, value_type = Object)]
     config: Value,
+    /// Another version, tried beside it.
+    #[schema(required = false)]
+    candidate: Option<Candidate>,
+}
+
+/// Another version of a step that is being tried: with `percent` or in the `shadow`, not both. Read how it fares at
+/// `GET …/rollout`.
+#[derive(ToSchema)]
+pub(in crate::http) struct Candidate {
+    /// As `plugin` of a transform. Of a connector: another version of it.
+    plugin: String,
+    /// A config of its own; otherwise that of the step.
+    #[schema(required = false, value_type = Option<Object>)]
+    config: Option<Value>,
+    /// Which share of the events it gets in place of the step, 0 to 100: for all attempts and subscriptions the same
+    /// events, and the same ones when the share grows.
+    #[schema(required = false, value_type = u8, minimum = 0, maximum = 100)]
+    percent: Option<u8>,
+    /// It runs after the delivery has been made; what it makes is compared and never sent.
+    #[schema(required = false)]
+    shadow: bool,
 }
 
 /// A connector and its config.
@@ -100,6 +121,9 @@ pub(in crate::http) struct Connector {
     /// What the connector's schema asks for.
     #[schema(required = false, value_type = Object)]
     config: Value,
+    /// Another version, tried beside it.
+    #[schema(required = false)]
+    candidate: Option<Candidate>,
 }
 
 /// A signature scheme: how a subscription's requests are signed, or how a source's are verified. Which fields there are

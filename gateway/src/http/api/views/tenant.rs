@@ -50,6 +50,9 @@ pub(in crate::http) struct Limits {
     /// Processor time for compiling them, an hour, such as `"10m"`.
     #[schema(required = false)]
     plugin_compile: Option<String>,
+    /// Processor time of plugins' calls, a minute, such as `"20s"`; `"0s"`: as much as there is.
+    #[schema(required = false)]
+    plugin_cpu: Option<String>,
 }
 
 /// What makes a tenant, and in part what changes one.

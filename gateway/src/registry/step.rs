@@ -1,0 +1,232 @@
+//! A subscription's steps, compiled: a plugin with its config, and what is tried beside it.
+//!
+//! A candidate is another version of the step. Either it gets a share of the events, always the same ones, or it runs
+//! in the step's shadow and nothing of it is sent. A connector's candidate has the connector's own name, since secrets
+//! were entered for that name; a transform of another name brings a config of its own.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::shelf::split;
+use super::{Shelf, plan, schema, seal};
+use crate::domain::{
+    CandidateSpec, ConnectorSpec, EventId, FieldError, Interprets, Kind, PluginRun, Secret, Subscription, TransformSpec,
+};
+use crate::engine::Plugin;
+use crate::vault::Vault;
+
+/// A plugin and the config it is given.
+pub struct Step {
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    /// `name@version`.
+    pub reference: String,
+    /// The config as JSON text, placeholders in the place of secrets.
+    pub config: String,
+    /// What is tried beside it.
+    pub candidate: Option<Box<Candidate>>,
+}
+
+/// What is tried beside a step.
+pub struct Candidate {
+    /// The plugin and its config.
+    pub step: Step,
+    /// How it is tried.
+    pub share: Share,
+}
+
+/// How a candidate is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// It gets so many of a hundred events.
+    Percent(u8),
+    /// It runs after the delivery, and nothing of it is sent.
+    Shadow,
+}
+
+impl Step {
+    /// What runs for an event: the step itself, or its candidate. For the same event it is always the same, and what a
+    /// smaller share gets, a larger one does, too.
+    #[must_use]
+    pub fn used_for(&self, event: EventId) -> &Self {
+        match &self.candidate {
+            Some(candidate) if candidate.share.takes(event) => &candidate.step,
+            _ => self,
+        }
+    }
+
+    /// The one of the two that has run for an event, by what was noted of it: after a change of the share that may not be
+    /// the one that would run now.
+    #[must_use]
+    pub fn used_in(&self, runs: &[PluginRun], event: EventId) -> &Self {
+        let has_run =
+            |step: &&Self| runs.iter().any(|run| run.digest == step.plugin.digest() && run.plugin == step.reference);
+        let tried = self.candidate.as_ref().map(|candidate| &candidate.step);
+        [self.used_for(event), self].into_iter().chain(tried).find(has_run).unwrap_or(self)
+    }
+
+    /// What runs in its shadow.
+    #[must_use]
+    pub fn shadow(&self) -> Option<&Self> {
+        let candidate = self.candidate.as_ref().filter(|candidate| candidate.share == Share::Shadow);
+        candidate.map(|candidate| &candidate.step)
+    }
+
+    /// Whether the connector is to be asked about this answer.
+    #[must_use]
+    pub fn interprets(&self, is_2xx: bool) -> bool {
+        match self.plugin.manifest().interprets {
+            Interprets::Never => false,
+            Interprets::Errors => !is_2xx,
+            Interprets::Always => true,
+        }
+    }
+
+    /// Hosts that it, or what is tried beside it, names.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let mut hosts = self.plugin.manifest().hosts.clone();
+        hosts.extend(self.candidate.iter().flat_map(|candidate| candidate.step.plugin.manifest().hosts.clone()));
+        hosts
+    }
+}
+
+impl Share {
+    /// Whether the candidate runs in place of the step for this event.
+    #[must_use]
+    pub fn takes(self, event: EventId) -> bool {
+        match self {
+            Self::Percent(percent) => hundredth(event) < percent,
+            Self::Shadow => false,
+        }
+    }
+}
+
+/// Where an event stands between 0 and 99. Its id begins with the time, so it is hashed.
+fn hundredth(event: EventId) -> u8 {
+    let digest = Sha256::digest(event.to_bytes());
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    u8::try_from(number % 100).unwrap_or(0)
+}
+
+/// What the steps of a subscription are compiled with.
+pub(super) struct Reading<'a> {
+    pub(super) subscription: &'a Subscription,
+    pub(super) vault: &'a Vault,
+    pub(super) shelf: &'a Shelf,
+    pub(super) placeholders: &'a mut Vec<(String, Secret)>,
+    pub(super) errors: &'a mut Vec<FieldError>,
+}
+
+impl Reading<'_> {
+    pub(super) fn transform(&mut self, number: usize, spec: &TransformSpec) -> Option<Step> {
+        let at = format!("/transforms/{number}");
+        let step = self.step(&spec.plugin, &spec.config, &format!("{at}/plugin"), &format!("{at}/config"))?;
+        if step.plugin.manifest().kind != Kind::Transform {
+            let detail = format!("`{}` is a connector; name it in `connector`", step.reference);
+            self.errors.push(FieldError::new(format!("{at}/plugin"), detail));
+        }
+        self.beside(step, &spec.config, spec.candidate.as_ref(), &at)
+    }
+
+    pub(super) fn connector(&mut self, spec: &ConnectorSpec) -> Option<Step> {
+        let step = self.step(&spec.name, &spec.config, "/connector/name", "/connector/config")?;
+        if step.plugin.manifest().kind != Kind::Connector {
+            let detail = format!("`{}` is a transform; name it in `transforms`", step.reference);
+            self.errors.push(FieldError::new("/connector/name", detail));
+        }
+        self.beside(step, &spec.config, spec.candidate.as_ref(), "/connector")
+    }
+
+    fn step(&mut self, name: &str, config: &Value, name_at: &str, config_at: &str) -> Option<Step> {
+        let plugin = match self.shelf.find(self.subscription.tenant_id, name) {
+            Ok(found) => found.plugin().clone(),
+            Err(detail) => {
+                self.errors.push(FieldError::new(name_at, detail));
+                return None;
+            }
+        };
+        let mut config = config.clone();
+        for (pointer, sealed) in &self.subscription.secrets {
+            let Some(field) = pointer.strip_prefix(config_at) else { continue };
+            let Ok(secret) = self.vault.open(&seal::context(self.subscription.id, pointer), sealed) else { continue };
+            let stand_in = plan::placeholder(sealed);
+            seal::insert(&mut config, field, Value::String(stand_in.clone()));
+            self.placeholders.push((stand_in, secret));
+        }
+        // The schema may have changed with the plugin since it was saved, where a reference follows.
+        if let Ok(schema) = serde_json::from_str::<Value>(&plugin.manifest().config_schema) {
+            self.errors.extend(schema::check(&schema, &config, config_at));
+        }
+        Some(Step { reference: plugin.manifest().reference(), config: config.to_string(), plugin, candidate: None })
+    }
+
+    /// The step with what is tried beside it.
+    fn beside(&mut self, mut step: Step, config: &Value, spec: Option<&CandidateSpec>, at: &str) -> Option<Step> {
+        let Some(spec) = spec else { return Some(step) };
+        let at = format!("{at}/candidate");
+        let share = match (spec.percent, spec.shadow) {
+            (Some(percent @ 0..=100), false) => Share::Percent(percent),
+            (Some(_), false) => {
+                self.errors.push(FieldError::new(format!("{at}/percent"), "a share is 0 to 100"));
+                return None;
+            }
+            (None, true) => Share::Shadow,
+            _ => {
+                let detail = "say either which `percent` of the events it gets, or `\"shadow\": true`";
+                self.errors.push(FieldError::new(at, detail));
+                return None;
+            }
+        };
+        let config_at =
+            if spec.config.is_some() { format!("{at}/config") } else { at.replace("/candidate", "/config") };
+        let name_at = format!("{at}/plugin");
+        let tried = self.step(&spec.plugin, spec.config.as_ref().unwrap_or(config), &name_at, &config_at)?;
+        if let Some(detail) = unlike(&step, &tried, spec) {
+            self.errors.push(FieldError::new(name_at, detail));
+            return None;
+        }
+        step.candidate = Some(Box::new(Candidate { step: tried, share }));
+        Some(step)
+    }
+}
+
+/// Why one can't be tried in the place of the other.
+fn unlike(step: &Step, tried: &Step, spec: &CandidateSpec) -> Option<String> {
+    let (now, then) = (step.plugin.manifest(), tried.plugin.manifest());
+    let is_other = split(&now.reference()).0 != split(&then.reference()).0;
+    match now.kind {
+        kind if kind != then.kind => {
+            Some(format!("`{}` is of another kind than `{}`", tried.reference, step.reference))
+        }
+        Kind::Connector if is_other => Some(format!(
+            "a connector's candidate is another version of the same connector, here of `{}`: its secrets were entered for that",
+            now.name
+        )),
+        Kind::Transform if is_other && spec.config.is_none() => {
+            Some(format!("`{}` is another plugin than `{}`; give it a `config` of its own", then.name, now.name))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_share_is_of_the_same_events_and_grows() {
+        let events: Vec<EventId> = (0..2_000).map(|_| EventId::new(Timestamp::UNIX_EPOCH)).collect();
+        let taken = |share: Share| events.iter().filter(|event| share.takes(**event)).copied().collect::<Vec<_>>();
+        assert_eq!((taken(Share::Percent(0)).len(), taken(Share::Shadow).len()), (0, 0));
+        assert_eq!(taken(Share::Percent(100)), events);
+        let (tenth, third) = (taken(Share::Percent(10)), taken(Share::Percent(33)));
+        assert!((120..=280).contains(&tenth.len()), "{}", tenth.len());
+        assert!((560..=760).contains(&third.len()), "{}", third.len());
+        assert!(tenth.iter().all(|event| third.contains(event)), "who has it keeps it when the share grows");
+        assert_eq!(taken(Share::Percent(10)), tenth);
+    }
+}
