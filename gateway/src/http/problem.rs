@@ -583,6 +583,7 @@ impl From<InstallError> for Problem {
             InstallError::Compile(_)
             | InstallError::TooSlow { .. }
             | InstallError::TooHungry { .. }
+            | InstallError::TooBulky { .. }
             | InstallError::Crashed(_) => Kind::PluginUncompilable,
             InstallError::Interrupted(_) | InstallError::NoFolder => Kind::Unavailable,
         };

@@ -149,6 +149,14 @@ async fn what_breaks_the_contract_is_a_fault() {
         ),
         (replace(3, 3), "timestamp"),
         (replace(4, 3), "not JSON"),
+        (
+            format!(
+                "(memory.fill (i32.const 4096) (i32.const 91) (i32.const 129))
+                 (memory.fill (i32.const 4225) (i32.const 93) (i32.const 129))
+                 (local.set 8 (i32.const 4096)) (local.set 9 (i32.const 258)) {ECHO}"
+            ),
+            "deeper than 128 levels",
+        ),
         (format!("{twice} {}", count(2)), "2 events"),
         (count(0), "0 events"),
         ("(i32.const -4)".into(), "can't be read"),
