@@ -257,20 +257,8 @@ impl Guest {
         let ((method, method_length), (kind, kind_length)) =
             (self.encoding.spell("POST"), self.encoding.spell("text/plain"));
         // The method; no URL, no headers; a text; its type.
-        let request = [
-            small(METHOD),
-            method_length,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            small(MADE),
-            length,
-            small(CONTENT_TYPE),
-            kind_length,
-        ];
+        let request =
+            [small(METHOD), method_length, 0, 0, 0, 0, 0, 0, small(MADE), length, small(CONTENT_TYPE), kind_length];
         format!(
             "{made} {method} {kind}
             (func (export \"render\") (param {events}) (result i32) {work} {request} {list} (i32.const 128))
@@ -315,6 +303,6 @@ fn data(at: usize, bytes: impl IntoIterator<Item = u8>) -> String {
 
 /// Instructions that write words, from an address on.
 fn stores(at: usize, words: &[u32]) -> String {
-    let store = |(index, word)| format!("(i32.store (i32.const {}) (i32.const {word}))", at + 4 * index);
+    let store = |(index, word): (usize, &u32)| format!("(i32.store (i32.const {}) (i32.const {word}))", at + 4 * index);
     words.iter().enumerate().map(store).collect()
 }

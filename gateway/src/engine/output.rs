@@ -7,8 +7,8 @@ use super::bindings::{connector, transform};
 use super::convert;
 use super::fault::{bad_output, fault, sentence};
 use crate::domain::{
-    Decision, EventType, Fault, FaultKind, PluginEvent, PluginPayload, PluginRequest, PluginVerdict, Rendered, Verdicts,
-    nesting,
+    Decision, EventType, Fault, FaultKind, PluginEvent, PluginPayload, PluginRequest, PluginVerdict, Rendered,
+    Verdicts, nesting,
 };
 
 /// Most headers of a connector's request.

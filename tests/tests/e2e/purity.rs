@@ -133,7 +133,8 @@ async fn the_same_at_any_time_and_place() {
             first.push((plugin, question, ran));
         }
     }
-    eventually("some seconds have passed", async || (began.elapsed() > Duration::from_millis(2_100)).then_some(())).await;
+    eventually("some seconds have passed", async || (began.elapsed() > Duration::from_millis(2_100)).then_some(()))
+        .await;
     for (plugin, question, ran) in first {
         let ask = json!({"ask": question});
         assert_eq!(run(&one, &plugin, &event, ask.clone()).await, ran, "{plugin}, {question}: again");
@@ -234,7 +235,8 @@ async fn no_other_subscription_and_no_other_tenant() {
         }
     }
     assert!(most > 1, "an instance was kept, so that there was something to see");
-    let tried = run(&ours, "nosy-python", &json!({"id": "tried", "type": "a", "data": 1}), json!({"ask": "memory"})).await;
+    let tried =
+        run(&ours, "nosy-python", &json!({"id": "tried", "type": "a", "data": 1}), json!({"ask": "memory"})).await;
     assert_eq!(found(&tried)["answer"], json!(["tried"]), "a trial has an instance of its own");
 }
 

@@ -94,7 +94,11 @@ impl Crowd {
             ("machine", self.machine.line()),
             (
                 "plugins",
-                format!("{plugins}, each of {} kB, compiled {} kB", kilobytes(uploaded_bytes), kilobytes(compiled_bytes)),
+                format!(
+                    "{plugins}, each of {} kB, compiled {} kB",
+                    kilobytes(uploaded_bytes),
+                    kilobytes(compiled_bytes)
+                ),
             ),
             ("uploaded in", format!("{upload_ms:.0} ms each")),
             ("started in", format!("{started_s:.2} s, until all had been run once")),

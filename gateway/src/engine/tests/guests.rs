@@ -2,9 +2,9 @@
 
 use wit_component::ComponentEncoder;
 
-pub(super) use crate::engine::fixtures::guest::{ECHO, Guest, embed, manifest};
 use crate::domain::Kind;
 use crate::engine::fixtures::guest::params;
+pub(super) use crate::engine::fixtures::guest::{ECHO, Guest, embed, manifest};
 
 impl Guest {
     /// A connector of these two bodies; `render`'s locals are the events and the config.

@@ -48,8 +48,7 @@ pub(super) fn nested(levels: usize) -> Vec<u8> {
 
 /// A tuple of two tuples of two tuples of two …
 pub(super) fn doubled(levels: usize) -> Vec<u8> {
-    let types: String =
-        (1..=levels).map(|level| format!("(type $t{level} (tuple $t{0} $t{0}))", level - 1)).collect();
+    let types: String = (1..=levels).map(|level| format!("(type $t{level} (tuple $t{0} $t{0}))", level - 1)).collect();
     component(&format!(
         "(type $t0 (tuple u64 u64)) {types}
         (import \"f\" (func (param \"x\" $t{levels}))) {}",

@@ -42,7 +42,7 @@ const ATTRIBUTES: usize = 5;
 
 /// A transform gives back another decision than to keep the event: the words of it.
 fn decides(words: &[u32]) -> String {
-    let store = |(at, word)| format!("(i32.store (i32.const {}) (i32.const {word}))", 128 + 4 * at);
+    let store = |(at, word): (usize, &u32)| format!("(i32.store (i32.const {}) (i32.const {word}))", 128 + 4 * at);
     format!("{} (return (i32.const 128))", words.iter().enumerate().map(store).collect::<String>())
 }
 
@@ -68,9 +68,7 @@ fn time() -> Vec<Faulted> {
         }),
         Faulted("loop-in-realloc", kind, says, guest("loop-in-realloc").allocating(ENDLESS).build()),
         Faulted("loop-afterwards", kind, says, guest("loop-afterwards").with(&afterwards(ENDLESS)).build()),
-        Faulted("loop-in-render", kind, says, {
-            Guest::connector("loop-in-render", "1.0.0").doing(ENDLESS).build()
-        }),
+        Faulted("loop-in-render", kind, says, Guest::connector("loop-in-render", "1.0.0").doing(ENDLESS).build()),
     ]
 }
 
@@ -134,7 +132,9 @@ fn output() -> Vec<Faulted> {
             guest("more-than-copied").doing(&growing(100, &field(DATA, 1 << 20, 5_000_000))).build()
         }),
         Faulted("half-a-million-pairs", kind, says, {
-            guest("half-a-million-pairs").doing(&growing(200, &format!("{pairs} {}", field(ATTRIBUTES, 1 << 20, 500_000)))).build()
+            guest("half-a-million-pairs")
+                .doing(&growing(200, &format!("{pairs} {}", field(ATTRIBUTES, 1 << 20, 500_000))))
+                .build()
         }),
         Faulted("millions-of-nothing", kind, says, {
             guest("millions-of-nothing").doing(&growing(700, &field(ATTRIBUTES, 1 << 20, 2_800_000))).build()
@@ -161,7 +161,8 @@ fn log() -> Vec<Faulted> {
     let flood = |place: u32, length: u32| {
         format!("(loop $more (call $log (i32.const 1) (i32.const {place}) (i32.const {length})) (br $more))")
     };
-    let large = "(drop (memory.grow (i32.const 100))) (call $log (i32.const 1) (i32.const 1048576) (i32.const 5000000))";
+    let large =
+        "(drop (memory.grow (i32.const 100))) (call $log (i32.const 1) (i32.const 1048576) (i32.const 5000000))";
     vec![
         Faulted("flood", kind, says, guest("flood").doing(&flood(0, 100)).build()),
         Faulted("flood-of-nothing", kind, says, guest("flood-of-nothing").doing(&flood(0, 0)).build()),
@@ -199,12 +200,37 @@ fn traps() -> Vec<Faulted> {
         Faulted("reaches-beyond", kind, "out of bounds", {
             guest("reaches-beyond").doing("(drop (i32.load (i32.const -8)))").build()
         }),
-        Faulted("calls-nothing", kind, "uninitialized", guest("calls-nothing").with(&calls("0")).doing("(call $calls)").build()),
-        Faulted("calls-another", kind, "type mismatch", guest("calls-another").with(&calls("1")).doing("(call $calls)").build()),
-        Faulted("calls-beyond", kind, "out of bounds", guest("calls-beyond").with(&calls("9")).doing("(call $calls)").build()),
+        Faulted(
+            "calls-nothing",
+            kind,
+            "uninitialized",
+            guest("calls-nothing").with(&calls("0")).doing("(call $calls)").build(),
+        ),
+        Faulted(
+            "calls-another",
+            kind,
+            "type mismatch",
+            guest("calls-another").with(&calls("1")).doing("(call $calls)").build(),
+        ),
+        Faulted(
+            "calls-beyond",
+            kind,
+            "out of bounds",
+            guest("calls-beyond").with(&calls("9")).doing("(call $calls)").build(),
+        ),
         Faulted("traps-in-realloc", kind, "gave up", guest("traps-in-realloc").allocating("unreachable").build()),
-        Faulted("traps-afterwards", kind, "gave up", guest("traps-afterwards").with(&afterwards("unreachable")).build()),
-        Faulted("traps-in-render", kind, "gave up", Guest::connector("traps-in-render", "1.0.0").doing("unreachable").build()),
+        Faulted(
+            "traps-afterwards",
+            kind,
+            "gave up",
+            guest("traps-afterwards").with(&afterwards("unreachable")).build(),
+        ),
+        Faulted(
+            "traps-in-render",
+            kind,
+            "gave up",
+            Guest::connector("traps-in-render", "1.0.0").doing("unreachable").build(),
+        ),
         // The host may not be called while it copies, and an instance may not be entered twice.
         Faulted("logs-in-realloc", kind, leaves, guest("logs-in-realloc").allocating(logs).build()),
         Faulted("logs-afterwards", kind, leaves, guest("logs-afterwards").with(&afterwards(logs)).build()),
@@ -232,7 +258,8 @@ fn unreadable() -> Vec<Faulted> {
     let allocates = |name: &'static str, address: i32| {
         Faulted(name, kind, says, guest(name).allocating(&format!("(return (i32.const {address}))")).build())
     };
-    let decides = |name: &'static str, words: &[u32]| Faulted(name, kind, says, guest(name).doing(&decides(words)).build());
+    let decides =
+        |name: &'static str, words: &[u32]| Faulted(name, kind, says, guest(name).doing(&decides(words)).build());
     let logs = |name: &'static str, says, level: u32, length: u32| {
         let logs = format!("(call $log (i32.const {level}) (i32.const 640) (i32.const {length}))");
         Faulted(name, kind, says, guest(name).with(r#"(data (i32.const 640) "\ff")"#).doing(&logs).build())
@@ -279,10 +306,11 @@ fn contract() -> Vec<Faulted> {
     };
     // A request of these words.
     let renders = |name: &'static str, says: &'static str, data: &str, words: [u32; 12]| {
-        let store = |(at, word)| format!("(i32.store (i32.const {}) (i32.const {word}))", 256 + 4 * at);
+        let store = |(at, word): (usize, &u32)| format!("(i32.store (i32.const {}) (i32.const {word}))", 256 + 4 * at);
         let request: String = words.iter().enumerate().map(store).collect();
         let list = "(i32.store (i32.const 136) (i32.const 256)) (i32.store (i32.const 140) (i32.const 1))";
-        let guest = Guest::connector(name, "1.0.0").with(data).doing(&format!("{request} {list} (return (i32.const 128))"));
+        let guest =
+            Guest::connector(name, "1.0.0").with(data).doing(&format!("{request} {list} (return (i32.const 128))"));
         Faulted(name, kind, says, guest.build())
     };
     let texts = r#"(data (i32.const 400000) "TRACEx-a\0d\0ab")"#;
@@ -333,7 +361,8 @@ async fn each_ends_by_its_name() {
             let ran = scene.attacker.api.post(&format!("/v1/plugins/{name}/run"), run.clone()).await.json(200);
             faults.push(ran["fault"].clone());
         }
-        let by_name = faults[0]["kind"] == kind && faults[0]["message"].as_str().is_some_and(|said| said.contains(says));
+        let by_name =
+            faults[0]["kind"] == kind && faults[0]["message"].as_str().is_some_and(|said| said.contains(says));
         if !by_name || faults[0] != faults[1] {
             surprises.push(format!("{name}, tried: {faults:?}"));
         }
@@ -388,10 +417,9 @@ async fn other_spellings_do_no_harm() {
 #[tokio::test]
 async fn in_reading_an_answer() {
     let mut scene = Scene::set(Setup::new()).await;
-    let endpoint = Receiver::scripted(|request, _| {
-        Answer::Status(if request.path.starts_with("/takes") { 200 } else { 500 })
-    })
-    .await;
+    let endpoint =
+        Receiver::scripted(|request, _| Answer::Status(if request.path.starts_with("/takes") { 200 } else { 500 }))
+            .await;
     let connector = |name: &str| Guest::connector(name, "1.0.0");
     let flood = "(loop $more (call $log (i32.const 1) (i32.const 0) (i32.const 100)) (br $more))";
     let rows = [
@@ -424,7 +452,11 @@ async fn in_reading_an_answer() {
         let refused = scene.attacker.post(&format!("{name}.refuses"), json!(1)).await;
         let failed = scene.attacker.status(&refused, "failed").await;
         let attempt = &failed["attempts"][0];
-        assert_eq!((&attempt["outcome"], &attempt["blame"]), (&json!("refused"), &json!("endpoint")), "{name}: {attempt}");
+        assert_eq!(
+            (&attempt["outcome"], &attempt["blame"]),
+            (&json!("refused"), &json!("endpoint")),
+            "{name}: {attempt}"
+        );
         let because = text(&attempt["next"], "because");
         assert!(because.contains(&format!("{name}@1.0.0 faulted ({kind}): ")), "{name}: {because}");
         for path in ["takes", "refuses"] {

@@ -20,9 +20,8 @@ fn module(text: &str) -> Vec<u8> {
 
 /// They import what they may not have.
 fn imports() -> Vec<Refused> {
-    let wasi = |interface: &str| {
-        importing(&format!("(import \"wasi:{interface}@0.2.0\" (instance (export \"now\" (func))))"))
-    };
+    let wasi =
+        |interface: &str| importing(&format!("(import \"wasi:{interface}@0.2.0\" (instance (export \"now\" (func))))"));
     let preview1 = r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#;
     let host = r#"(import "hookmill:plugin/host@0.1.0" (instance (export "exec" (func))))"#;
     let problem = "plugin-imports";
@@ -111,9 +110,24 @@ fn unreadable() -> Vec<Refused> {
         Refused("a program", problem, "not WebAssembly", b"\x7fELF\x02\x01\x01\0".to_vec()),
         Refused("64 MiB of zeros, packed", problem, "not WebAssembly", bomb),
         Refused("half of a plugin", problem, "can't be read", whole[..whole.len() / 2].to_vec()),
-        Refused("a section of 4 GiB", problem, "beyond the end", b"\0asm\x0d\0\x01\0\x07\xff\xff\xff\xff\x0f\x01".to_vec()),
-        Refused("a type that is none", problem, "can't be read", custom(b"component-type:x", b"\0asm\x0d\0\x01\0\xff\xff")),
-        Refused("a name that is no text", problem, "can't be read", b"\0asm\x01\0\0\0\x02\x08\x01\x01\xff\x02xy\0\0".to_vec()),
+        Refused(
+            "a section of 4 GiB",
+            problem,
+            "beyond the end",
+            b"\0asm\x0d\0\x01\0\x07\xff\xff\xff\xff\x0f\x01".to_vec(),
+        ),
+        Refused(
+            "a type that is none",
+            problem,
+            "can't be read",
+            custom(b"component-type:x", b"\0asm\x0d\0\x01\0\xff\xff"),
+        ),
+        Refused(
+            "a name that is no text",
+            problem,
+            "can't be read",
+            b"\0asm\x01\0\0\0\x02\x08\x01\x01\xff\x02xy\0\0".to_vec(),
+        ),
         Refused("a million types and one", problem, "can't be read", types(1_000_001)),
         Refused("a type of types, doubled", problem, "can't be read", doubled(64)),
         Refused("50,001 locals", problem, "can't be read", {
@@ -154,7 +168,12 @@ fn costly() -> Vec<Refused> {
         Refused("a function of 150,000 steps", problem, "of memory", {
             with(&format!("(func (param i64 i64) (result i64) {} (local.get 0))", step.repeat(150_000)))
         }),
-        Refused("800,000 ways to jump", problem, "compiling it takes more", with(&format!("(func (param i32) {jumps})"))),
+        Refused(
+            "800,000 ways to jump",
+            problem,
+            "compiling it takes more",
+            with(&format!("(func (param i32) {jumps})")),
+        ),
         Refused("20,000 joins of a thousand values", problem, "compiling it takes more", with(&joins)),
         // Two bytes each, and what lies between is kept, too.
         Refused("two bytes far apart", problem, "compiled, it has", with(&far(0))),
@@ -165,9 +184,11 @@ fn costly() -> Vec<Refused> {
 fn descriptions() -> Vec<Refused> {
     let problem = "plugin-describe";
     let start = |instructions: &str| {
-        guest().with(&format!("(func $deeper (call $deeper) (call $deeper)) (func $start {instructions}) (start $start)"))
+        guest()
+            .with(&format!("(func $deeper (call $deeper) (call $deeper)) (func $start {instructions}) (start $start)"))
     };
-    let says = |instructions: &str| guest().with("(func $deeper (call $deeper) (call $deeper))").describing(instructions);
+    let says =
+        |instructions: &str| guest().with("(func $deeper (call $deeper) (call $deeper))").describing(instructions);
     let endless = "(loop $again (br $again))";
     let growing = "(loop $more (drop (memory.grow (i32.const 16))) (br $more))";
     let flood = "(loop $more (call $log (i32.const 1) (i32.const 0) (i32.const 100)) (br $more))";
@@ -179,7 +200,12 @@ fn descriptions() -> Vec<Refused> {
         Refused("a start that fills memory", problem, "bytes of memory", start(growing).build()),
         Refused("a description that never ends", problem, "ran for 50 ms", says(&format!("{endless} {gives}")).build()),
         Refused("one that traps", problem, "gave up", says("unreachable").build()),
-        Refused("one without a bottom", problem, "overflowed its stack", says(&format!("(call $deeper) {gives}")).build()),
+        Refused(
+            "one without a bottom",
+            problem,
+            "overflowed its stack",
+            says(&format!("(call $deeper) {gives}")).build(),
+        ),
         Refused("one that fills memory", problem, "bytes of memory", says(&format!("{growing} {gives}")).build()),
         Refused("one that floods the log", problem, "logged more", says(&format!("{flood} {gives}")).build()),
         Refused("one that lies nowhere", problem, "can't be read", says("(i32.const -4)").build()),

@@ -67,6 +67,8 @@ pub(in crate::cli::bench) struct Assault {
     attack: Attack,
     aim: Aim,
     waves: Vec<Arc<Wave>>,
+    /// Plugins that are uploaded again and again.
+    refused: Vec<(&'static str, Bytes)>,
     seen: Arc<Seen>,
     runtime: Option<Runtime>,
 }
@@ -80,7 +82,9 @@ impl Assault {
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let waves = attack.waves().into_iter().map(Arc::new).collect();
-        let assault = Self { attack, aim: Aim { gateway, key }, waves, seen: Arc::default(), runtime: Some(runtime) };
+        let refused = attack.refused_plugins().into_iter().map(|(name, component)| (name, component.into())).collect();
+        let (aim, seen) = (Aim { gateway, key }, Arc::default());
+        let assault = Self { attack, aim, waves, refused, seen, runtime: Some(runtime) };
         let mut api = assault.aim.api();
         for (name, component) in attack.plugins() {
             let (status, answer) = api.try_upload(component.into()).await?;
@@ -137,8 +141,8 @@ impl Assault {
         if self.waves.iter().any(|wave| wave.transform.is_some()) {
             self.spawn(enable(self.aim.clone(), self.seen.clone()))?;
         }
-        for (name, component) in self.attack.refused_plugins() {
-            self.spawn(upload(self.aim.clone(), name, component.into(), self.seen.clone()))?;
+        for (name, component) in &self.refused {
+            self.spawn(upload(self.aim.clone(), name, component.clone(), self.seen.clone()))?;
         }
         for number in 0..self.attack.slow_clients() {
             self.spawn(dawdle(self.aim.clone(), number, self.seen.clone()))?;

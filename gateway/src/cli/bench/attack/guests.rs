@@ -16,9 +16,8 @@ pub(super) fn taken() -> Vec<Named> {
     let large = format!("(local.set 8 (i32.const 1048576)) (local.set 9 (i32.const 1900000)) {ECHO}");
     let tables = "(loop $more (drop (table.grow $t (ref.null func) (i32.const 1000))) (br $more)) (i32.const 0)";
     let afterwards = format!("(func (export \"cabi_post_transform\") (param i32) {ENDLESS})");
-    let guest = |name: &'static str, body: &str, fields: &str| {
-        (name, Guest::transform(body).named(name).with(fields).module())
-    };
+    let guest =
+        |name: &'static str, body: &str, fields: &str| (name, Guest::transform(body).named(name).with(fields).module());
     vec![
         guest("trapping", "unreachable", ""),
         guest("deep", "(call $deeper) (i32.const 0)", DEEPER),
