@@ -28,7 +28,7 @@ pub use client::{Client, Reply};
 pub use clock::TestClock;
 pub use dns::{NameServer, Said};
 pub use gateway::{Gateway, OPERATOR_KEY, Setup, binary};
-pub use guest::Guest;
+pub use guest::{Encoding, Guest};
 pub use home::{Done, Home, Running, end};
 pub use power::Unsynced;
 pub use receiver::{Answer, Received, Receiver};

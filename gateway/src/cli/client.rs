@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -139,9 +140,20 @@ impl Api {
         self.exchange(Method::POST, path, body.into()).await
     }
 
+    /// Uploads a plugin, which may be refused; gives the status and what was answered.
+    pub(super) async fn try_upload(&mut self, component: Bytes) -> anyhow::Result<(StatusCode, Value)> {
+        let mut request = request(Method::POST, self.address, "/v1/plugins", &self.key, component)?;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
+        self.send(request).await.context("POST /v1/plugins")
+    }
+
     async fn exchange(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<(StatusCode, Value)> {
         let request = request(method.clone(), self.address, path, &self.key, body)?;
-        let (status, body) = self.connection.send(request).await.with_context(|| format!("{method} {path}"))?;
+        self.send(request).await.with_context(|| format!("{method} {path}"))
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Value)> {
+        let (status, body) = self.connection.send(request).await?;
         Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 

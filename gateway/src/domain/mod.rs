@@ -51,6 +51,9 @@ pub use tenant::{ApiKey, Inbox, Role, Tenant, TenantLimits};
 /// A duration in a configuration: `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"7d"`, or sums such as `"1h30m"`.
 pub mod duration;
 
+/// How deep JSON may be nested.
+pub mod nesting;
+
 /// A list that may be written as its only item.
 pub mod one_or_many;
 

@@ -133,6 +133,17 @@ pub enum InstallError {
         /// How much there is.
         limit: u64,
     },
+    /// What is compiled of it is out of all proportion.
+    #[error(
+        "compiled, it has {size} bytes, and of a file as large as this at most {limit} are kept. Data that lies far \
+         apart in its memories may be why: all that is between is kept, too"
+    )]
+    TooBulky {
+        /// Bytes of what was compiled.
+        size: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// Reading or compiling it leads round in a circle, or too deep.
     #[error("its types lie in one another too deep, or in a circle, so that it can't be read")]
     TooDeep,

@@ -27,6 +27,12 @@ use super::manifest;
 use super::plugin::{Code, Plugin};
 use crate::domain::{Digest, Fault, FaultKind, Kind, Manifest, TenantId};
 
+/// Most bytes of what is compiled of an upload: so many, and so many times the bytes that came. Machine code is four or
+/// five times as large. But two bytes of data far apart in a memory become sixteen mebibytes of its first image, for each
+/// memory of each module in a component, and the disk is everybody's.
+const COMPILED: usize = 4 << 20;
+const COMPILED_FACTOR: usize = 32;
+
 impl Engine {
     /// Makes a plugin of the operator's own bytes, in this process: a component, or a core module that carries its
     /// component type. Looks at its imports and exports, compiles it unless its artifact is on disk, asks it what it is
@@ -163,7 +169,8 @@ impl Engine {
         let code = Code::link(&compiled, world, &self.0.linkers)?;
         let manifest = self.describe(&code, world.1).await?;
         let artifact = compiled.serialize().map_err(|error| InstallError::Compile(Cause::of(error)))?;
-        Ok((manifest, artifact))
+        let (size, limit) = (artifact.len(), COMPILED.saturating_add(bytes.len().saturating_mul(COMPILED_FACTOR)));
+        if size > limit { Err(InstallError::TooBulky { size, limit }) } else { Ok((manifest, artifact)) }
     }
 
     /// Asks a component what it is. It takes no turn: there is no tenant to charge, and only one is installed at

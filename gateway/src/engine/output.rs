@@ -7,7 +7,8 @@ use super::bindings::{connector, transform};
 use super::convert;
 use super::fault::{bad_output, fault, sentence};
 use crate::domain::{
-    Decision, EventType, Fault, FaultKind, PluginEvent, PluginPayload, PluginRequest, PluginVerdict, Rendered, Verdicts,
+    Decision, EventType, Fault, FaultKind, PluginEvent, PluginPayload, PluginRequest, PluginVerdict, Rendered,
+    Verdicts, nesting,
 };
 
 /// Most headers of a connector's request.
@@ -53,10 +54,14 @@ fn check_event(event: &PluginEvent, given: &PluginEvent) -> Result<(), Fault> {
         return Err(bad_output("the event's timestamp is not RFC 3339"));
     }
     // What comes back as it went in was checked when it came in.
-    if event.data != given.data
-        && let Err(error) = serde_json::from_str::<&RawValue>(&event.data)
-    {
-        return Err(bad_output(format!("the event's data is not JSON: {error}")));
+    if event.data != given.data {
+        if let Err(error) = serde_json::from_str::<&RawValue>(&event.data) {
+            return Err(bad_output(format!("the event's data is not JSON: {error}")));
+        }
+        if nesting::is_too_deep(&event.data) {
+            let message = format!("the event's data is nested deeper than {} levels", nesting::MAX_DEPTH);
+            return Err(bad_output(message));
+        }
     }
     Ok(())
 }

@@ -596,6 +596,7 @@ impl From<InstallError> for Problem {
             InstallError::Compile(_)
             | InstallError::TooSlow { .. }
             | InstallError::TooHungry { .. }
+            | InstallError::TooBulky { .. }
             | InstallError::Crashed(_) => Kind::PluginUncompilable,
             InstallError::Interrupted(_) | InstallError::NoFolder => Kind::Unavailable,
         };

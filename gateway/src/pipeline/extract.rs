@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::parse::{self, NewEvent};
 use super::{IngestProblem, ItemError, Pipeline};
-use crate::domain::{EventType, FieldError};
+use crate::domain::{EventType, FieldError, nesting};
 use crate::filter::{Node, Path};
 use crate::registry::{From, Inlet, Part, Piece};
 
@@ -42,8 +42,8 @@ impl<'a> Posted<'a> {
         } else if parse::is_json(&media) && !body.is_empty() {
             let value: &RawValue = serde_json::from_slice(body)
                 .map_err(|error| ItemError::new(IngestProblem::Unparsable, format!("the body is not JSON: {error}")))?;
-            if parse::is_too_deep(value.get()) {
-                let detail = format!("the body is nested deeper than {} levels", parse::MAX_DEPTH);
+            if nesting::is_too_deep(value.get()) {
+                let detail = format!("the body is nested deeper than {} levels", nesting::MAX_DEPTH);
                 return Err(ItemError::new(IngestProblem::Unparsable, detail));
             }
             value.get().into()

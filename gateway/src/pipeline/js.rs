@@ -5,7 +5,8 @@
 //! keys that are array indexes come first, in numeric order, and of equal keys the last value counts; escapes
 //! are undone but for those JSON needs, and lone surrogates are written as `\udXXX`.
 
-/// The text in that form. `text` must be valid JSON, no deeper than 128 levels: both were checked at the door.
+/// The text in that form. `text` must be valid JSON, no deeper than 128 levels: both are checked where a client or a
+/// plugin gives it.
 pub(super) fn stringify(text: &str) -> String {
     let mut reader = Reader { bytes: text.as_bytes(), at: 0 };
     let mut out = String::with_capacity(text.len());

@@ -32,3 +32,25 @@ async fn an_attack_costs_nobody_an_event() {
     assert_eq!(endured["lost"], 0, "{found}");
     assert!(!endured["faults"].as_object().unwrap().is_empty(), "every fault has a name: {found}");
 }
+
+#[tokio::test]
+async fn an_attack_by_plugins_costs_nobody_an_event() {
+    let found = figures(&["--against", "plugins", "--duration", "2s", "--rate", "100"]).await;
+    let endured = &found["attacks"][0];
+    assert_eq!(endured["lost"], 0, "{found}");
+    let faults = endured["faults"].as_object().unwrap();
+    for kind in ["trap", "time", "memory", "stack", "log_too_large", "output_too_large"] {
+        assert!(faults.contains_key(&format!("plugin_fault ({kind})")), "{kind}: {found}");
+    }
+    assert!(faults.contains_key("`mistaken` uploaded: plugin-exports"), "{found}");
+}
+
+#[tokio::test]
+async fn many_plugins_are_run() {
+    let found = figures(&["--plugins", "20"]).await;
+    assert_eq!(found["plugins"], 20, "{found}");
+    assert!(found["uploaded_bytes"].as_u64() > Some(100_000), "{found}");
+    for runs in ["first_ms", "cold_ms", "hot_ms"] {
+        assert!(found[runs]["p50"].as_f64() > Some(0.0), "{runs}: {found}");
+    }
+}

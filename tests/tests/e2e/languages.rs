@@ -28,7 +28,7 @@ fn repository() -> PathBuf {
 }
 
 /// The folder with the built modules.
-async fn built() -> PathBuf {
+pub(super) async fn built() -> PathBuf {
     let folder = binary().with_file_name("../tmp/example-plugins");
     let script = repository().join("examples/plugins/build");
     let status = Command::new(script).arg(&folder).status().await.expect("a shell is there");

@@ -91,6 +91,11 @@ impl Process {
         machine::memory(self.pid).context(GONE)
     }
 
+    /// What of that can't be had again from a file, in bytes.
+    pub(super) fn anonymous_memory(&self) -> anyhow::Result<u64> {
+        machine::anonymous_memory(self.pid).context(GONE)
+    }
+
     /// How many files and connections it has open.
     pub(super) fn open_files(&self) -> anyhow::Result<u64> {
         machine::open_files(self.pid).context(GONE)

@@ -68,6 +68,11 @@ pub(super) fn memory(pid: u32) -> anyhow::Result<u64> {
     memory_named(pid, "VmRSS")
 }
 
+/// What of that can't be had again from a file, in bytes.
+pub(super) fn anonymous_memory(pid: u32) -> anyhow::Result<u64> {
+    memory_named(pid, "RssAnon")
+}
+
 /// How many files and connections a process has open.
 pub(super) fn open_files(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/fd");
@@ -111,6 +116,7 @@ mod tests {
         // Not one against the other: tests beside this one take memory between the two looks.
         assert!(peak_memory(pid).unwrap() > 100_000);
         assert!(memory(pid).unwrap() > 100_000);
+        assert!(anonymous_memory(pid).unwrap() > 10_000);
         assert!(open_files(pid).unwrap() > 2);
         assert!(cpu_time(pid).unwrap() < Duration::from_secs(1_000_000));
         assert!(cpu_time(u32::MAX).is_err());

@@ -16,6 +16,7 @@ mod figures;
 mod ledger;
 mod load;
 mod machine;
+mod plugins;
 mod run;
 mod soak;
 
@@ -63,6 +64,12 @@ pub(super) struct Bench {
     #[arg(long, value_name = "TIME", value_parser = duration::parse,
           conflicts_with_all = ["events", "duration", "warmup", "pending", "against"])]
     soak: Option<Duration>,
+    /// Measure instead what so many plugins need, each of more than 100 kB of its own code, and what an event through
+    /// one costs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000),
+          conflicts_with_all = ["events", "duration", "warmup", "rate", "connections", "fan_out", "transform", "pending",
+                                "against", "soak"])]
+    plugins: Option<u32>,
     /// Events per second; unless given, each connection posts as soon as it is answered
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
@@ -76,7 +83,7 @@ pub(super) struct Bench {
     #[arg(long, value_name = "PLUGIN", value_enum, default_value_t = Transform::None)]
     transform: Transform,
     /// Measure instead a process that only receives, signs and sends: what any gateway must cost on this machine
-    #[arg(long, conflicts_with_all = ["pending", "against", "soak", "fan_out", "transform", "store_dir"])]
+    #[arg(long, conflicts_with_all = ["pending", "against", "soak", "plugins", "fan_out", "transform", "store_dir"])]
     bare: bool,
     /// How long to run before measuring
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
@@ -134,6 +141,10 @@ impl Bench {
         if let Some(time) = self.soak {
             let soak = self.soak(time).await?;
             return Ok((serde_json::to_string_pretty(&soak)?, soak.table(), soak.lost));
+        }
+        if let Some(plugins) = self.plugins {
+            let crowd = self.crowd(plugins).await?;
+            return Ok((serde_json::to_string_pretty(&crowd)?, crowd.table(), 0));
         }
         let figures = self.measure().await?;
         Ok((serde_json::to_string_pretty(&figures)?, figures.table(), figures.lost))
@@ -300,6 +311,9 @@ mod tests {
             (&["--duration", "5s", "--events", "10"], "cannot be used with"),
             (&["--pending", "10", "--rate", "10"], "cannot be used with"),
             (&["--pending", "0"], "pending"),
+            (&["--plugins", "0"], "plugins"),
+            (&["--plugins", "9", "--rate", "10"], "cannot be used with"),
+            (&["--bare", "--plugins", "9"], "cannot be used with"),
             (&["--bare", "--transform", "slack"], "cannot be used with"),
             (&["--against", "looping", "--pending", "9"], "cannot be used with"),
             (&["--soak", "4m", "--duration", "10s"], "cannot be used with"),

@@ -55,6 +55,16 @@ async fn a_transform_gives_back_an_event() {
 }
 
 #[tokio::test]
+async fn guests_of_distinct_code_leave_an_event_as_it_is() {
+    let engine = engine();
+    for number in [0, 999] {
+        let plugin = engine.install(&crate::engine::fixtures::distinct(number)).await.unwrap();
+        assert_eq!(plugin.manifest().name, format!("distinct-{number}"));
+        assert_eq!(run(&engine, &plugin).await.result, Ok(Decision::Keep(vec![event()])));
+    }
+}
+
+#[tokio::test]
 async fn a_transform_drops_reports_and_logs() {
     let engine = engine();
     let drop = "(i32.store8 (i32.const 132) (i32.const 1)) (i32.store (i32.const 136) (i32.const 512))
@@ -149,6 +159,14 @@ async fn what_breaks_the_contract_is_a_fault() {
         ),
         (replace(3, 3), "timestamp"),
         (replace(4, 3), "not JSON"),
+        (
+            format!(
+                "(memory.fill (i32.const 4096) (i32.const 91) (i32.const 129))
+                 (memory.fill (i32.const 4225) (i32.const 93) (i32.const 129))
+                 (local.set 8 (i32.const 4096)) (local.set 9 (i32.const 258)) {ECHO}"
+            ),
+            "deeper than 128 levels",
+        ),
         (format!("{twice} {}", count(2)), "2 events"),
         (count(0), "0 events"),
         ("(i32.const -4)".into(), "can't be read"),

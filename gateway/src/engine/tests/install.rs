@@ -185,6 +185,23 @@ async fn more_parts_than_allowed() {
     refused(&component(&many), "65 core module instances").await;
 }
 
+/// Two bytes, and fifteen mebibytes between them that would be kept on disk.
+#[tokio::test]
+async fn code_out_of_proportion() {
+    let engine = engine();
+    let far = |end: u32| {
+        let data = format!("(data (memory $m) (i32.const 0) \"a\") (data (memory $m) (i32.const {end}) \"b\")");
+        Guest::transform(ECHO).with(&format!("(memory $m 240) {data}")).module()
+    };
+    let (_, compiled) = engine.work(&far(1 << 20)).await.unwrap();
+    assert!(compiled.len() > 1 << 20);
+    let refused = engine.work(&far((15 << 20) - 1)).await.unwrap_err();
+    assert!(
+        matches!(refused, InstallError::TooBulky { size, limit } if size > 15 << 20 && limit < 5 << 20),
+        "{refused}"
+    );
+}
+
 #[tokio::test]
 async fn artifacts_are_kept_and_damage_is_no_harm() {
     let dir = tempfile::tempdir().unwrap();

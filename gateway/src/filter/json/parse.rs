@@ -4,9 +4,7 @@ use std::borrow::Cow;
 
 use super::Step;
 use super::node::{Node, Object, position};
-
-/// How deep arrays and objects may be nested: what `serde_json` allows when it builds a tree.
-pub const MAX_DEPTH: usize = 128;
+pub use crate::domain::nesting::MAX_DEPTH;
 
 /// Why and where a text is not JSON, or more deeply nested than is read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use bytes::Bytes;
 use hyper::StatusCode;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -16,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::{Attack, Pace, Wave, endpoint};
-use crate::cli::client::Api;
+use crate::cli::client::{Api, problem};
 use crate::domain::Secret;
 
 /// Connections that make the subscriptions.
@@ -66,6 +67,8 @@ pub(in crate::cli::bench) struct Assault {
     attack: Attack,
     aim: Aim,
     waves: Vec<Arc<Wave>>,
+    /// Plugins that are uploaded again and again.
+    refused: Vec<(&'static str, Bytes)>,
     seen: Arc<Seen>,
     runtime: Option<Runtime>,
 }
@@ -79,7 +82,14 @@ impl Assault {
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let waves = attack.waves().into_iter().map(Arc::new).collect();
-        let assault = Self { attack, aim: Aim { gateway, key }, waves, seen: Arc::default(), runtime: Some(runtime) };
+        let refused = attack.refused_plugins().into_iter().map(|(name, component)| (name, component.into())).collect();
+        let (aim, seen) = (Aim { gateway, key }, Arc::default());
+        let assault = Self { attack, aim, waves, refused, seen, runtime: Some(runtime) };
+        let mut api = assault.aim.api();
+        for (name, component) in attack.plugins() {
+            let (status, answer) = api.try_upload(component.into()).await?;
+            ensure!(status == StatusCode::CREATED, "the plugin `{name}` was answered {status}: {}", problem(&answer));
+        }
         for (at, wave) in assault.waves.iter().enumerate() {
             assault.subscribe(at, wave).await?;
         }
@@ -127,9 +137,12 @@ impl Assault {
             for _ in 0..connections {
                 self.spawn(post(self.aim.clone(), at, wave.clone(), twentieth, self.seen.clone()))?;
             }
-            if wave.transform.is_some() {
-                self.spawn(enable(self.aim.clone(), self.seen.clone()))?;
-            }
+        }
+        if self.waves.iter().any(|wave| wave.transform.is_some()) {
+            self.spawn(enable(self.aim.clone(), self.seen.clone()))?;
+        }
+        for (name, component) in &self.refused {
+            self.spawn(upload(self.aim.clone(), name, component.clone(), self.seen.clone()))?;
         }
         for number in 0..self.attack.slow_clients() {
             self.spawn(dawdle(self.aim.clone(), number, self.seen.clone()))?;
@@ -244,6 +257,19 @@ async fn post(aim: Aim, at: usize, wave: Arc<Wave>, twentieth: f64, seen: Arc<Se
         if !accepted {
             tokio::time::sleep(REST).await;
         }
+    }
+}
+
+/// Uploads a plugin until it is over.
+async fn upload(aim: Aim, name: &'static str, component: Bytes, seen: Arc<Seen>) {
+    let mut api = aim.api();
+    while !seen.over.load(Ordering::Relaxed) {
+        let said = match api.try_upload(component.clone()).await {
+            Ok((_, answer)) => answer["type"].as_str().unwrap_or("taken").trim_start_matches("/problems/").to_owned(),
+            Err(_) => "no answer".to_owned(),
+        };
+        seen.count(format!("`{name}` uploaded: {said}"));
+        tokio::time::sleep(REST).await;
     }
 }
 

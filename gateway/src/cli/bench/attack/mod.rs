@@ -1,18 +1,20 @@
 //! The attacks: what each tenant that means harm sets up and what it then does, as data.
 //!
 //! **Who acts.** An attack is some [`Wave`]s: subscriptions, the endpoints they lead to (`endpoint`), and how events
-//! are posted to them (`assault`); or clients that never come to their point. **What is promised.** An attacker has
+//! are posted to them (`assault`); plugins that it uploads (`guests`); or clients that never come to their point. **What is promised.** An attacker has
 //! the default limits and no manners: it posts again at once whatever it is answered, and enables again what was
 //! disabled. **What is deliberately not.** Nothing here exploits a bug: it is what any tenant may do.
 
 mod assault;
 mod endpoint;
+mod guests;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 pub(super) use self::assault::Assault;
 use self::endpoint::Manner;
+use self::guests::Named;
 
 /// What another tenant does meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,6 +25,9 @@ pub(super) enum Attack {
     Looping,
     /// 64 deliveries at once through a plugin that takes all the memory it can get
     Memory,
+    /// Deliveries through eight plugins that each fault another way, and uploads of three that are refused, one of them
+    /// after seconds of compiling
+    Plugins,
     /// 10,000 subscriptions that want the same event
     FanOut,
     /// 1,000 subscriptions with filters built to explode
@@ -118,6 +123,10 @@ impl Attack {
             Self::Silent => vec![Wave::at(Manner::Silence, 1_000), Wave::at(Manner::Answer, 16).through("looping")],
             Self::Looping => vec![Wave::all(64).through("looping")],
             Self::Memory => vec![Wave::all(64).through("bomb")],
+            Self::Plugins => {
+                let uploaded = self.plugins().into_iter().map(|(name, _)| name);
+                uploaded.chain(["looping", "bomb"]).map(|name| Wave::all(8).through(name)).collect()
+            }
             Self::FanOut => vec![Wave::all(10_000)],
             Self::Filters => vec![Wave {
                 filters: Some(json!({"any": [
@@ -140,6 +149,16 @@ impl Attack {
             Self::Redirect => some(Manner::Circle),
             Self::Throttle => some(Manner::Throttle),
         }
+    }
+
+    /// The plugins that it uploads before it begins.
+    fn plugins(self) -> Vec<Named> {
+        if self == Self::Plugins { guests::taken() } else { Vec::new() }
+    }
+
+    /// Those that it uploads again and again, and that are refused.
+    fn refused_plugins(self) -> Vec<Named> {
+        if self == Self::Plugins { guests::refused() } else { Vec::new() }
     }
 
     /// Clients that never come to the point.
