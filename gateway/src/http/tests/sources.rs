@@ -196,6 +196,8 @@ async fn refusals_are_written_down() {
         world.clock.advance(Duration::from_secs(2));
     };
     world.control.keep_refusals().await.unwrap();
+    // The writer begins to wait, by the time of now.
+    tokio::task::yield_now().await;
     for _ in 0..3 {
         refuse(&kept_path).await;
         refuse(&gone_path).await;
