@@ -199,6 +199,8 @@ impl Guest {
                 {realloc}
                 (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
                 (global.set $heap (i32.add (local.get $at) (local.get 3)))
+                (memory.copy (local.get $at) (local.get 0)
+                    (select (local.get 1) (local.get 3) (i32.lt_u (local.get 1) (local.get 3))))
                 (local.get $at))",
             realloc = self.realloc,
         )

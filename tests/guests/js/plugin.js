@@ -24,7 +24,7 @@ const ANSWERS = {
   "timer": () => performance.now(),
   "a wait": () => {
     const before = Date.now();
-    for (let turns = 0; turns < 20000; turns++) if (Date.now() !== before) return turns;
+    for (let turns = 0; turns < 2000; turns++) if (Date.now() !== before) return turns;
     return "no time passed";
   },
   "begun": () => BEGUN,

@@ -281,20 +281,20 @@ async fn no_secret() {
     }
 }
 
-/// A guest that looks through sixteen mebibytes of memory, a table and a global for what an earlier call has left there,
+/// A guest that looks through seven mebibytes of memory, a table and a global for what an earlier call has left there,
 /// says whether it found any, and leaves something in all three.
 fn scavenger(name: &str) -> Vec<u8> {
-    let look = "(drop (memory.grow (i32.const 208)))
+    let look = "(drop (memory.grow (i32.const 80)))
         (local.set 12 (i32.const 1048576))
         (loop $next
             (local.set 13 (i32.or (local.get 13) (i64.ne (i64.load (local.get 12)) (i64.const 0))))
             (local.set 12 (i32.add (local.get 12) (i32.const 8)))
-            (br_if $next (i32.lt_u (local.get 12) (i32.const 16777216))))";
+            (br_if $next (i32.lt_u (local.get 12) (i32.const 8388608))))";
     let all = format!(
         "(local.set 13 (i32.const 0)) {look}
         (local.set 13 (i32.or (local.get 13) (global.get $left)))
         (local.set 13 (i32.or (local.get 13) (i32.eqz (ref.is_null (table.get $t (i32.const 1))))))
-        (memory.fill (i32.const 1048576) (i32.const 0x5a) (i32.const 15728640))
+        (memory.fill (i32.const 1048576) (i32.const 0x5a) (i32.const 7340032))
         (global.set $left (i32.const 1))
         (table.set $t (i32.const 1) (ref.func $f))
         (i32.store8 (i32.const 65537) (i32.add (i32.const 48) (local.get 13)))"

@@ -195,7 +195,7 @@ async fn code_out_of_proportion() {
     };
     let (_, compiled) = engine.work(&far(1 << 20)).await.unwrap();
     assert!(compiled.len() > 1 << 20);
-    let refused = engine.work(&far(15 << 20)).await.unwrap_err();
+    let refused = engine.work(&far((15 << 20) - 1)).await.unwrap_err();
     assert!(
         matches!(refused, InstallError::TooBulky { size, limit } if size > 15 << 20 && limit < 5 << 20),
         "{refused}"

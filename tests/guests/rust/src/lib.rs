@@ -46,7 +46,9 @@ fn look(event: &Event, config: &Config) -> String {
         "time" => format!("{:?}", SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)),
         "timer" => format!("{}", Instant::now().elapsed().as_nanos()),
         "random" => format!("{} {}", RandomState::new().hash_one(1), RandomState::new().hash_one(1)),
-        "a map" => (0..40).map(|key| (key, key)).collect::<HashMap<_, _>>().keys().map(|key| format!("{key} ")).collect(),
+        "a map" => {
+            (0..40).map(|key| (key, key)).collect::<HashMap<_, _>>().keys().map(|key| format!("{key} ")).collect()
+        }
         "a set" => ('a'..='z').collect::<HashSet<_>>().into_iter().collect(),
         "address" => format!("{:p} {:p}", &SEEN, &config),
         "environment" => std::env::var("PATH").unwrap_or_else(|error| error.to_string()),
@@ -55,7 +57,9 @@ fn look(event: &Event, config: &Config) -> String {
         "process" => std::process::id().to_string(),
         "files" => std::fs::read_to_string("/etc/passwd").unwrap_or_else(|error| error.to_string()),
         "folders" => std::env::current_dir().map_or_else(|error| error.to_string(), |at| at.display().to_string()),
-        "network" => std::net::TcpStream::connect("127.0.0.1:80").map_or_else(|error| error.to_string(), |_| "!".into()),
+        "network" => {
+            std::net::TcpStream::connect("127.0.0.1:80").map_or_else(|error| error.to_string(), |_| "!".into())
+        }
         "thread" => std::thread::Builder::new().spawn(|| ()).map_or_else(|error| error.to_string(), |_| "!".into()),
         "cores" => std::thread::available_parallelism().map_or_else(|error| error.to_string(), |n| n.to_string()),
         "a sleep" => {

@@ -335,7 +335,7 @@ fn contract() -> Vec<Faulted> {
         counts("no-events", "kept 0 events", 0),
         counts("two-events", "kept 2 events", 2),
         renders("another-method", "method is", texts, [PLACE, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-        renders("65-headers", "65 headers", texts, [640, 4, 0, 0, 0, 500_000, 65, 0, 0, 0, 0, 0]),
+        renders("sixty-five-headers", "65 headers", texts, [640, 4, 0, 0, 0, 500_000, 65, 0, 0, 0, 0, 0]),
         renders("a-line-more", "control character in its value", &header, [640, 4, 0, 0, 0, 402_000, 1, 0, 0, 0, 0, 0]),
         renders("a-name-of-none", "header name", &header, [640, 4, 0, 0, 0, 402_016, 1, 0, 0, 0, 0, 0]),
         renders("a-type-of-two-lines", "content type has", texts, [640, 4, 0, 0, 0, 0, 0, 0, 0, 0, PLACE + 8, 3]),
@@ -408,6 +408,12 @@ async fn other_spellings_do_no_harm() {
             let run = json!({"event": {"type": "a", "data": {"of": "naïve 😀"}}});
             let ran = scene.attacker.api.post(&format!("/v1/plugins/{name}@{version}/run"), run).await.json(200);
             assert_eq!(ran["output"]["keep"]["data"], serde_json::from_str::<Value>(json).unwrap(), "{name}: {ran}");
+        }
+        scene.attacker.upload(Guest::new(name, "3.0.0").spelling(encoding).build()).await.is(201);
+        for data in ["plain", "naïve", "naïve 😀, ✓"] {
+            let run = json!({"event": {"type": "a", "data": data}});
+            let ran = scene.attacker.api.post(&format!("/v1/plugins/{name}@3.0.0/run"), run).await.json(200);
+            assert_eq!(ran["output"]["keep"]["data"], data, "{name}: {ran}");
         }
     }
 }
