@@ -73,6 +73,8 @@ async fn all_at_once() {
     let gateway = Setup::new()
         .env("HOOKMILL_PLUGINS__FILES", json!([plugin("looping"), plugin("bomb")]).to_string())
         .env("HOOKMILL_SERVER__BODY_TIMEOUT", "2s")
+        // Where everything else wants the processor too, taking memory takes longer than usual.
+        .env("HOOKMILL_PLUGINS__TIME", "200ms")
         .start()
         .await;
     let (harmful, endpoint) = (harmful().await, Receiver::start().await);

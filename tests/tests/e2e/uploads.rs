@@ -400,7 +400,7 @@ async fn all_of_the_time() {
 /// Nor does what costs it all its memory.
 #[tokio::test]
 async fn all_of_the_memory() {
-    bomb(&impatient("2m", 128 << 20).await, one_large_function(150_000), "plugin-uncompilable", "of memory").await;
+    bomb(&impatient("2m", 64 << 20).await, one_large_function(300_000), "plugin-uncompilable", "of memory").await;
 }
 
 /// Nor what leads its reader round in a circle, until the stack is gone.

@@ -95,7 +95,9 @@ async fn another_tenants_objects_are_not_there() {
             if path.contains('{') {
                 continue;
             }
-            let body = (route.method != "GET").then(|| json!({}));
+            // What it must say at least, so that nothing but the object is missing.
+            let least = if route.path.ends_with("/run") { json!({"plugin": "redact"}) } else { json!({}) };
+            let body = (route.method != "GET").then_some(least);
             world.call(route.method.as_str(), &path, &ours.admin, body).await.problem(404, "not-found");
             asked += 1;
         }

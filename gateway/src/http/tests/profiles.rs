@@ -352,7 +352,9 @@ async fn every_profile_takes_the_old_secret_until_the_overlap_is_over() {
             for (key, counts) in [(old_key, old_counts), (new_key, true)] {
                 let answer = post(&world, id, &signed(way, key, sample, url, now)).await;
                 let said = String::from_utf8_lossy(&answer.body);
-                assert_eq!(answer.status.is_success(), counts, "{what}: {said}");
+                // Where the time is in the body, the same id comes with other content: believed, and then refused.
+                let believed = answer.status.is_success() || answer.status == 409;
+                assert_eq!(believed, counts, "{what}: {said}");
                 assert!(counts || answer.status == 401, "{what}: {said}");
             }
         }

@@ -54,7 +54,7 @@ fn time() -> Vec<Faulted> {
     // Without a loop, so that nothing but these steps themselves can be interrupted.
     let fills = "(memory.fill (i32.const 131072) (i32.const 1) (i32.const 3000000))".repeat(4_000);
     let copies = "(memory.copy (i32.const 131072) (i32.const 131073) (i32.const 2900000))".repeat(4_000);
-    let tables = "(table.fill $t (i32.const 0) (ref.null func) (i32.const 19000))".repeat(20_000);
+    let tables = "(table.fill $t (i32.const 0) (ref.null func) (i32.const 19000))".repeat(5_000);
     vec![
         Faulted("endless-loop", kind, says, guest("endless-loop").doing(ENDLESS).build()),
         Faulted("endless-tail", kind, says, {
@@ -146,11 +146,13 @@ fn output() -> Vec<Faulted> {
             guest("a-novel-of-a-fault").doing(&growing(100, &decides(&[1, 131_072, 5_000_000]))).build()
         }),
         Faulted("a-large-body", kind, says, {
-            let long = "(i32.store (i32.const 292) (i32.const 2000000))
+            let long = format!(
+                "(i32.store (i32.const 292) (i32.const 2000000))
                 (i32.store (i32.const 136) (i32.const 256)) (i32.store (i32.const 140) (i32.const 1))
                 (i32.store (i32.const 256) (i32.const 640)) (i32.store (i32.const 260) (i32.const 4))
-                (i32.store (i32.const 288) (i32.const 131072)) (return (i32.const 128))";
-            Guest::connector("a-large-body", "1.0.0").doing(long).build()
+                (i32.store (i32.const 288) (i32.const {PLACE})) (return (i32.const 128))"
+            );
+            Guest::connector("a-large-body", "1.0.0").doing(&long).build()
         }),
     ]
 }
