@@ -114,7 +114,8 @@ impl Setup {
     /// # Panics
     /// If it does not come up.
     pub async fn start_in(self, folder: TempDir) -> Gateway {
-        warm::lay_out(&folder.path().join("data/compiled"));
+        let has_files = self.env.iter().any(|(name, _)| name == "HOOKMILL_PLUGINS__FILES");
+        warm::lay_out(&folder.path().join("data/compiled"), has_files);
         let mut gateway = Gateway {
             folder,
             setup: self,
@@ -126,7 +127,7 @@ impl Setup {
             admin_address: String::new(),
         };
         gateway.spawn().await;
-        warm::keep(&gateway.data().join("compiled"));
+        warm::keep(&gateway.data().join("compiled"), has_files);
         gateway
     }
 
@@ -449,15 +450,16 @@ impl Drop for Gateway {
 }
 
 /// What gateways compiled, for those that come after: a cold start compiles every preset. What is kept is checked
-/// by the gateway itself before it is used, so that a stale or a torn file costs a compile and no more.
+/// by the gateway itself before it is used, so that a stale or a torn file costs a compile and no more. Those of
+/// operators' files lie apart: they may be large, and the disks of some gateways are small.
 mod warm {
     use super::{Mutex, Path, PathBuf, binary, fs};
 
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
     /// In cargo's own folder for what tests leave behind.
-    fn kept() -> PathBuf {
-        binary().with_file_name("../tmp/compiled-presets")
+    fn kept(has_files: bool) -> PathBuf {
+        binary().with_file_name(if has_files { "../tmp/compiled-files" } else { "../tmp/compiled-presets" })
     }
 
     fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -472,15 +474,16 @@ mod warm {
         Ok(())
     }
 
-    pub(super) fn lay_out(to: &Path) {
+    pub(super) fn lay_out(to: &Path, has_files: bool) {
         let _one = ONE_AT_A_TIME.lock();
-        if kept().is_dir() {
-            copy(&kept(), to).expect("a folder can be copied");
+        let kept = [kept(false), kept(true)];
+        for kept in kept.iter().take(if has_files { 2 } else { 1 }).filter(|kept| kept.is_dir()) {
+            copy(kept, to).expect("a folder can be copied");
         }
     }
 
-    pub(super) fn keep(from: &Path) {
+    pub(super) fn keep(from: &Path, has_files: bool) {
         let _one = ONE_AT_A_TIME.lock();
-        copy(from, &kept()).expect("a folder can be copied");
+        copy(from, &kept(has_files)).expect("a folder can be copied");
     }
 }

@@ -139,7 +139,7 @@ async fn receivers_take_what_is_delivered_and_nothing_else() {
             "headers": {"x-acme-shop": "shop 1"},
         });
         let subscription = tenant.subscribe(wanted.clone()).await;
-        wanted["url"] = endpoint.url(&format!("/{name}-late")).into();
+        wanted["url"] = endpoint.url(&format!("/late/{name}")).into();
         let subscription_late = late.subscribe(wanted).await;
         made.push((name, subscription, subscription_late));
     }
@@ -202,7 +202,7 @@ async fn receivers_take_what_is_delivered_and_nothing_else() {
                 assert!(is_genuine == (says == "genuine") && said.contains(says), "{what}, {how}: {said}\n{request}");
             }
             if *name != "sha1" {
-                let received = endpoint.first(&format!("/{name}-late")).await;
+                let received = endpoint.first(&format!("/late/{name}")).await;
                 let request = request(&received, &received.body);
                 let (is_genuine, said) = asked(&program, &folder, &secret(subscription_late), &request).await;
                 assert!(!is_genuine && said.contains("s old"), "{what}, an hour ahead: {said}");

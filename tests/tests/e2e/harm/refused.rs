@@ -133,7 +133,7 @@ fn unreadable() -> Vec<Refused> {
         Refused("50,001 locals", problem, "can't be read", {
             guest().with(&format!("(func (local {}))", "i32 ".repeat(50_001))).build()
         }),
-        Refused("1,500 components in one another", "plugin-exports", "neither", nested(1_500)),
+        Refused("1,500 components in one another", "plugin-exports", "must be either", nested(1_500)),
         Refused("packages in a circle", problem, "in a circle", circle()),
     ]
 }
