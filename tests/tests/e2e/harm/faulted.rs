@@ -54,7 +54,6 @@ fn time() -> Vec<Faulted> {
     // Without a loop, so that nothing but these steps themselves can be interrupted.
     let fills = "(memory.fill (i32.const 131072) (i32.const 1) (i32.const 3000000))".repeat(4_000);
     let copies = "(memory.copy (i32.const 131072) (i32.const 131073) (i32.const 2900000))".repeat(4_000);
-    let tables = "(table.fill $t (i32.const 0) (ref.null func) (i32.const 19000))".repeat(5_000);
     vec![
         Faulted("endless-loop", kind, says, guest("endless-loop").doing(ENDLESS).build()),
         Faulted("endless-tail", kind, says, {
@@ -63,9 +62,6 @@ fn time() -> Vec<Faulted> {
         Faulted("wide-tree", kind, says, guest("wide-tree").with(tree).doing("(call $tree (i32.const 60))").build()),
         Faulted("only-fills", kind, says, guest("only-fills").doing(&fills).build()),
         Faulted("only-copies", kind, says, guest("only-copies").doing(&copies).build()),
-        Faulted("only-tables", kind, says, {
-            guest("only-tables").with("(table $t 19000 funcref)").doing(&tables).build()
-        }),
         Faulted("loop-in-realloc", kind, says, guest("loop-in-realloc").allocating(ENDLESS).build()),
         Faulted("loop-afterwards", kind, says, guest("loop-afterwards").with(&afterwards(ENDLESS)).build()),
         Faulted("loop-in-render", kind, says, Guest::connector("loop-in-render", "1.0.0").doing(ENDLESS).build()),
