@@ -73,11 +73,72 @@ pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| crate::log::error(info.to_string())));
 }
 
+/// The exports of plugins whose instances are emptied after each call.
+#[cfg(target_arch = "wasm32")]
+pub mod emptied {
+    /// What the host calls when it has read what a call gave back: all that was allocated is done with.
+    ///
+    /// # Safety
+    /// The plugin keeps nothing that it allocated.
+    unsafe fn empty() {
+        crate::log::begin();
+        // SAFETY: the host has read what it was given, and the caller promises the rest.
+        unsafe { crate::alloc::empty() }
+    }
+
+    /// Those of a transform.
+    pub mod transform {
+        pub use crate::bindings::transform::*;
+
+        /// In the place of the generated one.
+        ///
+        /// # Safety
+        /// The plugin keeps nothing that it allocated.
+        pub unsafe fn __post_return_transform<T: Guest>(_returned: *mut u8) {
+            // SAFETY: as the caller promises.
+            unsafe { super::empty() }
+        }
+    }
+
+    /// Those of a connector.
+    pub mod connector {
+        pub use crate::bindings::connector::*;
+
+        /// In the place of the generated one.
+        ///
+        /// # Safety
+        /// The plugin keeps nothing that it allocated.
+        pub unsafe fn __post_return_render<T: Guest>(_returned: *mut u8) {
+            // SAFETY: as the caller promises.
+            unsafe { super::empty() }
+        }
+
+        /// In the place of the generated one.
+        ///
+        /// # Safety
+        /// The plugin keeps nothing that it allocated.
+        pub unsafe fn __post_return_interpret<T: Guest>(_returned: *mut u8) {
+            // SAFETY: as the caller promises.
+            unsafe { super::empty() }
+        }
+    }
+}
+
 /// Makes a module of a [`Transform`]: exports its functions and installs the allocator. One line, once
 /// in a crate.
+///
+/// `transform!(Plugin, emptied)` is for a plugin whose instance is kept for more events, as the
+/// gateway keeps those of its presets: after each call all that was allocated is taken back at once.
+/// Such a plugin may hold nothing on the heap in a `static`.
 #[macro_export]
 macro_rules! transform {
     ($plugin:ty) => {
+        $crate::transform!($plugin, with $crate::bindings::transform);
+    };
+    ($plugin:ty, emptied) => {
+        $crate::transform!($plugin, with $crate::guest::emptied::transform);
+    };
+    ($plugin:ty, with $($types:tt)*) => {
         const _: () = {
             #[cfg(target_arch = "wasm32")]
             #[global_allocator]
@@ -103,16 +164,22 @@ macro_rules! transform {
             }
 
             #[cfg(target_arch = "wasm32")]
-    $crate::bindings::transform::export_transform!(Guest with_types_in $crate::bindings::transform);
+    $crate::bindings::transform::export_transform!(Guest with_types_in $($types)*);
         };
     };
 }
 
 /// Makes a module of a [`Connector`]: exports its functions and installs the allocator. One line, once
-/// in a crate.
+/// in a crate. `connector!(Plugin, emptied)` as for [`transform!`](crate::transform!).
 #[macro_export]
 macro_rules! connector {
     ($plugin:ty) => {
+        $crate::connector!($plugin, with $crate::bindings::connector);
+    };
+    ($plugin:ty, emptied) => {
+        $crate::connector!($plugin, with $crate::guest::emptied::connector);
+    };
+    ($plugin:ty, with $($types:tt)*) => {
         const _: () = {
             #[cfg(target_arch = "wasm32")]
             #[global_allocator]
@@ -148,7 +215,7 @@ macro_rules! connector {
             }
 
             #[cfg(target_arch = "wasm32")]
-    $crate::bindings::connector::export_connector!(Guest with_types_in $crate::bindings::connector);
+    $crate::bindings::connector::export_connector!(Guest with_types_in $($types)*);
         };
     };
 }

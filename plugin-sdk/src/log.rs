@@ -15,8 +15,14 @@ use crate::Level;
 /// A plugin should not fail because it said too much.
 const BUDGET: usize = 15 * 1024;
 
-/// Bytes written so far. An instance lives for one call, so nothing ever resets it.
+/// Bytes written so far in this call.
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Another call begins, in the same instance.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn begin() {
+    WRITTEN.store(0, Ordering::Relaxed);
+}
 
 /// Writes a line to the delivery's log. Lines beyond 15 KiB in one call are left out.
 pub fn log(level: Level, message: &str) {

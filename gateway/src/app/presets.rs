@@ -21,7 +21,7 @@ pub(super) const PRESETS: [(&str, &[u8]); 6] = [
 pub(super) async fn install(engine: &Engine, files: &[PathBuf], extra: &[Vec<u8>]) -> anyhow::Result<Vec<Arc<Plugin>>> {
     let mut plugins = Vec::with_capacity(PRESETS.len() + files.len() + extra.len());
     for (name, bytes) in PRESETS {
-        plugins.push(engine.install(bytes).await.with_context(|| format!("the preset `{name}` does not load"))?);
+        plugins.push(engine.install_own(bytes).await.with_context(|| format!("the preset `{name}` does not load"))?);
     }
     let mut added = Vec::with_capacity(files.len());
     for file in files {

@@ -14,7 +14,7 @@ use super::aside::Aside;
 use super::ask::{Ask, Decide, Instance, Interpret, Render};
 use super::caller::Caller;
 use super::compiler::Compiler;
-use super::config::EngineConfig;
+use super::config::{EngineConfig, OWN};
 use super::error::Error;
 use super::fault::{self, Stage};
 use super::guest::Guest;
@@ -63,6 +63,8 @@ pub(super) struct Inner {
     idle_turns: Turns,
     paces: Paces,
     warm: Warm<(Store<Guest>, Instance)>,
+    /// The same of the gateway's own plugins.
+    own: Warm<(Store<Guest>, Instance)>,
     meter: Meter,
     ticker: Ticker,
 }
@@ -99,6 +101,7 @@ impl Engine {
             aside: Aside::new(slow + 1),
             paces: Paces::default(),
             warm: Warm::new(config.reuse),
+            own: Warm::new(OWN),
             meter: Meter::default(),
             ticker: Ticker::start(wasmtime.weak()).map_err(Error::Threads)?,
             compiled: AtomicU64::new(0),
@@ -211,7 +214,7 @@ impl Engine {
         let (tenant, aside) = (caller.tenant, seat.aside);
         let owner = self.owner(plugin, code, caller);
         let mut spent = Duration::ZERO;
-        if let Some(kept) = owner.and_then(|owner| self.0.warm.take(&owner, config)) {
+        if let Some(kept) = owner.and_then(|owner| self.warm(plugin).take(&owner, config)) {
             let ran = self.run_in_kept(kept, seat, plugin, tenant, config, ask).await;
             if ran.result.is_ok() {
                 return ran;
@@ -219,7 +222,7 @@ impl Engine {
             spent = ran.cpu;
             seat = Seat { turn: self.turns(aside).take(tenant).await, aside };
         }
-        let ticket = owner.and_then(|owner| self.0.warm.reserve(owner, config));
+        let ticket = owner.and_then(|owner| self.warm(plugin).reserve(owner, config));
         let mut ran = self.run_in_fresh(ticket, seat, (plugin, code), tenant, config, ask).await;
         ran.cpu += spent;
         ran
@@ -293,15 +296,21 @@ impl Engine {
         );
         if let (Some(store), Some(instance)) = (store, kept) {
             let memory = store.data().memory();
-            self.0.warm.put_back((store, instance), ticket, memory);
+            self.warm(plugin).put_back((store, instance), ticket, memory);
         }
         ran
     }
 
     /// For whom an instance of this plugin is kept, if it is to be.
     fn owner(&self, plugin: &Plugin, code: &Code, caller: Caller) -> Option<Owner> {
-        let subscription = caller.subscription.filter(|_| self.0.warm.is_on() && code.is_slow_to_start())?;
+        let is_kept = || plugin.is_own() || (self.0.warm.is_on() && code.is_slow_to_start());
+        let subscription = caller.subscription.filter(|_| is_kept())?;
         Some(Owner { tenant: caller.tenant, subscription, plugin: plugin.digest() })
+    }
+
+    /// Where instances of this plugin are kept.
+    fn warm(&self, plugin: &Plugin) -> &Warm<(Store<Guest>, Instance)> {
+        if plugin.is_own() { &self.0.own } else { &self.0.warm }
     }
 
     /// Waits for a turn.

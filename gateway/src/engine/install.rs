@@ -44,6 +44,14 @@ impl Engine {
         self.install_here(bytes).await.map(Arc::new)
     }
 
+    /// The same of what comes with the gateway, whose instances are kept for later events of the same subscription.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn install_own(&self, bytes: &[u8]) -> Result<Arc<Plugin>, InstallError> {
+        Ok(Arc::new(self.install_here(bytes).await?.own()))
+    }
+
     async fn install_here(&self, bytes: &[u8]) -> Result<Plugin, InstallError> {
         let size = bytes.len();
         self.check_size(size)?;

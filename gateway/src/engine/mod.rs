@@ -2,15 +2,16 @@
 //!
 //! **Who acts.** A tenant uploads bytes; [`Engine::admit`] has another process make a component of them, look at
 //! what it imports and exports, compile it, and ask it once what it is. [`Engine::install`] does the same in this
-//! process with what is the operator's own. What comes out is a [`Plugin`], cheap to keep by the thousand;
-//! [`Engine::revive`] finds it again after a restart. The pipeline then calls [`Engine::transform`],
-//! [`Engine::render`] and [`Engine::interpret`], in the words of `domain`; nothing of wasmtime can be seen from
-//! outside.
+//! process with what is the operator's own, and [`Engine::install_own`] with what is ours. What comes out is a
+//! [`Plugin`], cheap to keep by the thousand; [`Engine::revive`] finds it again after a restart. The pipeline then
+//! calls [`Engine::transform`], [`Engine::render`] and [`Engine::interpret`], in the words of `domain`; nothing of
+//! wasmtime can be seen from outside.
 //!
 //! **What is promised.**
 //! - *Nothing leaks.* Every call has a fresh instance: memory, tables and globals as the component was
-//!   built. What one event or tenant left behind is gone before the next begins. An operator may have instances of
-//!   guests that are slow to start kept for later events of the same subscription (`warm`); Rust guests never are.
+//!   built. What one event or tenant left behind is gone before the next begins. For later events of the same
+//!   subscription instances of the gateway's own plugins are kept, which remember nothing, and where the operator says
+//!   so those of guests that are slow to start (`warm`); what a tenant wrote in Rust or JavaScript never is.
 //! - *Nothing runs away.* Running time, memory, tables, stack, output and log are bounded. A guest that
 //!   goes beyond a bound ends in a [`Fault`](crate::domain::Fault) that names it, and the engine is as
 //!   good as before. A guest gives way to the host's other work every millisecond.

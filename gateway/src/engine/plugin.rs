@@ -30,6 +30,8 @@ pub struct Plugin {
     manifest: Manifest,
     digest: Digest,
     size: u64,
+    /// It came with the gateway.
+    is_own: bool,
     code: SetOnce<Result<Code, Fault>>,
 }
 
@@ -90,7 +92,17 @@ impl Code {
 
 impl Plugin {
     pub(super) fn new(manifest: Manifest, digest: Digest, size: u64, code: Code) -> Self {
-        Self { manifest, digest, size, code: SetOnce::new_with(Some(Ok(code))) }
+        Self { manifest, digest, size, is_own: false, code: SetOnce::new_with(Some(Ok(code))) }
+    }
+
+    /// The same as one that came with the gateway, and is known to remember nothing.
+    pub(super) fn own(self) -> Self {
+        Self { is_own: true, ..self }
+    }
+
+    /// Whether it came with the gateway.
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own
     }
 
     /// One that was admitted before, and whose code comes later: see [`Engine::revive`](super::Engine::revive).
@@ -98,7 +110,7 @@ impl Plugin {
     pub fn awaited(version: &PluginVersion) -> Self {
         let PluginVersion { name, manifest, digest, size, .. } = version;
         let manifest = Manifest { name: name.clone(), ..manifest.clone() };
-        Self { manifest, digest: *digest, size: *size, code: SetOnce::new() }
+        Self { manifest, digest: *digest, size: *size, is_own: false, code: SetOnce::new() }
     }
 
     /// The code has come, or it is known why it never will.

@@ -4,7 +4,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::bindings::{connector, transform};
-use super::config::EngineConfig;
+use super::config::{EngineConfig, OWN};
 use super::error::Error;
 use super::guest::Guest;
 
@@ -63,7 +63,8 @@ fn settings(config: &EngineConfig) -> Config {
 
 fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
     // A place for every call that starts fresh, and for every instance that is kept.
-    let instances = config.instances.max(1).saturating_add(config.reuse.instances);
+    let kept = config.reuse.instances.saturating_add(OWN.instances);
+    let instances = config.instances.max(1).saturating_add(kept);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_stacks(instances)

@@ -7,17 +7,14 @@ use std::fs::OpenOptions;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::time::ClockId;
 
-use super::aside::time_of;
+use super::aside::{give_way, time_of};
 use super::compiler::{Order, Report};
 use super::engine::Engine;
 use super::error::{Cause, InstallError};
 use crate::domain::Manifest;
-
-/// How far it gives way to the gateway and everything else.
-const NICE: i32 = 10;
 
 /// Compiles one plugin, and answers.
 ///
@@ -29,8 +26,8 @@ pub fn compile_worker(from: &mut impl BufRead, to: &mut impl Write) -> anyhow::R
     let order: Order = serde_json::from_str(&told)?;
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes)?;
-    // A machine that does not let it be nice compiles all the same.
-    let _ = nice(NICE);
+    // A machine that does not let it give way compiles all the same. Threads that it starts later do as it does.
+    let _ = give_way();
     limit(Resource::Core, 0, 0)?;
     // At the second of the two it would be killed without a word of why.
     limit(Resource::Cpu, order.seconds, order.seconds + 5)?;

@@ -70,7 +70,7 @@ impl Transform for Fields {
     }
 }
 
-hookmill_plugin::transform!(Fields);
+hookmill_plugin::transform!(Fields, emptied);
 
 fn in_data(field: &str, text: &str) -> Result<Path, Fault> {
     let path = Path::parse(text).map_err(|fault| Fault::new(format!("{field}: {}", fault.message)))?;

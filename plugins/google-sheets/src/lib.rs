@@ -121,7 +121,7 @@ impl Connector for GoogleSheets {
     }
 }
 
-hookmill_plugin::connector!(GoogleSheets);
+hookmill_plugin::connector!(GoogleSheets, emptied);
 
 /// A JSON value as a cell: text, number, truth or nothing. What has parts becomes its JSON text.
 fn cell(json: String) -> Result<String, Fault> {

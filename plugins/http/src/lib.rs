@@ -93,7 +93,7 @@ impl Connector for Http {
     }
 }
 
-hookmill_plugin::connector!(Http);
+hookmill_plugin::connector!(Http, emptied);
 
 fn header(templates: &Templates, name: &str, template: &Value) -> Result<(String, String), Fault> {
     let field = format!("headers/{name}");

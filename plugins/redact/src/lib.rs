@@ -84,7 +84,7 @@ impl Transform for Redact {
     }
 }
 
-hookmill_plugin::transform!(Redact);
+hookmill_plugin::transform!(Redact, emptied);
 
 fn redact_attributes(event: &mut Event, paths: &[Path], config: &Config) -> Result<(), Fault> {
     let document = event.document()?;

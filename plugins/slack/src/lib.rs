@@ -110,7 +110,7 @@ impl Connector for Slack {
     }
 }
 
-hookmill_plugin::connector!(Slack);
+hookmill_plugin::connector!(Slack, emptied);
 
 /// Slack's three, and only those: its documents say not to encode anything else.
 fn escape(text: &str, out: &mut String) {

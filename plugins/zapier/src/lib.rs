@@ -94,7 +94,7 @@ impl Connector for Zapier {
     }
 }
 
-hookmill_plugin::connector!(Zapier);
+hookmill_plugin::connector!(Zapier, emptied);
 
 /// A flat JSON object under construction; the first of two equal names wins.
 #[derive(Default)]

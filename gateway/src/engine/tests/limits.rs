@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::config::OWN;
 use super::super::guest::LINE_OVERHEAD;
 use super::super::output::HEADERS;
 use super::super::runtime::{CORE_INSTANCES, MEMORIES, STACK, TABLE_ELEMENTS, TABLES};
@@ -97,7 +98,7 @@ fn page() -> String {
         "# What a plugin may use\n\n\
          Written by a test from the settings' defaults: `HOOKMILL_UPDATE_LIMITS=1 cargo test --release -p hookmill --lib limits`.\n\
          `hookmill config` prints the settings; an operator changes them for all, and a tenant's own with `PATCH /v1/tenants/{{id}} {{\"limits\": …}}`.\n\n\
-         A plugin is a pure function: it can log and nothing else, and every call has a fresh instance (unless the operator keeps some, see below).\n\
+         A plugin is a pure function: it can log and nothing else, and every call has a fresh instance (but for those that are kept, see below).\n\
          What goes beyond a limit ends that one call; the gateway, and the next call, are as well as before.\n\n\
          ## A call\n\n{}\n\
          Each line of the log counts {LINE_OVERHEAD} bytes more than its text.\n\
@@ -105,7 +106,7 @@ fn page() -> String {
          A transform gives back exactly one event with the id it got, a connector exactly one request with at most {HEADERS} headers; anything else: fault `bad_output`.\n\
          What a plugin reports itself is the fault `reported`, a panic or an abort `trap`.\n\n\
          A fault is an attempt that failed, with its kind and message in the delivery's log, and is tried again by the schedule of the subscription; one that a plugin reports as not `retryable` is not, and the delivery has failed.\n\
-         Five faults in a row at `time`, `memory`, `stack`, `output_too_large` or `log_too_large` disable the subscription, and post `hookmill.plugin.faulted`; those of a candidate in the shadow do not count.\n\n\
+         Five faults in a row at `time`, `memory`, `stack`, `output_too_large` or `log_too_large` disable the subscription, and post `hookmill.plugin.faulted`; those of a candidate do not count.\n\n\
          ## A tenant\n\n{}\n\
          Where more calls want to run than there are cores, tenants take turns by the running time that they used.\n\
          Calls of a plugin that is known to be slow have few places of their own, on threads of a lower priority.\n\
@@ -116,12 +117,15 @@ fn page() -> String {
          A component consists of at most {CORE_INSTANCES} core instances, {MEMORIES} memories and {TABLES} tables of {TABLE_ELEMENTS} elements; beyond that: `plugin-too-much`.\n\
          The limits of a call hold for `describe`, too; beyond them: `plugin-describe`.\n\n\
          ## Instances that are kept\n\n\
-         Instances of plugins that are slow to start (Python; never Rust or JavaScript) are kept for later events of the same subscription, plugin and config, if the operator says how many.\n\
+         Instances of the presets are kept for later events of the same subscription and config: they are known to remember nothing. At most {} of them are, {} of a tenant.\n\
+         Those of uploaded plugins that are slow to start (Python; never Rust or JavaScript) are kept for later events of the same subscription, plugin and config, if the operator says how many.\n\
          A fault drops an instance at once, and the call is made again in a fresh one.\n\n{}",
         table(&CALLS, &defaults),
         STACK >> 10,
         table(&TENANTS, &defaults),
         table(&UPLOADS, &defaults),
+        OWN.instances,
+        OWN.per_tenant,
         table(&KEPT, &defaults),
     )
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::guests::{ECHO, Guest};
 use super::{config, event, install, tenant};
-use crate::domain::{Decision, SubscriptionId};
+use crate::domain::{Decision, Kind, PluginEvent, SubscriptionId};
 use crate::engine::{Caller, Engine, EngineConfig, Plugin, Ran, Reuse};
 
 const REUSE: Reuse = Reuse { instances: 4, per_tenant: 4, memory: 64 << 20, calls: 100 };
@@ -131,5 +131,60 @@ async fn more_at_once_than_places() {
         .collect();
     for call in work {
         assert!(call.await.unwrap() >= 1);
+    }
+}
+
+/// What comes with the gateway is kept without the operator's word.
+#[tokio::test]
+async fn our_own_are_kept() {
+    let engine = engine(Reuse::NONE);
+    let plugin = engine.install_own(&counting("").module()).await.unwrap();
+    for (of, subscription, expected) in [(1, 1, 1), (1, 1, 2), (1, 2, 1), (2, 1, 1), (1, 1, 3)] {
+        assert_eq!(calls(&engine, &plugin, caller(of, subscription), "{}").await, expected);
+    }
+}
+
+/// A kept preset gives what a fresh one gives, whatever it was given before, and takes no more memory with time.
+#[tokio::test]
+async fn a_preset_remembers_nothing() {
+    const CALLS: usize = 300;
+    let engine = engine(Reuse::NONE);
+    let long = format!(r#"{{"name":"{}","total":1}}"#, "x".repeat(20_000));
+    let data = [r#"{"name":"Ada","total":2}"#, "7", &long, r#"{"total":[1,{"name":null}]}"#];
+    let events = data.map(|data| PluginEvent { data: data.to_owned(), ..event() });
+    let text = "{% for n in [1, 2] %}{{ data.name }}{% endfor %} {{ data.total }}";
+    let body = r#"{"name":"{{ data.name }}","total":{{ data.total | json }}}"#;
+    for (name, config) in [
+        ("slack", serde_json::json!({ "text": text })),
+        ("http", serde_json::json!({ "url": "https://example.com/a", "body": body })),
+        ("zapier", serde_json::json!({})),
+        ("google-sheets", {
+            let columns = [serde_json::json!({ "header": "a", "value": text })];
+            serde_json::json!({ "spreadsheet_id": "1", "range": "A!A:F", "service_account": "s", "columns": columns })
+        }),
+        ("redact", serde_json::json!({ "paths": ["$.data.name"] })),
+        ("fields", serde_json::json!({ "drop": ["$..total"] })),
+    ] {
+        let file = format!("{}/../plugins/dist/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+        let plugin = engine.install_own(&std::fs::read(file).unwrap()).await.unwrap();
+        let config = config.to_string();
+        let mut most = 0;
+        for call in 0..CALLS {
+            let event = &events[call % events.len()];
+            let [fresh, kept] = [tenant(1).into(), caller(1, 1)].map(async |by: Caller| {
+                if plugin.manifest().kind == Kind::Transform {
+                    let ran = engine.transform(&plugin, by, event, &config).await;
+                    (ran.result.map(|made| format!("{made:?}")), ran.log, ran.peak_memory)
+                } else {
+                    let ran = engine.render(&plugin, by, std::slice::from_ref(event), &config).await;
+                    (ran.result.map(|made| format!("{made:?}")), ran.log, ran.peak_memory)
+                }
+            });
+            let (fresh, kept) = (fresh.await, kept.await);
+            assert_eq!((&fresh.0, &fresh.1), (&kept.0, &kept.1), "{name}, call {call}");
+            assert!(fresh.0.is_ok() || call % events.len() > 0, "{name}: {fresh:?}");
+            most = most.max(fresh.2);
+            assert!(kept.2 <= most, "{name}, call {call}: {} bytes, where a fresh one has {most}", kept.2);
+        }
     }
 }
