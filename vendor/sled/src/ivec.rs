@@ -8,7 +8,11 @@ use std::{
 
 use crate::Arc;
 
-const CUTOFF: usize = 22;
+/// Changed for Hookmill, from 22: what there is room for. `Subslice` is as large, and a leaf is copied at each write to
+/// it: what is inline is copied with the leaf, and what is not has its count changed, somewhere else in memory.
+const CUTOFF: usize = 38;
+
+const _: () = assert!(std::mem::size_of::<IVec>() == 40);
 
 type Inner = [u8; CUTOFF];
 
@@ -88,7 +92,7 @@ impl IVec {
             },
             IVecInner::Inline(_, old_inner) => {
                 // old length already checked above in assertion
-                let mut new_inner = Inner::default();
+                let mut new_inner = [0; CUTOFF];
                 new_inner[..len].copy_from_slice(
                     &old_inner[slice_offset..slice_offset + len],
                 );
@@ -109,7 +113,7 @@ impl IVec {
 
     fn inline(slice: &[u8]) -> Self {
         assert!(is_inline_candidate(slice.len()));
-        let mut data = Inner::default();
+        let mut data = [0; CUTOFF];
         data[..slice.len()].copy_from_slice(slice);
         Self(IVecInner::Inline(u8::try_from(slice.len()).unwrap(), data))
     }

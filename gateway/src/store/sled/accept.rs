@@ -56,7 +56,7 @@ async fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted) -> Resul
         known: dedupe.map(|dedupe| {
             let known = Known {
                 event_id,
-                content: dedupe.content,
+                content: codec::beginning(&dedupe.content),
                 deliveries: u32::try_from(owed).unwrap_or(u32::MAX),
                 until_ms: dedupe.until.as_millisecond(),
             };

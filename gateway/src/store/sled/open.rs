@@ -31,7 +31,7 @@ pub(super) const TALLY: &[u8] = b"commit";
 /// What wrote the directory, in [`Table::Meta`].
 pub(super) const SCHEMA: &[u8] = b"schema";
 /// The version of the schema, and the generation of sled: both generations open each other's directories.
-const WRITTEN_BY: (u32, &[u8]) = (5, b"sled 0.34");
+const WRITTEN_BY: (u32, &[u8]) = (6, b"sled 0.34");
 /// Commits that are remembered with their events.
 pub(super) const RECENT: u64 = 1024;
 /// Events that are looked up at the start.
@@ -122,6 +122,7 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
         unwritten: 0,
         late: VecDeque::new(),
         linger: options.linger,
+        last: (std::time::Instant::now(), 0),
         scratch: Vec::new(),
     };
     read_expansions(&mut committer)?;

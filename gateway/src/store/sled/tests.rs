@@ -506,10 +506,10 @@ fn who_else_may_not_be_in_the_directory() {
     drop(store);
     // A newer version's, and another program's.
     let db = ::sled::open(dir.path()).unwrap();
-    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 6, b's'][..]).unwrap();
+    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 7, b's'][..]).unwrap();
     drop(db);
     let sentence = refusal(dir.path(), options());
-    assert!(sentence.contains("newer version (schema 6"), "{sentence}");
+    assert!(sentence.contains("newer version (schema 7"), "{sentence}");
     let foreign = TempDir::new().unwrap();
     let db = ::sled::open(foreign.path()).unwrap();
     db.open_tree("somebody's").unwrap().insert(b"a", b"b").unwrap();
@@ -713,14 +713,18 @@ fn version_1_is_still_read() {
     let tenant = TenantId::from_bytes([1; 16]);
     let known = codec::Known {
         event_id: crate::domain::EventId::from_bytes([2; 16]),
-        content: [3; 32],
+        content: [3; codec::CONTENT],
         deliveries: 4,
         until_ms: 1_767_225_600_000,
     };
+    let rest = &[4, 0x80, 0xa0, 0xd5, 0xed, 0xee, 0x66][..];
+    let version_1 = [&[1][..], &[2; 16], &[3; 32], rest].concat();
+    assert_eq!(codec::known(&version_1).unwrap(), known);
     let mut out = Vec::new();
     codec::put_known(&mut out, &known).unwrap();
-    let expected = [&[1][..], &[2; 16], &[3; 32], &[4], &[0x80, 0xa0, 0xd5, 0xed, 0xee, 0x66]].concat();
-    assert_eq!(out, expected);
+    assert_eq!(out, [&[2][..], &[2; 16], &[3; codec::CONTENT], rest].concat());
+    assert_eq!(codec::known(&out).unwrap(), known);
+    assert!(out.len() <= 38, "it stands in its leaf");
     let delivery = Delivery {
         id: crate::domain::DeliveryId::from_bytes([5; 16]),
         tenant_id: tenant,
@@ -810,7 +814,7 @@ async fn a_store_of_version_2_is_carried_on() {
     let schema = |version: u8| [&[1, 0, 0, 0, version][..], b"sled 0.34"].concat();
     let written_by = |db: &::sled::Db| db.open_tree("meta").unwrap().get(b"schema").unwrap().unwrap().to_vec();
     let db = ::sled::open(dir.path()).unwrap();
-    assert_eq!(written_by(&db), schema(5));
+    assert_eq!(written_by(&db), schema(6));
     for table in ["added", "components"] {
         assert!(db.drop_tree(table).unwrap(), "version 2 had no such table");
     }
@@ -837,7 +841,7 @@ async fn a_store_of_version_2_is_carried_on() {
     store.replay(step).await.unwrap();
     drop(store);
     let db = ::sled::open(dir.path()).unwrap();
-    assert_eq!(written_by(&db), schema(5));
+    assert_eq!(written_by(&db), schema(6));
     drop(db);
     let store = open(dir.path()).0;
     let found = store.delivery(tenant, added.id).await.unwrap().unwrap();
