@@ -30,7 +30,7 @@ use crate::control::{Control, load_profiles};
 use crate::domain::Secret;
 use crate::egress::{Authenticator, Egress, EgressConfig, Names};
 use crate::engine::{CompilerConfig, Engine, EngineConfig, Reuse};
-use crate::http::{self, AppState, HttpConfig, Readiness};
+use crate::http::{self, AppState, Doors, HttpConfig, Readiness};
 use crate::pipeline::{self, ParseLimits, Pipeline};
 use crate::registry::{PluginLimits, Registry, Shelf, Surroundings};
 use crate::store::sled::{Opened, SledOptions, SledStore};
@@ -103,7 +103,10 @@ impl Gateway {
         let metrics = metrics_recorder()?;
         let vault = open_vault(&options)?;
         let (store, opened) = open_store(&options)?;
-        check_key(&*store, &vault).await?;
+        let mut records = store.configuration().await.context("the configuration can't be read")?;
+        check_key(&*store, &records, &vault).await?;
+        let of_pipeline = taken_out(&mut records, |record| matches!(record, Record::Seen(_) | Record::Replay(_)));
+        let refusals = taken_out(&mut records, |record| matches!(record, Record::Refusals(_)));
         let listener = bind(config.server.listen, "server.listen").await?;
         let admin_listener = bind(config.server.admin_listen, "server.admin_listen").await?;
         let address = listener.local_addr()?;
@@ -138,6 +141,7 @@ impl Gateway {
             Shelf::new(engine.clone(), plugins),
             surroundings,
             clock.clone(),
+            records,
         )
         .await?;
         let pipeline = Pipeline::start(pipeline::Setup {
@@ -149,6 +153,7 @@ impl Gateway {
             egress,
             own_inboxes,
             limits: pipeline_limits(&config),
+            records: of_pipeline,
         })
         .await?;
         let mut control = Control::new(registry.clone(), dyn_store.clone(), pipeline.clone(), clock.clone());
@@ -158,10 +163,11 @@ impl Gateway {
         if let Some(key) = &options.operator_key {
             control = control.with_operator_key(key).context("HOOKMILL_OPERATOR_KEY")?;
         }
-        control.keep_refusals().await.context("what sources refused can't be read")?;
+        control.keep_refusals(refusals);
         let first = first::make(&control, &registry, &options, &public_url).await?;
         let (readiness, ready) = watch::channel(Readiness::Ready);
         let (stop, stopped) = watch::channel(false);
+        tokio::spawn(tend_metrics(metrics.clone(), stopped.clone()));
         let state = |ready: watch::Receiver<Readiness>| AppState {
             control: control.clone(),
             pipeline: pipeline.clone(),
@@ -176,8 +182,8 @@ impl Gateway {
             },
         };
         let serving = vec![
-            http::serve(listener, http::router(state(ready.clone())), stopped.clone(), config.server.body_timeout),
-            http::serve(admin_listener, http::admin_router(state(ready)), stopped, config.server.body_timeout),
+            http::serve(listener, Doors::new(state(ready.clone())), stopped.clone(), config.server.body_timeout),
+            http::serve(admin_listener, Doors::for_admin(state(ready)), stopped, config.server.body_timeout),
         ];
         tracing::info!(%address, %admin_address, public_url, store = ?opened, "ready");
         Ok(Self {
@@ -265,12 +271,11 @@ fn open_store(options: &Options) -> anyhow::Result<(Arc<SledStore>, Opened)> {
         .mode(0o700)
         .create(&storage.data)
         .with_context(|| format!("can't make the folder {}", storage.data.display()))?;
+    let commits = metrics::histogram!("hookmill_store_commit_seconds");
     let mut sled = SledOptions {
         cache_capacity: storage.cache,
         accept_rollback_to: options.accept_rollback_to,
-        on_commit: Some(Box::new(|took: Duration, _| {
-            metrics::histogram!("hookmill_store_commit_seconds").record(took.as_secs_f64());
-        })),
+        on_commit: Some(Box::new(move |took: Duration, _| commits.record(took.as_secs_f64()))),
         ..SledOptions::default()
     };
     sled.disk.ballast = storage.ballast;
@@ -283,15 +288,20 @@ fn store_folder(data: &Path) -> PathBuf {
     data.join("sled")
 }
 
+/// One room's part of the configuration, which is read once for all.
+fn taken_out(records: &mut Vec<Record>, wanted: impl Fn(&Record) -> bool) -> Vec<Record> {
+    records.extract_if(.., |record| wanted(record)).collect()
+}
+
 /// A store is bound to its master key: with another, every secret in it would be lost one by one.
-async fn check_key(store: &dyn Store, vault: &Vault) -> anyhow::Result<()> {
+async fn check_key(store: &dyn Store, records: &[Record], vault: &Vault) -> anyhow::Result<()> {
     const NAME: &str = "master-key";
-    let known = store.configuration().await?.into_iter().find_map(|record| match record {
+    let known = records.iter().find_map(|record| match record {
         Record::Setting(name, value) if name == NAME => Some(value),
         _ => None,
     });
     match known {
-        Some(value) if value != vault.fingerprint() => anyhow::bail!(
+        Some(value) if *value != vault.fingerprint() => anyhow::bail!(
             "this store was made with another master key than `{}`: give that one (store.master_key or \
              HOOKMILL_MASTER_KEY), or its secrets can't be opened",
             vault.key_id()
@@ -412,6 +422,17 @@ fn http_config(config: &Config, public_url: &str) -> HttpConfig {
         body_timeout: config.server.body_timeout,
         egress_ips: config.server.egress_ips.iter().map(ToString::to_string).collect(),
         parse: ParseLimits { batch: config.server.max_batch },
+    }
+}
+
+/// What is measured is kept as it came until somebody asks, or until this is done: where nobody ever asks, memory would
+/// grow with every event.
+async fn tend_metrics(metrics: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
+    const EVERY: Duration = Duration::from_secs(5);
+    let stopped = stopped.wait_for(|stopped| *stopped);
+    tokio::pin!(stopped);
+    while tokio::time::timeout(EVERY, &mut stopped).await.is_err() {
+        metrics.run_upkeep();
     }
 }
 

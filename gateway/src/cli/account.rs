@@ -120,15 +120,15 @@ fn whose(me: &Value) -> String {
 }
 
 fn ask(server: &str) -> anyhow::Result<Secret> {
-    if std::io::stdin().is_terminal() {
-        eprint_line(&format!("the key for {server} (it is shown as you type; end with Enter):"));
-    }
     let mut line = String::new();
-    if std::io::stdin().is_terminal() {
-        std::io::stdin().read_line(&mut line).context("the key could not be read")?;
+    let terminal = console::Term::stderr();
+    let read = if std::io::stdin().is_terminal() && terminal.is_term() {
+        eprint_line(&format!("the key for {server} (it is not shown as you type; end with Enter):"));
+        terminal.read_secure_line().map(|typed| line = typed)
     } else {
-        std::io::stdin().read_to_string(&mut line).context("the key could not be read")?;
-    }
+        std::io::stdin().read_to_string(&mut line).map(drop)
+    };
+    read.context("the key could not be read")?;
     let key = line.trim();
     ensure!(!key.is_empty(), "no key was given: use --key, or write it to standard input");
     Ok(Secret::new(key.to_owned()))

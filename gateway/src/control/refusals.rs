@@ -125,12 +125,10 @@ impl Refusals {
 }
 
 impl Control {
-    /// Takes up what was written down, and from then on writes down what changes. To be called once, at the start.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn keep_refusals(&self) -> Result<()> {
-        for record in self.store.configuration().await? {
+    /// Takes up what was written down, and from then on writes down what changes. To be called once, at the start, with
+    /// what the store's configuration has of [`Record::Refusals`].
+    pub fn keep_refusals(&self, records: Vec<Record>) {
+        for record in records {
             let Record::Refusals(written) = record else { continue };
             match self.source(written.tenant_id, written.source_id) {
                 Ok(_) => self.refusals.load(written),
@@ -145,7 +143,6 @@ impl Control {
                 control.write_refusals().await;
             }
         });
-        Ok(())
     }
 
     /// Writes down what has changed; what can't be written is tried again the next time.

@@ -26,9 +26,15 @@ pub(super) fn enclose(router: Router<Shared>) -> Router<Shared> {
 }
 
 async fn front(request: Request, next: Next) -> Response {
+    around(request, |request| next.run(request)).await
+}
+
+/// What the front does about a request that `run` answers.
+pub(super) async fn around<F: Future<Output = Response>>(request: Request, run: impl FnOnce(Request) -> F) -> Response {
     let id = format!("req_{:032x}", rand::random::<u128>());
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+    // A copy: what belongs to the request keeps all that was read of its connection from being used again.
+    let (method, path) = (request.method().clone(), loggable(request.uri().path()).to_owned());
+    let mut response = match AssertUnwindSafe(run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
             let said = panic.downcast_ref::<&str>().map(ToString::to_string);
@@ -37,7 +43,7 @@ async fn front(request: Request, next: Next) -> Response {
         }
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let (status, path) = (problem.kind().entry().status, loggable(uri.path()));
+        let status = problem.kind().entry().status;
         if status.is_server_error() {
             tracing::error!(request_id = %id, %method, path, %status, problem = problem.kind().entry().id, "request failed: {}", problem.for_log());
         } else {

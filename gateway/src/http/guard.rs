@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 
 use super::problem::{Kind, Problem};
-use super::{Shared, body};
+use super::{App, Shared, body};
 use crate::control::{Begun, Principal, Refusal};
 use crate::domain::{Role, TenantId};
 
@@ -126,7 +126,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     if guard.access == Access::Public {
         return next.run(request).await;
     }
-    let principal = match authenticate(&guard, request.headers()) {
+    let principal = match authenticate(&guard.app, guard.access, request.headers()) {
         Ok(principal) => principal,
         Err(problem) => return problem.into_response(),
     };
@@ -139,7 +139,8 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     }
 }
 
-fn authenticate(guard: &Guard, headers: &HeaderMap) -> Result<Principal, Problem> {
+/// Whose key a request carries, if that gets in.
+pub(super) fn authenticate(app: &App, access: Access, headers: &HeaderMap) -> Result<Principal, Problem> {
     let refused = |detail: &str| Problem::new(Kind::Unauthenticated, detail);
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Err(refused("the request carries no key; send `Authorization: Bearer <key>`"));
@@ -149,14 +150,14 @@ fn authenticate(guard: &Guard, headers: &HeaderMap) -> Result<Principal, Problem
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
         _ => return Err(refused("the `Authorization` header is not of the form `Bearer <key>`")),
     };
-    let principal = guard.app.control.authenticate(key).map_err(|refusal| match refusal {
+    let principal = app.control.authenticate(key).map_err(|refusal| match refusal {
         Refusal::Unknown => refused("the key is not known here"),
         Refusal::Expired => refused("the key has expired"),
     })?;
-    if guard.access.admits(principal.role, principal.tenant.is_some()) {
+    if access.admits(principal.role, principal.tenant.is_some()) {
         return Ok(principal);
     }
-    Err(Problem::new(Kind::Forbidden, format!("this takes {}; yours is `{}`", guard.access, word(principal.role))))
+    Err(Problem::new(Kind::Forbidden, format!("this takes {access}; yours is `{}`", word(principal.role))))
 }
 
 /// Answers a repeated write as it was answered first. What failed on our side is not remembered.

@@ -3,7 +3,8 @@
 //! **Who acts.** Products post events, tenants and operators call the API, browsers open the reference and
 //! inboxes. Every request passes the front (an id, panics caught, refusals written), then the guard of its
 //! route (key, role, `Idempotency-Key`), then a handler, which takes the request apart, asks `control` or
-//! `pipeline`, and shows the answer; it decides nothing. **What is promised.** An event is answered with
+//! `pipeline`, and shows the answer; it decides nothing. A tenant's `POST /v1/events`, which is what most requests are,
+//! passes the same without the router. **What is promised.** An event is answered with
 //! `202` only once it is on disk. Every refusal is a problem with a page that says what to do, and
 //! `problem` alone knows status codes for errors. One table of routes makes both the router and the OpenAPI
 //! document, so that neither can say what the other does not. `data` of an event goes out as the bytes that
@@ -29,10 +30,15 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
 use tokio::sync::watch;
+use tower::Service as _;
 use url::Url;
 
 use crate::control::{Answers, Control};
@@ -125,21 +131,47 @@ impl App {
     }
 }
 
-/// Everything on the public listener.
-pub fn router(state: AppState) -> Router {
-    let app = App::new(state);
-    let router = route::all().into_iter().fold(Router::new(), |router, route| {
-        let (path, handler) = route.into_handler(&app);
-        router.route(&path, handler)
-    });
-    front::enclose(router).with_state(app)
+/// What answers on a listener.
+#[derive(Clone)]
+pub struct Doors {
+    router: Router,
+    /// For the requests that need no router.
+    straight: Option<Shared>,
 }
 
-/// `/metrics`, `/healthz` and `/readyz`, for the admin listener.
-pub fn admin_router(state: AppState) -> Router {
-    let router = Router::new()
-        .route("/metrics", axum::routing::get(system::metrics))
-        .route("/healthz", axum::routing::get(system::healthz))
-        .route("/readyz", axum::routing::get(system::readyz));
-    front::enclose(router).with_state(App::new(state))
+type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+impl Doors {
+    /// Everything on the public listener.
+    #[must_use]
+    pub fn new(state: AppState) -> Self {
+        let app = App::new(state);
+        let router = route::all().into_iter().fold(Router::new(), |router, route| {
+            let (path, handler) = route.into_handler(&app);
+            router.route(&path, handler)
+        });
+        Self { router: front::enclose(router).with_state(app.clone()), straight: Some(app) }
+    }
+
+    /// `/metrics`, `/healthz` and `/readyz`, for the admin listener.
+    #[must_use]
+    pub fn for_admin(state: AppState) -> Self {
+        let router = Router::new()
+            .route("/metrics", axum::routing::get(system::metrics))
+            .route("/healthz", axum::routing::get(system::healthz))
+            .route("/readyz", axum::routing::get(system::readyz));
+        Self { router: front::enclose(router).with_state(App::new(state)), straight: None }
+    }
+
+    /// Answers a request of `peer`.
+    fn answer(&self, mut request: Request, peer: Option<source::Peer>) -> Answering {
+        if let Some(app) = self.straight.as_ref().filter(|_| ingest::goes_straight(&request)) {
+            let app = app.clone();
+            return Box::pin(async { Ok(ingest::straight(app, request).await) });
+        }
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        Box::pin(self.router.clone().call(request))
+    }
 }

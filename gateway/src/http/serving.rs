@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::Request;
-use hyper::body::Incoming;
+use axum::body::Body;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tower::ServiceExt as _;
 
+use super::Doors;
 use super::source::Peer;
 
 /// What is read of a connection at once, and so the longest head. Every connection may take up as much, and a client
@@ -23,7 +21,7 @@ const BUFFER: usize = 64 * 1024;
 #[must_use]
 pub fn serve(
     listener: TcpListener,
-    router: Router,
+    doors: Doors,
     mut stop: watch::Receiver<bool>,
     header_timeout: Duration,
 ) -> tokio::task::JoinHandle<()> {
@@ -50,11 +48,8 @@ pub fn serve(
             };
             let _ = stream.set_nodelay(true);
             let peer = Peer(peer.ip());
-            let service = router.clone().map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(peer);
-                request
-            });
-            let service = TowerToHyperService::new(service);
+            let doors = doors.clone();
+            let service = service_fn(move |request| doors.answer(hyper::Request::map(request, Body::new), Some(peer)));
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::{envelope, js};
 use crate::domain::{BodyFormat, Delivery, DeliveryId, Envelope, Event, Frozen, Secret, SubscriptionSpec};
 use crate::profiles::Frame;
-use crate::registry::{PLACEHOLDER, Plan};
+use crate::registry::{PLACEHOLDER, PLACEHOLDER_DIGITS, Plan};
 
 /// What is to be sent, before it is wrapped and signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +154,42 @@ pub(super) enum Place {
 
 /// Puts secrets in the place of their placeholders, in one pass: a secret that looks like a placeholder stays.
 pub(super) fn fill<'a>(text: &'a str, secrets: &[(String, Secret)], place: Place) -> Cow<'a, str> {
-    if secrets.is_empty() || !text.contains(PLACEHOLDER) {
+    if secrets.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    replaced(text, |out, from| {
+        let (stand_in, secret) = secrets.iter().find(|(stand_in, _)| from.starts_with(stand_in.as_str()))?;
+        write(out, secret.expose(), place);
+        Some(stand_in.len())
+    })
+}
+
+/// A plugin's output fit for reading: what stands for secrets in it is masked.
+pub(super) fn without_placeholders(text: &str) -> Cow<'_, str> {
+    replaced(text, |out, from| {
+        let placeholder = whole(from)?;
+        out.push_str("<redacted>");
+        Some(placeholder.len())
+    })
+}
+
+/// Whether a placeholder is left that none of these secrets fills.
+pub(super) fn is_stale(text: &[u8], secrets: &[(String, Secret)]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let mut found = text.match_indices(PLACEHOLDER).filter_map(|(at, _)| whole(&text[at..]));
+    found.any(|placeholder| !secrets.iter().any(|(stand_in, _)| stand_in == placeholder))
+}
+
+/// The placeholder that this text begins with, if it is more than the beginning of one.
+fn whole(text: &str) -> Option<&str> {
+    let placeholder = text.get(..PLACEHOLDER.len() + PLACEHOLDER_DIGITS)?;
+    placeholder[PLACEHOLDER.len()..].bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(placeholder)
+}
+
+/// The text with other words where `put` finds a placeholder: it gets the text from there, and writes what is to stand
+/// in the place of as many bytes of it as it says; `None` if that stays.
+fn replaced(text: &str, put: impl Fn(&mut String, &str) -> Option<usize>) -> Cow<'_, str> {
+    if !text.contains(PLACEHOLDER) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 64);
@@ -162,55 +197,11 @@ pub(super) fn fill<'a>(text: &'a str, secrets: &[(String, Secret)], place: Place
     while let Some(at) = rest.find(PLACEHOLDER) {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
-        match secrets.iter().find(|(stand_in, _)| from.starts_with(stand_in.as_str())) {
-            Some((stand_in, secret)) => {
-                write(&mut out, secret.expose(), place);
-                rest = &from[stand_in.len()..];
-            }
-            None => {
-                out.push_str(PLACEHOLDER);
-                rest = &from[PLACEHOLDER.len()..];
-            }
-        }
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
-}
-
-/// Whether a placeholder is left that none of these secrets fills.
-pub(super) fn is_stale(text: &[u8], secrets: &[(String, Secret)]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    let mut rest = &*text;
-    while let Some(at) = rest.find(PLACEHOLDER) {
-        rest = &rest[at..];
-        let digits = rest.get(PLACEHOLDER.len()..PLACEHOLDER.len() + 32);
-        let is_one = digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        if is_one && !secrets.iter().any(|(stand_in, _)| rest.starts_with(stand_in.as_str())) {
-            return true;
-        }
-        rest = &rest[PLACEHOLDER.len()..];
-    }
-    false
-}
-
-/// A plugin's output fit for reading: what stands for secrets in it is masked.
-pub(super) fn without_placeholders(text: &str) -> Cow<'_, str> {
-    if !text.contains(PLACEHOLDER) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(PLACEHOLDER) {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        let digits = from.get(PLACEHOLDER.len()..PLACEHOLDER.len() + 32);
-        if digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-            out.push_str("<redacted>");
-            rest = &from[PLACEHOLDER.len() + 32..];
-        } else {
+        let taken = put(&mut out, from).unwrap_or_else(|| {
             out.push_str(PLACEHOLDER);
-            rest = &from[PLACEHOLDER.len()..];
-        }
+            PLACEHOLDER.len()
+        });
+        rest = &from[taken..];
     }
     out.push_str(rest);
     Cow::Owned(out)

@@ -566,17 +566,13 @@ async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &
             Ok(Verdicts::All(verdict)) => by_connector(verdict, status_code, report),
             Ok(Verdicts::Each(list)) => match list.into_iter().next() {
                 Some(verdict) => by_connector(verdict, status_code, report),
-                None => tracing::debug!(plugin = step.reference, "interpret gave no verdict; the default rule holds"),
+                None => report.note = Some("the connector gave no verdict; the default rule holds".to_owned()),
             },
             // The endpoint has answered; a connector that faults over the answer must not cause a second request.
             Err(ended) => {
-                if !is_success {
-                    let fault = ended.into_outcome(step);
-                    report.note = Some(format!(
-                        "the connector could not read the answer ({}); the default rule holds",
-                        fault.describe()
-                    ));
-                }
+                let fault = ended.into_outcome(step).describe();
+                report.note =
+                    Some(format!("the connector could not read the answer ({fault}); the default rule holds"));
             }
         }
     }

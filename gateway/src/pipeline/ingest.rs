@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::lanes::{UNBEGUN_OF_MANY, Work};
 use super::parse::NewEvent;
-use super::{Parts, Pipeline, dispatch};
+use super::{Parts, Pipeline, dispatch, meters};
 use crate::clock::{later, since};
 use crate::domain::{
     BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, Lane, Status, TenantId, Trigger,
@@ -93,7 +93,7 @@ impl Pipeline {
         }
         let mut answers = if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted, pace).await };
         if !refused.is_empty() {
-            metrics::counter!("hookmill_events_total", "result" => "invalid").increment(refused.len() as u64);
+            meters::events("invalid").increment(refused.len() as u64);
         }
         for (at, errors) in refused {
             answers.insert(at, Err(IngestError::Schema(errors)));
@@ -124,8 +124,7 @@ impl Pipeline {
             Ok(receipts) => receipts,
             Err(error) => {
                 kept.iter().for_each(|kept| kept.unreserve(parts));
-                let result = metric(&error);
-                metrics::counter!("hookmill_events_total", "result" => result).increment(kept.len() as u64);
+                meters::events(metric(&error)).increment(kept.len() as u64);
                 return kept.iter().map(|_| Err(error.clone().into())).collect();
             }
         };
@@ -139,6 +138,10 @@ impl Pipeline {
             answers.push(kept.answer(parts, receipt, &mut pace).await);
         }
         dispatch::pump(parts);
+        let delay = parts.pressure.delay(parts.lanes.waiting(tenant));
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         answers
     }
 
@@ -561,7 +564,8 @@ impl Kept {
                     let some = in_hand.by_ref().take(AT_ONCE);
                     parts.lanes.put(some.map(|delivery| Work::new(delivery, event.clone())));
                 }
-                ("accepted", Ok(Ingested { id, external_id, deliveries: total, duplicate: false }))
+                parts.meters.accepted.increment(1);
+                return Ok(Ingested { id, external_id, deliveries: total, duplicate: false });
             }
             Receipt::Duplicate { event_id, deliveries } => {
                 self.unreserve(parts);
@@ -572,7 +576,7 @@ impl Kept {
                 ("conflict", Err(IngestError::Conflict { event_id }))
             }
         };
-        metrics::counter!("hookmill_events_total", "result" => result).increment(1);
+        meters::events(result).increment(1);
         answer
     }
 }

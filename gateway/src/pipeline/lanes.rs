@@ -400,6 +400,11 @@ impl Lanes {
         core.waiting + core.under_way
     }
 
+    /// Deliveries of a tenant that wait in memory.
+    pub(super) fn waiting(&self, tenant: TenantId) -> usize {
+        self.core.lock().tenants.get(&tenant).map_or(0, |tenant| tenant.waiting)
+    }
+
     /// When the longest-waiting delivery was due, as far as it is known here.
     pub(super) fn oldest_due(&self) -> Option<Timestamp> {
         let core = self.core.lock();

@@ -32,6 +32,7 @@ mod ingest;
 mod js;
 mod lanes;
 mod live;
+mod meters;
 mod parse;
 mod patch;
 mod pressure;
@@ -114,6 +115,7 @@ struct Parts {
     own_inboxes: Egress,
     authenticator: Authenticator,
     limits: Limits,
+    meters: meters::Meters,
     lanes: lanes::Lanes,
     pressure: pressure::Pressure,
     rates: ingest::Rates<TenantId>,
@@ -150,6 +152,8 @@ pub struct Setup {
     pub authenticator: Authenticator,
     /// Bounds.
     pub limits: Limits,
+    /// What earlier pipelines have put into the store's configuration: ids of messages seen, and replays.
+    pub records: Vec<Record>,
 }
 
 impl Pipeline {
@@ -159,8 +163,8 @@ impl Pipeline {
     /// If the store can't be read.
     pub async fn start(setup: Setup) -> store::Result<Self> {
         let heads = setup.store.heads().await?;
-        let records = setup.store.configuration().await?;
         let parts = Parts {
+            meters: meters::Meters::new(),
             lanes: lanes::Lanes::new(&setup.limits, heads),
             pressure: pressure::Pressure::default(),
             rates: ingest::Rates::default(),
@@ -186,7 +190,7 @@ impl Pipeline {
         dispatch::start(&pipeline.0);
         retention::start(&pipeline.0);
         shadow::start(&pipeline.0);
-        for record in records {
+        for record in setup.records {
             match record {
                 Record::Seen(seen) => pipeline.0.seen.load(seen),
                 Record::Replay(replay) => replay::take_up(&pipeline.0, replay),

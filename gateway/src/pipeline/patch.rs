@@ -4,6 +4,11 @@
 //! The order of an object's members is none. A patch is no longer than the reader has use for; what is left out is
 //! said.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
 use crate::domain::pointer::escape;
 use crate::filter::{Node, Object};
 
@@ -69,6 +74,25 @@ impl Patch {
 impl Operation {
     fn weight(&self) -> usize {
         self.path.len() + self.value.as_ref().map_or(0, String::len) + 32
+    }
+}
+
+/// What a document has of another's text: JSON as it is written, or something else as a string.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Json<'a> {
+    Written(&'a RawValue),
+    Text(&'a str),
+    Base64 { base64: String },
+}
+
+impl<'a> Json<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        serde_json::from_str(text).map_or(Self::Text(text), Self::Written)
+    }
+
+    pub(super) fn of_bytes(bytes: &'a [u8]) -> Self {
+        std::str::from_utf8(bytes).map_or_else(|_| Self::Base64 { base64: STANDARD.encode(bytes) }, Self::of)
     }
 }
 

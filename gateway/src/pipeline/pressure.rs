@@ -2,9 +2,12 @@
 //!
 //! What one tenant does is felt by another long before the last of the processor is used up: each of its attempts is
 //! one more that others queue behind. So whoever uses most leaves gaps, as long as it takes for the workers to be idle
-//! for a part of their time. **Who acts.** `pipeline` leaves gaps between the attempts of a tenant that has thousands
-//! waiting while others are there. **What is promised.** Where workers are idle there are no gaps. **What is deliberately not.** No clock of the
-//! gateway: this is about the machine, and a test that stops the time must not stop the work.
+//! for a part of their time. And what a tenant posts faster than it can be delivered only piles up: the answer comes
+//! later then, so that the processor is left to what was posted before. **Who acts.** `pipeline` leaves gaps between the
+//! attempts of a tenant that has thousands waiting while others are there, and before its answers to one that has
+//! hundreds waiting. **What is promised.** Where workers are idle there are no gaps, and no answer waits for longer than
+//! 10 ms. **What is deliberately not.** No clock of the gateway: this is about the machine, and a test that stops the
+//! time must not stop the work.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +18,11 @@ use tokio::runtime::Handle;
 const LOOK: Duration = Duration::from_millis(20);
 /// The share of their time that workers may be busy before somebody is slowed down.
 const BUSY: f64 = 0.5;
+/// The share from which on the processor is short for those too who have it to themselves.
+const SHORT: f64 = 0.85;
+/// How much later an answer comes for each delivery that waits, and how far.
+const FOR_EACH: Duration = Duration::from_micros(10);
+const LATEST: Duration = Duration::from_millis(10);
 /// By how much a gap grows at once, and how far.
 const STEP: Duration = Duration::from_micros(500);
 const LONGEST: Duration = Duration::from_millis(5);
@@ -27,12 +35,28 @@ pub(super) struct Pressure(Mutex<Seen>);
 struct Seen {
     at: Instant,
     busy: Duration,
+    share: f64,
     gap: Duration,
+}
+
+impl Seen {
+    /// Looks at the workers, if it is time.
+    fn look(&mut self) {
+        let passed = self.at.elapsed();
+        if passed < LOOK {
+            return;
+        }
+        let workers = Handle::current().metrics();
+        let count = workers.num_workers();
+        let busy = (0..count).map(|worker| workers.worker_total_busy_duration(worker)).sum::<Duration>();
+        let share = busy.saturating_sub(self.busy).as_secs_f64() / (passed.as_secs_f64() * count.max(1) as f64);
+        *self = Self { at: Instant::now(), busy, share, gap: next(self.gap, share) };
+    }
 }
 
 impl Default for Pressure {
     fn default() -> Self {
-        Self(Mutex::new(Seen { at: Instant::now(), busy: Duration::ZERO, gap: Duration::ZERO }))
+        Self(Mutex::new(Seen { at: Instant::now(), busy: Duration::ZERO, share: 0.0, gap: Duration::ZERO }))
     }
 }
 
@@ -48,15 +72,23 @@ impl Pressure {
     /// Outside of tokio's workers.
     pub(super) fn gap(&self) -> Duration {
         let mut seen = self.0.lock();
-        let passed = seen.at.elapsed();
-        if passed >= LOOK {
-            let workers = Handle::current().metrics();
-            let count = workers.num_workers();
-            let busy = (0..count).map(|worker| workers.worker_total_busy_duration(worker)).sum::<Duration>();
-            let share = busy.saturating_sub(seen.busy).as_secs_f64() / (passed.as_secs_f64() * count.max(1) as f64);
-            (seen.at, seen.busy, seen.gap) = (Instant::now(), busy, next(seen.gap, share));
-        }
+        seen.look();
         seen.gap
+    }
+
+    /// How much later the answer comes to whoever has so many deliveries waiting in memory; at most 10 ms.
+    ///
+    /// # Panics
+    /// Outside of tokio's workers.
+    pub(super) fn delay(&self, waiting: usize) -> Duration {
+        let delay = FOR_EACH.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)).min(LATEST);
+        // What the timer can't tell from nothing.
+        if delay < Duration::from_millis(1) {
+            return Duration::ZERO;
+        }
+        let mut seen = self.0.lock();
+        seen.look();
+        if seen.share > SHORT { delay } else { Duration::ZERO }
     }
 }
 
@@ -84,5 +116,16 @@ mod tests {
     async fn idle_workers_slow_nobody_down() {
         let pressure = Pressure::default();
         assert!(pressure.gap().is_zero());
+        assert!(pressure.delay(usize::MAX).is_zero());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_has_much_waiting_is_answered_later() {
+        let pressure = Pressure::default();
+        pressure.0.lock().share = 1.0;
+        for (waiting, millis) in [(0, 0), (99, 0), (100, 1), (500, 5), (1_000, 10), (usize::MAX, 10)] {
+            pressure.0.lock().at = Instant::now();
+            assert_eq!(pressure.delay(waiting), Duration::from_millis(millis), "{waiting}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::body::Content;
 use super::dispatch;
 use super::lanes::{End, Work};
-use super::{Parts, deliver, ingest};
+use super::{Parts, deliver, ingest, meters};
 use crate::clock::later;
 use crate::domain::{
     Attempt, AttemptId, AttemptRequest, AttemptResponse, Event, EventId, EventType, Frozen, Lane, Outcome, PluginRun,
@@ -117,14 +117,16 @@ pub(super) async fn record(parts: &Arc<Parts>, plan: &Plan, work: &Work, report:
             trigger: work.delivery.trigger,
         },
     );
-    count(&report, work, now);
+    count(parts, &report, work, now);
     let end = report.end(&verdict, now);
     let limit_fault = matches!(&report.outcome, Outcome::PluginFault { kind, .. } if kind.is_limit());
+    // What is only tried is no reason to send nothing any more.
+    let on_trial = matches!(&report.outcome, Outcome::PluginFault { plugin, .. } if plan.is_on_trial(plugin));
     let delivery = settled(work, &report, &verdict, &because, now);
     let (status, reason) = (delivery.status, delivery.reason.clone());
     let due = delivery.next_attempt_at;
     let attempt = report.into_attempt(work, verdict.clone(), because, now);
-    let faulting = parts.lanes.limit_fault(work.delivery.lane, limit_fault) >= LIMIT_FAULTS;
+    let faulting = !on_trial && parts.lanes.limit_fault(work.delivery.lane, limit_fault) >= LIMIT_FAULTS;
     parts.live.delivery(&delivery, Some(&attempt));
     settle(parts, Settled { delivery, attempt: Some(attempt) }).await;
     if let Some(due) = due {
@@ -209,15 +211,18 @@ async fn settle(parts: &Parts, settled: Settled) {
     }
 }
 
-fn count(report: &Report, work: &Work, now: Timestamp) {
-    let outcome = report.outcome.as_str();
-    metrics::counter!("hookmill_attempts_total", "outcome" => outcome).increment(1);
-    if report.response.is_some() {
-        metrics::histogram!("hookmill_attempt_duration_seconds").record(report.duration.as_secs_f64());
+fn count(parts: &Parts, report: &Report, work: &Work, now: Timestamp) {
+    let meters = &parts.meters;
+    let is_delivered = report.outcome == Outcome::Delivered;
+    match is_delivered {
+        true => meters.delivered.increment(1),
+        false => meters::attempts(report.outcome.as_str()).increment(1),
     }
-    if report.outcome == Outcome::Delivered && work.delivery.trigger == Trigger::Automatic {
-        let age = deliver::age(&work.event, now);
-        metrics::histogram!("hookmill_event_to_delivery_seconds").record(age.as_secs_f64());
+    if report.response.is_some() {
+        meters.attempts.record(report.duration.as_secs_f64());
+    }
+    if is_delivered && work.delivery.trigger == Trigger::Automatic {
+        meters.ages.record(deliver::age(&work.event, now).as_secs_f64());
     }
 }
 

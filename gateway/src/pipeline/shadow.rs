@@ -9,14 +9,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::patch::Patch;
+use super::patch::{Json, Patch};
 use super::rollout::{Job, Made};
 use super::{Parts, body};
 use crate::domain::{Decision, PluginEvent, PluginPayload, PluginRequest, Rendered, Secret};
@@ -123,21 +120,6 @@ enum Document<'a> {
     Fault(&'static str),
 }
 
-/// JSON as it is written, or something else as a string.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Json<'a> {
-    Written(&'a RawValue),
-    Text(&'a str),
-    Base64 { base64: String },
-}
-
-impl<'a> Json<'a> {
-    fn of(text: &'a str) -> Self {
-        serde_json::from_str(text).map_or(Self::Text(text), Self::Written)
-    }
-}
-
 fn document(made: &Made) -> String {
     let document = match made {
         Made::Event(PluginEvent { event_type, source, timestamp, data, attributes, .. }) => Document::Event {
@@ -154,10 +136,7 @@ fn document(made: &Made) -> String {
             content_type,
             body: match body {
                 PluginPayload::Text(text) => Json::of(text),
-                PluginPayload::Bytes(bytes) => match std::str::from_utf8(bytes) {
-                    Ok(text) => Json::of(text),
-                    Err(_) => Json::Base64 { base64: STANDARD.encode(bytes) },
-                },
+                PluginPayload::Bytes(bytes) => Json::of_bytes(bytes),
             },
         },
         Made::Dropped(reason) => Document::Drop(reason),

@@ -27,7 +27,7 @@ use parking_lot::RwLock;
 
 pub use self::inlet::{Answer, Filling, From, Inlet, Part, Piece, Proof, Question, Reply};
 pub use self::kind::EventKind;
-pub use self::plan::{PLACEHOLDER, Plan, Success, check_defaults, url_for_reading};
+pub use self::plan::{PLACEHOLDER, PLACEHOLDER_DIGITS, Plan, Success, check_defaults, url_for_reading};
 pub use self::schema::check as check_schema;
 pub use self::shelf::{Found, Shelf, Upload};
 pub use self::step::{Candidate, Share, Step};
@@ -142,10 +142,10 @@ impl Matcher {
 }
 
 impl Registry {
-    /// Reads the store's configuration and compiles it.
+    /// Compiles the store's configuration.
     ///
     /// # Errors
-    /// If the store can't be read. A subscription that no longer compiles (a plugin that is gone) is kept and
+    /// If the store can't be written. A subscription that no longer compiles (a plugin that is gone) is kept and
     /// reported by its plan's `fault`, so that one tenant's cannot keep the gateway from starting.
     pub async fn load(
         store: Arc<dyn Store>,
@@ -153,8 +153,8 @@ impl Registry {
         shelf: Shelf,
         surroundings: Surroundings,
         clock: Clock,
+        mut records: Vec<Record>,
     ) -> Result<Self, Error> {
-        let mut records = store.configuration().await?;
         uploads::take_out(&*store, &shelf, &mut records).await?;
         let inner = Inner {
             store,

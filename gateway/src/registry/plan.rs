@@ -187,6 +187,13 @@ impl Plan {
         self.transforms.iter().chain(&self.connector)
     }
 
+    /// Whether this is tried beside one of the steps, and is none of them itself.
+    #[must_use]
+    pub fn is_on_trial(&self, reference: &str) -> bool {
+        let is_tried = |step: &Step| step.candidate.as_ref().is_some_and(|tried| tried.step.reference == reference);
+        self.steps().any(is_tried) && self.steps().all(|step| step.reference != reference)
+    }
+
     /// The time an answer may take.
     #[must_use]
     pub fn timeout(&self) -> Duration {
@@ -500,12 +507,15 @@ pub(super) fn placeholder(sealed: &crate::domain::Sealed) -> String {
 /// The placeholder that follows from these bytes.
 pub(super) fn placeholder_of(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
-    let half: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let half: String = digest.iter().take(PLACEHOLDER_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
     format!("{PLACEHOLDER}{half}")
 }
 
-/// What every placeholder begins with; 32 hexadecimal digits follow.
+/// What every placeholder begins with; [`PLACEHOLDER_DIGITS`] follow.
 pub const PLACEHOLDER: &str = "hmsecret";
+
+/// Hexadecimal digits of a placeholder.
+pub const PLACEHOLDER_DIGITS: usize = 32;
 
 fn signer(
     subscription: &Subscription,

@@ -97,6 +97,29 @@ async fn a_share_of_the_events() {
     tenant.api.delete("/v1/plugins/stamp/1.1.0").await.problem(409, "plugin-in-use");
 }
 
+/// A candidate that runs into its limits again and again is only tried: its subscription is not disabled for it.
+#[tokio::test]
+async fn a_share_that_never_ends() {
+    const EVENTS: u64 = 7;
+    let gateway = Gateway::start().await;
+    let endpoint = Receiver::start().await;
+    let tenant = gateway.tenant("acme").await;
+    upload(&tenant, stamp("1.0.0")).await;
+    upload(&tenant, stamp("1.3.0").doing("(loop $again (br $again))")).await;
+    let id = subscribe(&tenant, &endpoint, json!({"plugin": "stamp@1.3.0", "percent": 100})).await;
+    for n in 0..EVENTS {
+        tenant.post("a", json!(n)).await;
+    }
+    let step = rollout(&tenant, &id, |step| step["candidate"]["calls"] == EVENTS).await;
+    assert_eq!(step["candidate"]["faults"], json!({"time": EVENTS}));
+    assert_eq!(tenant.api.get(&format!("/v1/subscriptions/{id}")).await.json(200)["state"], "active");
+    // Without it, what was posted goes out.
+    let steps = json!({"transforms": [{"plugin": "stamp@1.0.0"}]});
+    tenant.api.patch(&format!("/v1/subscriptions/{id}"), steps).await.is(200);
+    tenant.post("a", json!(0)).await;
+    endpoint.wait("/", 1).await;
+}
+
 /// A candidate in the shadow runs after the delivery; what it makes is compared, shown and never sent. Whatever it does,
 /// deliveries are what they were.
 #[tokio::test]

@@ -195,7 +195,7 @@ async fn refusals_are_written_down() {
         world.raw("POST", path, "", &[], "{}").await.problem(400, "unparsable");
         world.clock.advance(Duration::from_secs(2));
     };
-    world.control.keep_refusals().await.unwrap();
+    world.control.keep_refusals(Vec::new());
     // The writer begins to wait, by the time of now.
     tokio::task::yield_now().await;
     for _ in 0..3 {
@@ -219,7 +219,7 @@ async fn refusals_are_written_down() {
     world.store.configure(vec![Record::Refusals(stray)], Vec::new()).await.unwrap();
     assert_eq!(written().await.len(), 2);
     let again = world.another_control();
-    again.keep_refusals().await.unwrap();
+    again.keep_refusals(world.store.configuration().await.unwrap());
     let found = again.refusals().of(source);
     assert_eq!((found.len(), &found), (3, &world.control.refusals().of(source)));
     again.write_refusals().await;

@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use super::world::{Tenant, World, text};
 use crate::http::Readiness;
@@ -24,7 +23,7 @@ impl World {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let response = self.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = self.answer(request.body(Body::empty()).unwrap()).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let mut stream = Stream { body: response.into_body(), text: String::new() };

@@ -3,20 +3,19 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::Response;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tower::ServiceExt as _;
 
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::domain::Secret;
 use crate::egress::{Authenticator, Egress, EgressConfig, Names, StaticNames};
 use crate::engine::{Engine, EngineConfig};
-use crate::http::{AppState, HttpConfig, Readiness, router};
+use crate::http::{AppState, Doors, HttpConfig, Readiness};
 use crate::pipeline::{self, ParseLimits, Pipeline};
 use crate::profiles::Profiles;
 use crate::registry::{PluginLimits, Registry, Shelf, Surroundings};
@@ -30,7 +29,7 @@ pub(super) const MAX_BODY: usize = 16 * 1024;
 static SHIPPED: LazyLock<Arc<Profiles>> = LazyLock::new(|| Arc::new(Profiles::shipped(&Pipeline::prove).0));
 
 pub(super) struct World {
-    router: Router,
+    doors: Doors,
     registry: Registry,
     pipeline: Pipeline,
     pub(super) control: Control,
@@ -94,10 +93,16 @@ impl World {
             max_body: MAX_BODY,
             profiles: SHIPPED.clone(),
         };
-        let registry =
-            Registry::load(store.clone(), vault, Shelf::new(engine.clone(), []), surroundings, clock.clone())
-                .await
-                .unwrap();
+        let registry = Registry::load(
+            store.clone(),
+            vault,
+            Shelf::new(engine.clone(), []),
+            surroundings,
+            clock.clone(),
+            Vec::new(),
+        )
+        .await
+        .unwrap();
         let pipeline = Pipeline::start(pipeline::Setup {
             clock: clock.clone(),
             store: store.clone(),
@@ -121,6 +126,7 @@ impl World {
                 shadow_bytes: 1 << 20,
                 measure_tenants: false,
             },
+            records: Vec::new(),
         })
         .await
         .unwrap();
@@ -144,7 +150,7 @@ impl World {
             readiness: ready,
             metrics: Arc::new(|| "hookmill_build_info 1\n".to_owned()),
         };
-        Self { router: router(state), registry, pipeline, control, store, clock, readiness }
+        Self { doors: Doors::new(state), registry, pipeline, control, store, clock, readiness }
     }
 
     /// Another one over the same store, as another start would make it.
@@ -152,12 +158,12 @@ impl World {
         Control::new(self.registry.clone(), self.store.clone(), self.pipeline.clone(), self.clock.clone())
     }
 
-    pub(super) fn router(&self) -> Router {
-        self.router.clone()
+    pub(super) async fn answer(&self, request: Request<Body>) -> Response {
+        self.doors.answer(request, None).await.unwrap()
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.answer(request).await;
         let (parts, body) = response.into_parts();
         // A stream has no end that could be waited for.
         let is_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "text/event-stream");

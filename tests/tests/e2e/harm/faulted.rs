@@ -452,7 +452,7 @@ async fn in_reading_an_answer() {
                 .await;
         }
         let taken = scene.attacker.post(&format!("{name}.takes"), json!(1)).await;
-        scene.attacker.status(&taken, "delivered").await;
+        let delivered = scene.attacker.status(&taken, "delivered").await;
         let refused = scene.attacker.post(&format!("{name}.refuses"), json!(1)).await;
         let failed = scene.attacker.status(&refused, "failed").await;
         let attempt = &failed["attempts"][0];
@@ -461,8 +461,10 @@ async fn in_reading_an_answer() {
             (&json!("refused"), &json!("endpoint")),
             "{name}: {attempt}"
         );
-        let because = text(&attempt["next"], "because");
-        assert!(because.contains(&format!("{name}@1.0.0 faulted ({kind}): ")), "{name}: {because}");
+        for delivery in [&delivered, &failed] {
+            let because = text(&delivery["attempts"][0]["next"], "because");
+            assert!(because.contains(&format!("{name}@1.0.0 faulted ({kind}): ")), "{name}: {because}");
+        }
         for path in ["takes", "refuses"] {
             assert_eq!(endpoint.count(&format!("/{path}/{name}")), 1, "{name}: sent once");
         }
