@@ -12,6 +12,8 @@ use crate::domain::Status;
 const EVERY: Duration = Duration::from_secs(5);
 /// Events in one step.
 const STEP: usize = 64;
+/// Steps in a row after which it rests no more: it is behind, and what it puts off grows.
+const BEHIND: u32 = 256;
 
 pub(super) fn start(parts: &Arc<Parts>) {
     tokio::spawn(keep(parts.clone()));
@@ -20,10 +22,15 @@ pub(super) fn start(parts: &Arc<Parts>) {
 async fn keep(parts: Arc<Parts>) {
     loop {
         parts.clock.sleep(EVERY).await;
+        let mut steps = 0;
         let mut begun = Instant::now();
         while step(&parts).await {
-            // Others have the store as long as this had it.
-            tokio::time::sleep(begun.elapsed()).await;
+            steps += 1;
+            // Others have the store as long as this had it; less so the longer there is more to do.
+            let rest = begun.elapsed() * BEHIND.saturating_sub(steps) / BEHIND;
+            if !rest.is_zero() {
+                tokio::time::sleep(rest).await;
+            }
             begun = Instant::now();
         }
     }

@@ -125,7 +125,17 @@ struct Room {
     plans: BTreeMap<SubscriptionId, Arc<Plan>>,
     /// Made by the first event after a change.
     matcher: Option<Arc<Matcher>>,
+    /// Changes of the plans so far.
+    changes: u64,
     kinds: HashMap<EventType, Arc<EventKind>>,
+}
+
+impl Room {
+    /// The plans are others now.
+    fn changed(&mut self) {
+        self.matcher = None;
+        self.changes += 1;
+    }
 }
 
 /// A tenant's subscriptions, found by event type.
@@ -246,12 +256,21 @@ impl Registry {
     /// A tenant's subscriptions, ready to be matched; `None` if there is no such tenant.
     #[must_use]
     pub fn matcher(&self, tenant: TenantId) -> Option<Arc<Matcher>> {
-        if let Some(matcher) = self.0.state.read().tenants.get(&tenant)?.matcher.clone() {
-            return Some(matcher);
-        }
+        let (plans, changes) = {
+            let state = self.0.state.read();
+            let room = state.tenants.get(&tenant)?;
+            if let Some(matcher) = &room.matcher {
+                return Some(matcher.clone());
+            }
+            (room.plans.values().cloned().collect(), room.changes)
+        };
+        // Of thousands it takes milliseconds, and everybody else reads the state meanwhile.
+        let matcher = Arc::new(matcher_of(plans));
         let mut state = self.0.state.write();
-        let room = state.tenants.get_mut(&tenant)?;
-        Some(room.matcher.get_or_insert_with(|| Arc::new(matcher_of(&room.plans))).clone())
+        if let Some(room) = state.tenants.get_mut(&tenant).filter(|room| room.changes == changes) {
+            room.matcher = Some(matcher.clone());
+        }
+        Some(matcher)
     }
 
     /// An event type that a tenant describes.
@@ -577,7 +596,7 @@ impl State {
                 Compiled::Plan(plan) => {
                     if let Some(room) = self.tenants.get_mut(&plan.subscription.tenant_id) {
                         room.plans.insert(plan.subscription.id, Arc::new(*plan));
-                        room.matcher = None;
+                        room.changed();
                     }
                 }
             }
@@ -594,6 +613,7 @@ impl State {
             tenant,
             plans: BTreeMap::new(),
             matcher: None,
+            changes: 0,
             kinds: HashMap::new(),
         });
     }
@@ -616,7 +636,7 @@ impl State {
             RecordKey::Subscription(tenant, id) => {
                 if let Some(room) = self.tenants.get_mut(tenant) {
                     room.plans.remove(id);
-                    room.matcher = None;
+                    room.changed();
                 }
             }
             RecordKey::Inbox(_, id) => self.inboxes.retain(|_, inbox| inbox.id != *id),
@@ -634,8 +654,7 @@ impl State {
     }
 }
 
-fn matcher_of(plans: &BTreeMap<SubscriptionId, Arc<Plan>>) -> Matcher {
-    let plans: Vec<Arc<Plan>> = plans.values().cloned().collect();
+fn matcher_of(plans: Vec<Arc<Plan>>) -> Matcher {
     let patterns = plans.iter().zip(0u32..).map(|(plan, at)| (plan.patterns.clone(), at));
     Matcher { index: TypeIndex::new(patterns), plans }
 }

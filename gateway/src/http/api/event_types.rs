@@ -81,8 +81,7 @@ async fn list_all(
     Params(paging): Params<Paging>,
 ) -> Result<Response, Problem> {
     let types = app.control.event_types(caller.tenant()?);
-    let page = list(types, paging.read()?, |known| known.name.clone(), |known| EventTypeView::from(known));
-    Ok(answer(StatusCode::OK, &page))
+    list(types, paging.read()?, |known| known.name.clone(), |known| EventTypeView::from(known)).await
 }
 
 async fn create(

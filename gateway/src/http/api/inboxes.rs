@@ -34,8 +34,7 @@ async fn list_all(
     Params(paging): Params<Paging>,
 ) -> Result<Response, Problem> {
     let inboxes = app.control.inboxes(caller.tenant()?);
-    let page = list(inboxes, paging.read()?, |inbox| inbox.id, |inbox| InboxView::new(inbox, &app.config));
-    Ok(answer(StatusCode::OK, &page))
+    list(inboxes, paging.read()?, |inbox| inbox.id, |inbox| InboxView::new(inbox, &app.config)).await
 }
 
 async fn create(State(app): State<Shared>, caller: Caller) -> Result<Response, Problem> {

@@ -48,7 +48,7 @@ async fn list_all(
     Params(paging): Params<Paging>,
 ) -> Result<Response, Problem> {
     let keys = app.control.keys(principal.tenant);
-    Ok(answer(StatusCode::OK, &list(keys, paging.read()?, |key| key.id, |key| KeyView::from(&**key))))
+    list(keys, paging.read()?, |key| key.id, |key| KeyView::from(&**key)).await
 }
 
 async fn create(

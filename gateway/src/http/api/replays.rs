@@ -58,8 +58,7 @@ async fn list_all(
     Params(paging): Params<Paging>,
 ) -> Result<Response, Problem> {
     let replays = app.control.replays(caller.tenant()?);
-    let page = list(replays, paging.read()?, |replay| replay.id, |replay| ReplayView::from(replay));
-    Ok(answer(StatusCode::OK, &page))
+    list(replays, paging.read()?, |replay| replay.id, |replay| ReplayView::from(replay)).await
 }
 
 async fn get(

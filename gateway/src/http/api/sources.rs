@@ -91,8 +91,7 @@ async fn list_all(
     Params(paging): Params<Paging>,
 ) -> Result<Response, Problem> {
     let sources = app.control.sources(caller.tenant()?);
-    let page = list(sources, paging.read()?, |inlet| inlet.source.id, |inlet| view(&app, inlet));
-    Ok(answer(StatusCode::OK, &page))
+    list(sources, paging.read()?, |inlet| inlet.source.id, |inlet| view(&app, inlet)).await
 }
 
 async fn create(State(app): State<Shared>, caller: Caller, Json(wanted): Fields) -> Result<Response, Problem> {

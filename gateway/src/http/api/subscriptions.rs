@@ -113,7 +113,7 @@ async fn list_all(
 ) -> Result<Response, Problem> {
     let plans = app.control.subscriptions(caller.tenant()?);
     let view = |plan: &std::sync::Arc<Plan>| SubscriptionView::new(plan, &app.control);
-    Ok(answer(StatusCode::OK, &list(plans, paging.read()?, |plan| plan.subscription.id, view)))
+    list(plans, paging.read()?, |plan| plan.subscription.id, view).await
 }
 
 async fn create(State(app): State<Shared>, caller: Caller, Json(wanted): Fields) -> Result<Response, Problem> {

@@ -45,8 +45,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list_all(State(app): State<Shared>, Params(paging): Params<Paging>) -> Result<Response, Problem> {
-    let page = list(app.control.tenants(), paging.read()?, |tenant| tenant.id, |tenant| TenantView::from(&**tenant));
-    Ok(answer(StatusCode::OK, &page))
+    list(app.control.tenants(), paging.read()?, |tenant| tenant.id, |tenant| TenantView::from(&**tenant)).await
 }
 
 async fn create(State(app): State<Shared>, Json(wanted): Fields) -> Result<Response, Problem> {
@@ -93,7 +92,7 @@ async fn keys(
 ) -> Result<Response, Problem> {
     let tenant = app.control.find_tenant(&tenant)?;
     let keys = app.control.keys(Some(tenant.id));
-    Ok(answer(StatusCode::OK, &list(keys, paging.read()?, |key| key.id, |key| KeyView::from(&**key))))
+    list(keys, paging.read()?, |key| key.id, |key| KeyView::from(&**key)).await
 }
 
 async fn create_key(
