@@ -122,11 +122,13 @@ fn whose(me: &Value) -> String {
 fn ask(server: &str) -> anyhow::Result<Secret> {
     let mut line = String::new();
     let terminal = console::Term::stderr();
-    let read = if std::io::stdin().is_terminal() && terminal.is_term() {
-        eprint_line(&format!("the key for {server} (it is not shown as you type; end with Enter):"));
-        terminal.read_secure_line().map(|typed| line = typed)
-    } else {
-        std::io::stdin().read_to_string(&mut line).map(drop)
+    let read = match (std::io::stdin().is_terminal(), terminal.is_term()) {
+        (true, true) => {
+            eprint_line(&format!("the key for {server} (it is not shown as you type; end with Enter):"));
+            terminal.read_secure_line().map(|typed| line = typed)
+        }
+        (true, false) => std::io::stdin().read_line(&mut line).map(drop),
+        (false, _) => std::io::stdin().read_to_string(&mut line).map(drop),
     };
     read.context("the key could not be read")?;
     let key = line.trim();

@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 const NICE: i32 = 10;
 
 /// How long such a thread stays on a core that others wait for. Unless told so, the kernel lets it stay for one of its
-/// own slices, whatever its priority: 1.4 to 3 ms, since Linux 6.6. Told so it can be since 6.12 (sched(7), "nice
-/// value" and `sched_runtime` of sched_setattr(2)); an earlier one ignores it.
+/// own slices, whatever its priority: 1.4 to 3 ms, since Linux 6.6. Since 6.12 it can be told so, by `sched_runtime` of a
+/// thread that has no deadline; this is the least it takes (`__setparam_fair` in its sources). An earlier one ignores it.
 const SLICE: Duration = Duration::from_micros(100);
 
 /// Lets the calling thread give way to all others, and those that it starts later.

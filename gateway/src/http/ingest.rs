@@ -111,13 +111,11 @@ impl Receipt {
     }
 }
 
-async fn post_events(
-    State(app): State<Shared>,
-    caller: Caller,
-    Params(query): Params<IngestQuery>,
-    request: Request,
-) -> Result<Response, Problem> {
-    accept(&app, caller.tenant()?, query.atomic, request).await
+/// Looks at the key itself, since most requests come here [`straight`].
+async fn post_events(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
+    let caller = Caller(authenticate(&app, OF_A_TENANT, request.headers())?);
+    let IngestQuery { atomic } = query(request.uri())?;
+    accept(&app, caller.tenant()?, atomic, request).await
 }
 
 /// Whether a request is one of those that most are.
@@ -125,19 +123,13 @@ pub(super) fn goes_straight(request: &Request) -> bool {
     request.method() == Method::POST && request.uri().path() == EVENTS
 }
 
-/// [`post_events`] without the router: what its layers do is done by the same functions, in the same order. On the
-/// way through them a request is boxed and moved a dozen times, which costs as much as to parse it.
+/// [`post_events`] behind the front, without the router. On the way through its layers a request is boxed and moved a
+/// dozen times, which costs as much as to parse it.
 pub(super) async fn straight(app: Shared, request: Request) -> Response {
     front::around(request, |request| async {
-        admit_and_accept(&app, request).await.unwrap_or_else(IntoResponse::into_response)
+        post_events(State(app), request).await.unwrap_or_else(IntoResponse::into_response)
     })
     .await
-}
-
-async fn admit_and_accept(app: &App, request: Request) -> Result<Response, Problem> {
-    let caller = Caller(authenticate(app, OF_A_TENANT, request.headers())?);
-    let IngestQuery { atomic } = query(request.uri())?;
-    accept(app, caller.tenant()?, atomic, request).await
 }
 
 async fn post_tenant_events(
