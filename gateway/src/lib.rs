@@ -7,6 +7,8 @@ pub mod domain;
 
 pub mod clock;
 
+pub mod priority;
+
 pub mod config;
 
 pub mod filter;

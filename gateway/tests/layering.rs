@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room and the rooms it may import.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("clock", &[]),
+    ("priority", &[]),
     ("config", &["domain"]),
     ("filter", &["domain"]),
     ("signing", &["domain", "filter"]),
     ("retry", &["domain"]),
     ("profiles", &["domain", "filter"]),
     ("vault", &["domain"]),
-    ("store", &["domain"]),
-    ("engine", &["domain"]),
+    ("store", &["domain", "priority"]),
+    ("engine", &["domain", "priority"]),
     ("egress", &["domain", "clock"]),
     ("registry", &["domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress"]),
     (
@@ -37,7 +38,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
         "app",
         &["domain", "clock", "config", "vault", "store", "engine", "egress", "registry", "pipeline", "control", "http"],
     ),
-    ("cli", &["domain", "clock", "config", "filter", "signing", "engine", "egress", "app"]),
+    ("cli", &["domain", "clock", "priority", "config", "filter", "signing", "engine", "egress", "app"]),
 ];
 
 /// A library and the only rooms that may name it.

@@ -24,12 +24,14 @@ mod subscriptions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use figment::value::Value;
 
 use crate::config::{self, Config};
 use crate::engine::compile_worker;
+use crate::priority;
 
 /// A multi-tenant webhook transformation gateway: events in, WebAssembly transforms, signed deliveries out.
 #[derive(Parser)]
@@ -165,9 +167,19 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Runs `work` on a runtime with as many threads as the machine has cores.
+/// Runs `work` on a runtime with as many workers as the machine has cores.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    // The first threads to start are the workers; later ones block, or compute for longer than others should notice.
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let started = AtomicUsize::new(0);
+    let begin = move || {
+        if started.fetch_add(1, Ordering::Relaxed) < workers {
+            // Refused, everyone waits a little longer where cores are short.
+            let _ = priority::prompt();
+        }
+    };
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(workers).on_thread_start(begin).enable_all().build()?.block_on(work)
 }
 
 /// Logs go to standard error: `HOOKMILL_LOG=debug`, `HOOKMILL_LOG=hookmill::pipeline=trace`.

@@ -1,67 +1,145 @@
 //! Where slow calls run: on threads of their own, which the kernel lets run when others leave the processor idle.
 //!
 //! A slow call on one of the gateway's workers is felt by everyone, however often it gives way: whoever comes next
-//! waits for the rest of its slice, at each of a delivery's half a dozen steps. The kernel does better. A thread of
-//! low priority and with a short slice is taken off the core almost at once when another has something to do, and has the
-//! whole core when none has.
+//! waits for the rest of its slice, at each of a delivery's half a dozen steps. The kernel does better. A thread that
+//! comes [`last`](priority::last) is taken off the core at once when another has something to do, and has the whole core
+//! when none has. Where nobody leaves it anything, a call would never end. So one that has had next to nothing for a
+//! while goes on where calls have a [`little`](priority::little) of each core.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use rustix::process::nice;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-/// How much lower their priority is, in the kernel's steps: where all cores are busy, such a thread has about a tenth
-/// of what one of the gateway's workers has. Slow is not hostile, so it is not the least there is.
-const NICE: i32 = 10;
+use crate::priority;
 
-/// How long such a thread stays on a core that others wait for. Unless told so, the kernel lets it stay for one of its
-/// own slices, whatever its priority: 1.4 to 3 ms, since Linux 6.6. Since 6.12 it can be told so, by `sched_runtime` of a
-/// thread that has no deadline; this is the least it takes (`__setparam_fair` in its sources). An earlier one ignores it.
-const SLICE: Duration = Duration::from_micros(100);
+/// A call that has had less than this share of the time that passed, for this long, is starved.
+const STARVED_BELOW: u32 = 20;
+const STARVED_AFTER: Duration = Duration::from_millis(100);
 
-/// Lets the calling thread give way to all others, and those that it starts later.
-pub(super) fn give_way() -> io::Result<()> {
-    let attributes = libc::sched_attr {
-        size: const { size_of::<libc::sched_attr>() as u32 },
-        sched_policy: libc::SCHED_OTHER.unsigned_abs(),
-        sched_flags: 0,
-        sched_nice: NICE,
-        sched_priority: 0,
-        sched_runtime: u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX),
-        sched_deadline: 0,
-        sched_period: 0,
-    };
-    #[expect(unsafe_code, reason = "neither the standard library nor rustix has this call")]
-    // SAFETY: the kernel reads as many bytes as the struct says that it has, and writes none.
-    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
-    // Where it is forbidden, a low priority is still better than none. On Linux that is about this thread, too.
-    if done == 0 { Ok(()) } else { Ok(nice(NICE).map(drop)?) }
-}
+/// How long a slow call leaves its core to whoever there is, each time that a tick has passed. The kernel's own threads
+/// need it: those that end a write to the disk were seen to wait for 140 ms behind a thread of the least priority, since
+/// by a group's share (`sched_autogroup`, or a service's control group) it counts for more than it says (Linux 6.18).
+const GAP: Duration = Duration::from_micros(50);
 
 /// The threads, which start with the first slow call. They end when this is dropped, once the calls on them have ended.
 pub(super) struct Aside {
-    threads: usize,
-    runtime: OnceLock<Option<Runtime>>,
+    last: Threads,
+    little: Threads,
 }
 
 impl Aside {
     /// As many threads as slow calls may run at once, so that none waits for another's on a thread.
     pub(super) fn new(threads: usize) -> Self {
-        Self { threads, runtime: OnceLock::new() }
+        Self {
+            last: Threads::new("slow-plugins", threads, priority::last),
+            little: Threads::new("starved-plugins", threads, priority::little),
+        }
+    }
+
+    /// Runs a call there; here, if no threads are to be had. If this is dropped, the call is, when it next gives way.
+    pub(super) async fn run<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> T {
+        match self.last.run(until_starved(Box::pin(call))).await {
+            Ok(done) => done,
+            Err(starved) => self.little.run(starved).await,
+        }
+    }
+}
+
+thread_local! {
+    /// The call that is polled on this thread wants to go on elsewhere.
+    static STARVED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a call to its end, or until it says that it is starved: then it comes back.
+async fn until_starved<T, C: Future<Output = T> + Unpin>(call: C) -> Result<T, C> {
+    let mut call = Some(call);
+    poll_fn(move |context| {
+        let Some(mut polled) = call.take() else { unreachable!("it is taken when it is ready") };
+        match Pin::new(&mut polled).poll(context) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending if STARVED.take() => Poll::Ready(Err(polled)),
+            Poll::Pending => {
+                call = Some(polled);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// What a call has had of the processor, on the threads that it ran on.
+pub(super) struct Had {
+    since: Instant,
+    before: Duration,
+    /// What the thread it is on had had when it came there; unknown until it has looked.
+    thread: Option<Duration>,
+    moved: bool,
+}
+
+impl Had {
+    /// A call begins on the calling thread.
+    pub(super) fn nothing() -> Self {
+        Self { since: Instant::now(), before: Duration::ZERO, thread: Some(thread_time()), moved: false }
+    }
+
+    /// How much it is so far. To be asked for on the thread that the call runs on, and by nothing else there.
+    pub(super) fn so_far(&mut self) -> Duration {
+        let now = thread_time();
+        self.before + now.saturating_sub(*self.thread.get_or_insert(now))
+    }
+
+    /// Leaves the core to others for a moment: at once, or, if the call is starved, once it has changed to threads that
+    /// have more.
+    pub(super) fn give_way(&mut self, so_far: Duration) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let passed = self.since.elapsed();
+        if self.moved || passed < STARVED_AFTER || so_far * STARVED_BELOW > passed {
+            std::thread::sleep(GAP);
+            return None;
+        }
+        *self = Self { since: self.since, before: so_far, thread: None, moved: true };
+        let mut asked = false;
+        Some(poll_fn(move |context| {
+            if std::mem::replace(&mut asked, true) {
+                return Poll::Ready(());
+            }
+            STARVED.set(true);
+            // For those that nobody moves, as where there are no threads.
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }))
+    }
+}
+
+/// Threads of one priority.
+struct Threads {
+    name: &'static str,
+    count: usize,
+    ask: fn() -> io::Result<()>,
+    runtime: OnceLock<Option<Runtime>>,
+}
+
+impl Threads {
+    fn new(name: &'static str, count: usize, ask: fn() -> io::Result<()>) -> Self {
+        Self { name, count, ask, runtime: OnceLock::new() }
     }
 
     fn start(&self) -> Option<Runtime> {
+        let (name, ask) = (self.name, self.ask);
         let started = Builder::new_multi_thread()
-            .worker_threads(self.threads.max(1))
-            .thread_name("slow-plugins")
-            .on_thread_start(|| {
+            .worker_threads(self.count.max(1))
+            .thread_name(name)
+            .on_thread_start(move || {
                 // Where it fails, slow calls are felt more.
-                if let Err(error) = give_way() {
-                    tracing::warn!(%error, "the threads of slow plugins could not be given a low priority");
+                if let Err(error) = ask() {
+                    tracing::warn!(%error, "the threads `{name}` could not be given a low priority");
                 }
             })
             .build();
@@ -72,8 +150,7 @@ impl Aside {
             .ok()
     }
 
-    /// Runs a call there; here, if no threads are to be had. If this is dropped, the call is, when it next gives way.
-    pub(super) async fn run<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> T {
+    async fn run<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> T {
         let Some(runtime) = self.runtime.get_or_init(|| self.start()) else { return call.await };
         let mut alone = JoinSet::new();
         alone.spawn_on(call, runtime.handle());
@@ -85,7 +162,7 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for Threads {
     fn drop(&mut self) {
         if let Some(Some(runtime)) = self.runtime.take() {
             // Dropped where it is, it would wait for the calls, which tokio forbids on a worker.
@@ -103,4 +180,51 @@ pub(super) fn thread_time() -> Duration {
 pub(super) fn time_of(clock: ClockId) -> Duration {
     let had = clock_gettime(clock);
     Duration::new(had.tv_sec.unsigned_abs(), u32::try_from(had.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here() -> String {
+        std::thread::current().name().unwrap_or_default().to_owned()
+    }
+
+    /// Had next to nothing, for so long.
+    fn starved() -> Had {
+        let since = Instant::now().checked_sub(STARVED_AFTER).unwrap();
+        Had { since, ..Had::nothing() }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_starved_call_goes_on_where_it_has_a_little() {
+        let aside = Aside::new(1);
+        let (before, after, had) = aside
+            .run(async {
+                let (before, mut had) = (here(), starved());
+                let so_far = Duration::from_millis(1);
+                had.give_way(so_far).unwrap().await;
+                let after = here();
+                // What it had before counts, what the other thread had before it does not.
+                assert_eq!(had.so_far(), so_far);
+                // It is moved once.
+                had.since = starved().since;
+                assert!(had.give_way(Duration::ZERO).is_none());
+                (before, after, had.so_far() >= so_far)
+            })
+            .await;
+        assert_eq!((before.as_str(), after.as_str(), had), ("slow-plugins", "starved-plugins", true));
+        // The next begins where it should.
+        assert_eq!(aside.run(async { here() }).await, "slow-plugins");
+    }
+
+    #[tokio::test]
+    async fn only_who_had_next_to_nothing_is_starved() {
+        let twentieth = STARVED_AFTER / STARVED_BELOW;
+        assert!(Had::nothing().give_way(Duration::ZERO).is_none(), "it has only begun");
+        assert!(starved().give_way(twentieth * 2).is_none());
+        assert!(starved().give_way(twentieth / 2).is_some());
+        // Where nobody moves it, it goes on all the same.
+        starved().give_way(Duration::ZERO).unwrap().await;
+    }
 }

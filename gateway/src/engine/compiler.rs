@@ -22,8 +22,10 @@ use super::error::{Cause, InstallError};
 use super::turns::Turns;
 use crate::domain::{Manifest, TenantId};
 
-/// How many times as long as its processor time it may take: it gives way to everything else on the machine.
-const PATIENCE: u32 = 4;
+/// How many times as long as its processor time it may take while it gives way to everything else on the machine, and
+/// how many when it begins anew because that left it nothing.
+const PATIENCE: u32 = 2;
+const STARVED_PATIENCE: u32 = 4;
 /// Bytes of its answer, and of what it says on standard error, that are read.
 const ANSWER: u64 = 8 << 20;
 const LAST_WORDS: u64 = 16 << 10;
@@ -42,6 +44,8 @@ pub(super) struct Order {
     pub(super) memory: u64,
     /// The file for what is compiled.
     pub(super) artifact: std::path::PathBuf,
+    /// It has been tried, and was left too little of the processor.
+    pub(super) starved: bool,
 }
 
 /// What it answers.
@@ -80,9 +84,15 @@ impl Compiler {
         engine: &EngineConfig,
     ) -> Compiled {
         let mut turn = self.turns.take(tenant).await;
-        let file = artifacts.place();
+        let mut file = artifacts.place();
         let begun = Instant::now();
-        let ended = self.run(bytes, &file, engine).await;
+        let mut ended = self.run(bytes, &file, engine, false).await;
+        if ended.is_none() {
+            // The first may have left half a file.
+            file = artifacts.place();
+            ended = self.run(bytes, &file, engine, true).await;
+        }
+        let ended = ended.unwrap_or(Err(InstallError::TooSlow { limit: self.config.time }));
         let (result, cost) = match ended {
             Ok(Report { result, cost }) => (result, cost),
             // It can't say what it took: no more than it had time for.
@@ -92,13 +102,32 @@ impl Compiler {
         Compiled { result: result.map(|manifest| (manifest, file)), cost }
     }
 
-    async fn run(&self, bytes: &[u8], file: &Unkept, engine: &EngineConfig) -> Result<Report, InstallError> {
+    /// Runs the process; nothing if that takes too long.
+    async fn run(
+        &self,
+        bytes: &[u8],
+        file: &Unkept,
+        engine: &EngineConfig,
+        starved: bool,
+    ) -> Option<Result<Report, InstallError>> {
+        let patience = if starved { STARVED_PATIENCE } else { PATIENCE };
+        tokio::time::timeout(self.config.time * patience, self.run_to_the_end(bytes, file, engine, starved)).await.ok()
+    }
+
+    async fn run_to_the_end(
+        &self,
+        bytes: &[u8],
+        file: &Unkept,
+        engine: &EngineConfig,
+        starved: bool,
+    ) -> Result<Report, InstallError> {
         let interrupted = |error: std::io::Error| InstallError::Interrupted(Cause::of(error));
         let order = Order {
             engine: EngineConfig { instances: 1, concurrency: 1, cache_dir: None, compiler: None, ..engine.clone() },
             seconds: self.config.time.as_secs().max(1),
             memory: self.config.memory,
             artifact: file.path().to_owned(),
+            starved,
         };
         let mut told = serde_json::to_vec(&order).map_err(|error| InstallError::Interrupted(Cause::of(error)))?;
         told.push(b'\n');
@@ -120,17 +149,12 @@ impl Compiler {
                 let _ = stdin.write_all(bytes).await;
             }
         };
-        let work = async {
-            let ((), answer, words) = tokio::join!(telling, read(stdout, ANSWER), read(stderr, LAST_WORDS));
-            (child.wait().await, answer, words)
-        };
-        match tokio::time::timeout(self.config.time * PATIENCE, work).await {
-            Err(_) => Err(InstallError::TooSlow { limit: self.config.time }),
-            Ok((Err(error), ..)) => Err(interrupted(error)),
-            Ok((Ok(status), answer, _)) if status.success() => {
-                serde_json::from_slice(&answer).map_err(|error| InstallError::Interrupted(Cause::of(error)))
-            }
-            Ok((Ok(status), _, words)) => Err(self.why(status, &String::from_utf8_lossy(&words))),
+        let ((), answer, words) = tokio::join!(telling, read(stdout, ANSWER), read(stderr, LAST_WORDS));
+        let status = child.wait().await.map_err(interrupted)?;
+        if status.success() {
+            serde_json::from_slice(&answer).map_err(|error| InstallError::Interrupted(Cause::of(error)))
+        } else {
+            Err(self.why(status, &String::from_utf8_lossy(&words)))
         }
     }
 

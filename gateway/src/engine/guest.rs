@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use super::aside::thread_time;
+use super::aside::Had;
 use super::bindings::{host, types};
 use super::config::EngineConfig;
 use super::runtime::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
@@ -53,8 +53,8 @@ pub(super) enum Limit {
 
 /// The state. It lives in the store, and dies with it.
 pub(super) struct Guest {
-    /// What its thread had had of the processor when it began, if it has one of its own.
-    began: Option<Duration>,
+    /// What it had of the processor, if it has a thread of its own.
+    aside: Option<Had>,
     time: Duration,
     ticks: u32,
     memory_limit: usize,
@@ -66,10 +66,10 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// `aside`: it runs from beginning to end on the calling thread, where it need not give way.
+    /// `aside`: nothing else runs on the calling thread meanwhile.
     pub(super) fn new(config: &EngineConfig, aside: bool) -> Self {
         Self {
-            began: aside.then(thread_time),
+            aside: aside.then(Had::nothing),
             time: config.time,
             ticks: 0,
             memory_limit: config.memory,
@@ -83,7 +83,7 @@ impl Guest {
 
     /// Forgets the call before: what it used and what it logged. The memory is still there.
     pub(super) fn begin_again(&mut self, aside: bool) {
-        self.began = aside.then(thread_time);
+        self.aside = aside.then(Had::nothing);
         self.ticks = 0;
         self.peak_memory = self.memory;
         self.log_used = 0;
@@ -92,27 +92,27 @@ impl Guest {
 
     /// A tick passed while the guest ran.
     ///
-    /// On a thread of its own it goes on, until that has had the processor for as long as it may. On the gateway's
-    /// workers a call counts one tick, however many passed since the last: the rest went to others, who had the core
-    /// meanwhile. Then it gives way. Plain [`UpdateDeadline::Yield`] would put it at the head of tokio's queue again,
-    /// where it starves timers and sockets; `yield_now` lets those go first. Once it has run for longer than others
-    /// should have to notice, it rests as long as it runs: a loop must not keep a core from them.
+    /// On a thread of its own it goes on, after a moment for others, until it has had the processor for as long as it
+    /// may. On the gateway's workers a call counts one tick, however many passed since the last: the rest went to others,
+    /// who had the core meanwhile. Then it gives way. Plain [`UpdateDeadline::Yield`] would put it at the head of tokio's
+    /// queue again, where it starves timers and sockets; `yield_now` lets those go first. Once it has run for longer than
+    /// others should have to notice, it rests as long as it runs: a loop must not keep a core from them.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         self.ticks += 1;
-        let used = match self.began {
-            Some(began) => thread_time().saturating_sub(began),
+        let used = match &mut self.aside {
+            Some(had) => had.so_far(),
             None => TICK * self.ticks.saturating_sub(1),
         };
         if used >= self.time {
             return Err(Limit::Time { limit: self.time }.into());
         }
-        if self.began.is_some() {
-            return Ok(UpdateDeadline::Continue(1));
-        }
-        let way: Pin<Box<dyn Future<Output = ()> + Send>> = if self.ticks <= BRISK_TICKS {
-            Box::pin(tokio::task::yield_now())
-        } else {
-            Box::pin(tokio::time::sleep(TICK))
+        let way: Pin<Box<dyn Future<Output = ()> + Send>> = match &mut self.aside {
+            Some(had) => match had.give_way(used) {
+                None => return Ok(UpdateDeadline::Continue(1)),
+                Some(way) => Box::pin(way),
+            },
+            None if self.ticks <= BRISK_TICKS => Box::pin(tokio::task::yield_now()),
+            None => Box::pin(tokio::time::sleep(TICK)),
         };
         Ok(UpdateDeadline::YieldCustom(1, way))
     }

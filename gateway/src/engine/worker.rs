@@ -10,11 +10,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::time::ClockId;
 
-use super::aside::{give_way, time_of};
+use super::aside::time_of;
 use super::compiler::{Order, Report};
 use super::engine::Engine;
 use super::error::{Cause, InstallError};
 use crate::domain::Manifest;
+use crate::priority;
 
 /// Compiles one plugin, and answers.
 ///
@@ -27,7 +28,7 @@ pub fn compile_worker(from: &mut impl BufRead, to: &mut impl Write) -> anyhow::R
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes)?;
     // A machine that does not let it give way compiles all the same. Threads that it starts later do as it does.
-    let _ = give_way();
+    let _ = if order.starved { priority::little() } else { priority::last() };
     limit(Resource::Core, 0, 0)?;
     // At the second of the two it would be killed without a word of why.
     limit(Resource::Cpu, order.seconds, order.seconds + 5)?;

@@ -1,6 +1,8 @@
 //! What every request passes: it gets an id, a panic becomes a problem, and problems are written.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::Request;
@@ -11,9 +13,13 @@ use futures_util::FutureExt as _;
 
 use super::Shared;
 use super::problem::{Kind, Problem};
+use super::seldom::Seldom;
 
 /// Carries the request's id back.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Problems that are a state of the gateway, not of the one request.
+static STATES: LazyLock<Seldom> = LazyLock::new(Seldom::default);
 
 /// Puts the front before a router, and makes problems of what nothing answers.
 pub(super) fn enclose(router: Router<Shared>) -> Router<Shared> {
@@ -43,11 +49,15 @@ pub(super) async fn around<F: Future<Output = Response>>(request: Request, run: 
         }
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let status = problem.kind().entry().status;
-        if status.is_server_error() {
-            tracing::error!(request_id = %id, %method, path, %status, problem = problem.kind().entry().id, "request failed: {}", problem.for_log());
+        let (status, kind, why) = (problem.kind().entry().status, problem.kind().entry().id, problem.for_log());
+        if problem.kind() == Kind::Internal {
+            tracing::error!(request_id = %id, %method, path, %status, problem = kind, "request failed: {why}");
+        } else if status.is_server_error() {
+            if let Some(before) = STATES.tell(problem.kind(), Instant::now()) {
+                tracing::error!(request_id = %id, %method, path, %status, problem = kind, untold = before, "request failed: {why}");
+            }
         } else {
-            tracing::debug!(request_id = %id, %method, path, %status, problem = problem.kind().entry().id, "request refused");
+            tracing::debug!(request_id = %id, %method, path, %status, problem = kind, "request refused");
         }
         let mut written = problem.render(&id);
         // What axum added to the empty answer, such as `Allow`, stays.

@@ -24,6 +24,7 @@ mod params;
 mod problem;
 mod room;
 mod route;
+mod seldom;
 mod serving;
 mod source;
 mod system;

@@ -24,6 +24,7 @@ use super::{Opened, SledOptions, component, config, keys, open, queries};
 use crate::domain::{
     Attempt, Delivery, DeliveryId, EventId, Lane, PluginId, PluginVersion, Subscription, SubscriptionId, TenantId,
 };
+use crate::priority;
 use crate::store::{
     Accepted, DeliveryFilter, Error, EventFilter, LaneHead, Page, Pruned, Receipt, Record, RecordKey, ReplayStep,
     Replayed, Result, Settled, Store, StoredEvent, Taken, Usage,
@@ -62,6 +63,8 @@ impl SledStore {
         let work = {
             let (shared, readers) = (Arc::clone(&shared), Arc::clone(&readers));
             move || {
+                // Refused, everyone waits a little longer where cores are short.
+                let _ = priority::prompt();
                 // sled panics on some kinds of damage.
                 let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| committer.run()));
                 let run = run.unwrap_or_else(|payload| Err(Fault::panicked(&*payload)));
