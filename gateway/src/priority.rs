@@ -1,15 +1,17 @@
-//! Who runs first where more threads have something to do than the machine has cores: what the kernel is asked for.
+//! Who runs first where more have something to do than the machine has cores: what the kernel is asked for, and what
+//! work that takes long does by itself.
 //!
 //! What somebody waits for takes microseconds, a plugin that is slow or a compile takes milliseconds and seconds. If the
 //! kernel treats them alike, the former wait for the latter at each of a delivery's half a dozen steps, for as long as
 //! the kernel leaves a thread on a core: 1.4 to 3 ms, a lower priority notwithstanding (since Linux 6.6). **Who acts.** A
 //! thread asks for itself, when it starts: the gateway's workers and the store's committer to be [`prompt`], slow calls
-//! and compiles to be [`last`], those of them that the machine leaves nothing to have [`little`]. **What is promised.**
-//! Nothing breaks where the kernel refuses or is too old: then others are felt more. **What is deliberately not.** What
-//! needs privileges, such as a priority above that of other programs.
+//! and compiles to be [`last`], those of them that the machine leaves nothing to have [`little`]. What may take long on
+//! a worker goes on in [`Slices`]. **What is promised.** Nothing breaks where the kernel refuses or is too old: then
+//! others are felt more. **What is deliberately not.** What needs privileges, such as a priority above that of other
+//! programs.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::nice;
 
@@ -50,6 +52,48 @@ pub fn little() -> io::Result<()> {
     ask(libc::SCHED_OTHER, 0, NICE, LONG).or_else(|_| nice(NICE).map(drop).map_err(io::Error::from))
 }
 
+/// How long work that takes long goes on before others have their turn, and how long they then have it. Giving way only
+/// for whoever waits just then is not enough: it would keep a whole worker from those that come a moment later.
+const SLICE: Duration = Duration::from_micros(500);
+const REST: Duration = Duration::from_millis(1);
+
+/// Work on one of the gateway's workers that may take long: between two steps it asks whether it is time to rest.
+#[derive(Debug)]
+pub struct Slices(Instant);
+
+impl Slices {
+    /// It begins.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// It has gone on for long enough.
+    #[cfg(test)]
+    pub(crate) fn over() -> Self {
+        Self(Instant::now().checked_sub(SLICE).unwrap())
+    }
+
+    /// Whether it has gone on for 0.5 ms.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.elapsed() >= SLICE
+    }
+
+    /// Rests for 1 ms; the next slice begins after it.
+    pub async fn rest(&mut self) {
+        tokio::time::sleep(REST).await;
+        *self = Self::begin();
+    }
+
+    /// Rests if the slice is over.
+    pub async fn step(&mut self) {
+        if self.is_over() {
+            self.rest().await;
+        }
+    }
+}
+
 fn ask(policy: i32, flags: i32, nice: i32, slice: Duration) -> io::Result<()> {
     let attributes = libc::sched_attr {
         size: const { size_of::<libc::sched_attr>() as u32 },
@@ -81,6 +125,16 @@ mod tests {
 
     fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_work_rests_after_each_slice() {
+        let began = tokio::time::Instant::now();
+        Slices::begin().step().await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "it has only begun");
+        let mut slices = Slices::over();
+        slices.step().await;
+        assert_eq!((began.elapsed(), slices.is_over()), (REST, false));
     }
 
     #[test]

@@ -21,7 +21,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("registry", &["domain", "clock", "filter", "signing", "retry", "profiles", "vault", "store", "engine", "egress"]),
     (
         "pipeline",
-        &["domain", "clock", "filter", "signing", "retry", "profiles", "store", "engine", "egress", "registry"],
+        &[
+            "domain", "clock", "priority", "filter", "signing", "retry", "profiles", "store", "engine", "egress",
+            "registry",
+        ],
     ),
     (
         "control",
@@ -32,7 +35,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ),
     (
         "http",
-        &["domain", "clock", "filter", "signing", "profiles", "engine", "store", "registry", "pipeline", "control"],
+        &[
+            "domain", "clock", "priority", "filter", "signing", "profiles", "engine", "store", "registry", "pipeline",
+            "control",
+        ],
     ),
     (
         "app",

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::body;
 use super::problem::{Kind, Problem};
 use crate::control::Expected;
+use crate::priority::Slices;
 
 /// Most items on a page, and how many there are unless `limit` says otherwise.
 const MOST: usize = 200;
@@ -145,9 +146,6 @@ pub(super) struct List<T> {
     pub(super) next: Option<String>,
 }
 
-/// Items that are shown before others have their turn: two hundred subscriptions take milliseconds.
-const AT_ONCE: usize = 16;
-
 /// Answers with a page of a list that is in memory, sorted by id.
 pub(super) async fn list<T, V: Serialize, I: Cursor + Ord>(
     items: Vec<T>,
@@ -159,14 +157,12 @@ pub(super) async fn list<T, V: Serialize, I: Cursor + Ord>(
     let rest = &items[first..];
     let page = &rest[..limit.min(rest.len())];
     let mut data = Vec::with_capacity(page.len());
-    for some in page.chunks(AT_ONCE) {
-        if !data.is_empty() {
-            tokio::task::yield_now().await;
-        }
-        for item in some {
-            let shown = to_raw_value(&view(item));
-            data.push(shown.map_err(|error| Problem::internal(format!("an answer could not be written: {error}")))?);
-        }
+    // Two hundred subscriptions take milliseconds.
+    let mut slices = Slices::begin();
+    for item in page {
+        slices.step().await;
+        let shown = to_raw_value(&view(item));
+        data.push(shown.map_err(|error| Problem::internal(format!("an answer could not be written: {error}")))?);
     }
     let last = page.last().filter(|_| page.len() < rest.len());
     Ok(body::answer(StatusCode::OK, &List { data, next: last.map(|item| id_of(item).encode()) }))

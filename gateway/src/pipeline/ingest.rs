@@ -18,6 +18,7 @@ use crate::domain::{
     BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, Lane, Status, TenantId, Trigger,
 };
 use crate::filter::{Document, EventPattern};
+use crate::priority::Slices;
 use crate::profiles::Profile;
 use crate::registry::{Inlet, Plan, to_the_end};
 use crate::store::{self, Accepted, Dedupe, Receipt};
@@ -297,11 +298,6 @@ fn event(tenant: TenantId, item: NewEvent, now: Timestamp) -> Event {
     }
 }
 
-/// How long events are matched before others have their turn.
-const SLICE: Duration = Duration::from_micros(500);
-/// How long they then have it.
-const REST: Duration = Duration::from_millis(1);
-
 /// Deliveries that are copied, or put into their lanes, before others have their turn.
 const AT_ONCE: usize = 64;
 
@@ -309,31 +305,31 @@ const AT_ONCE: usize = 64;
 /// they may. It rests after each slice, and only one such match goes on at a time.
 pub(super) struct Pace<'a> {
     long: &'a Semaphore,
-    since: Instant,
+    slices: Slices,
     held: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> Pace<'a> {
     pub(super) fn begin(long: &'a Semaphore) -> Self {
-        Self { long, since: Instant::now(), held: None }
+        Self { long, slices: Slices::begin(), held: None }
     }
 
     /// What comes next takes no time of its own.
     fn rest(&mut self) {
         self.held = None;
-        self.since = Instant::now();
+        self.slices = Slices::begin();
     }
 
     /// To be called between two subscriptions.
     pub(super) async fn keep(&mut self) {
-        if self.since.elapsed() < SLICE {
+        if !self.slices.is_over() {
             return;
         }
         self.held = None;
-        tokio::time::sleep(REST).await;
+        self.slices.rest().await;
         // Those who wait for it have it in turn. It is never closed, so there is always a permit.
         self.held = self.long.acquire().await.ok();
-        self.since = Instant::now();
+        self.slices = Slices::begin();
     }
 }
 
@@ -342,7 +338,7 @@ impl<'a> Pace<'a> {
 const WRITING: usize = 1 << 20;
 /// What counts as much to write, and for how many times as long as it took the next then waits, if others write too.
 const MUCH: usize = 128 << 10;
-const RESTS: u32 = 4;
+const RESTS: u32 = 8;
 /// About what it costs to deliver one of a large fan-out. What a tenant is owed faster than that, or than the gaps that
 /// it leaves between attempts, only piles up; where much has, it takes longer still.
 const DELIVERING: Duration = Duration::from_micros(100);
@@ -639,7 +635,7 @@ mod tests {
         for pace in &mut paces {
             pace.keep().await;
             assert!(pace.held.is_none(), "what has just begun is in nobody's way");
-            pace.since = Instant::now().checked_sub(SLICE).unwrap();
+            pace.slices = Slices::over();
         }
         let [first, second] = &mut paces;
         first.keep().await;
@@ -647,9 +643,9 @@ mod tests {
         tokio::select! {
             biased;
             () = second.keep() => panic!("there are two"),
-            () = tokio::time::sleep(3 * REST) => {}
+            () = tokio::time::sleep(Duration::from_millis(3)) => {}
         }
-        first.since = Instant::now().checked_sub(SLICE).unwrap();
+        first.slices = Slices::over();
         tokio::join!(second.keep(), async {
             first.held = None;
         });

@@ -15,9 +15,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 /// How often it looks at the workers.
-const LOOK: Duration = Duration::from_millis(20);
-/// The share of their time that workers may be busy before somebody is slowed down.
+const LOOK: Duration = Duration::from_millis(10);
+/// The share of their time that workers may be busy before somebody is slowed down, and the one below which nobody needs
+/// to be. Were they one, gaps would go to nothing again and again, and what then came at once would be felt.
 const BUSY: f64 = 0.5;
+const CALM: f64 = 0.35;
 /// The share from which on the processor is short for those too who have it to themselves.
 const SHORT: f64 = 0.85;
 /// How much later an answer comes for each delivery that waits, and how far.
@@ -95,7 +97,13 @@ impl Pressure {
 /// The gap that follows, given how busy the workers were with this one: it grows at once and shrinks slowly, so that it
 /// comes to rest where they are just not too busy.
 fn next(gap: Duration, share: f64) -> Duration {
-    if share > BUSY { (gap.mul_f64(1.25) + STEP).min(LONGEST) } else { gap.mul_f64(0.9).saturating_sub(STEP / 10) }
+    if share > BUSY {
+        (gap.mul_f64(1.25) + STEP).min(LONGEST)
+    } else if share < CALM {
+        gap.mul_f64(0.95).saturating_sub(STEP / 20)
+    } else {
+        gap
+    }
 }
 
 #[cfg(test)]
@@ -108,8 +116,9 @@ mod tests {
         let gaps: Vec<Duration> = busy.take(40).collect();
         assert!(gaps.is_sorted() && gaps[1] == STEP && gaps[39] == LONGEST, "{gaps:?}");
         let idle = std::iter::successors(Some(LONGEST), |gap| Some(next(*gap, 0.3)));
-        let gaps: Vec<Duration> = idle.take(80).collect();
-        assert!(gaps.is_sorted_by(|a, b| a >= b) && gaps[10] > STEP && gaps[79].is_zero(), "{gaps:?}");
+        let gaps: Vec<Duration> = idle.take(160).collect();
+        assert!(gaps.is_sorted_by(|a, b| a >= b) && gaps[20] > STEP && gaps[159].is_zero(), "{gaps:?}");
+        assert_eq!(next(STEP, f64::midpoint(CALM, BUSY)), STEP, "it stays where it does no harm");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use super::keys;
 use super::shared::Shared;
 use super::tables::{Op, Table, put_large};
 use crate::domain::{Delivery, TenantId};
+use crate::priority::Slices;
 use crate::store::{Accepted, Dedupe, EXPAND_AT_ONCE};
 
 /// Deliveries of a fan-out that are written out in one commit; as many as fit into one value.
@@ -71,6 +72,7 @@ async fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted) -> Resul
     let key = keys::pair(tenant_id, event_id.to_bytes());
     let mut scratch = Vec::new();
     let mut list = Vec::new();
+    let mut slices = Slices::begin();
     if is_large {
         codec::put_owed(&mut list, &deliveries)?;
     }
@@ -90,7 +92,7 @@ async fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted) -> Resul
             put_large(&mut incoming.ahead, Table::Expansions, &part_key, &scratch);
             let records = std::mem::take(&mut records);
             incoming.parts.push(Part { at: Instant::now(), tenant_id, key: part_key, records });
-            tokio::task::yield_now().await;
+            slices.step().await;
         }
     }
     codec::put_event(&mut scratch, &event, &records, owed)?;

@@ -24,7 +24,7 @@ use super::{Opened, SledOptions, component, config, keys, open, queries};
 use crate::domain::{
     Attempt, Delivery, DeliveryId, EventId, Lane, PluginId, PluginVersion, Subscription, SubscriptionId, TenantId,
 };
-use crate::priority;
+use crate::priority::{self, Slices};
 use crate::store::{
     Accepted, DeliveryFilter, Error, EventFilter, LaneHead, Page, Pruned, Receipt, Record, RecordKey, ReplayStep,
     Replayed, Result, Settled, Store, StoredEvent, Taken, Usage,
@@ -222,8 +222,9 @@ struct Spread<'a> {
 
 impl Spread<'_> {
     async fn all(mut self) {
+        let mut slices = Slices::begin();
         while self.next() {
-            tokio::task::yield_now().await;
+            slices.step().await;
         }
     }
 
