@@ -20,12 +20,12 @@ use tokio::task::JoinSet;
 
 use crate::priority;
 
-/// A call that has had less than this share of the time that passed, for this long, is starved.
+/// A call that has had less than one part in so many of the time that passed, and for so long, is starved.
 const STARVED_BELOW: u32 = 20;
 const STARVED_AFTER: Duration = Duration::from_millis(100);
 
 /// How long a slow call leaves its core to whoever there is, each time that a tick has passed. The kernel's own threads
-/// need it: those that end a write to the disk were seen to wait for 140 ms behind a thread of the least priority, since
+/// need it: those that end a write to the disk were seen to wait for 140 ms behind a thread of low priority, since
 /// by a group's share (`sched_autogroup`, or a service's control group) it counts for more than it says (Linux 6.18).
 const GAP: Duration = Duration::from_micros(50);
 
@@ -222,7 +222,7 @@ mod tests {
     async fn only_who_had_next_to_nothing_is_starved() {
         let twentieth = STARVED_AFTER / STARVED_BELOW;
         assert!(Had::nothing().give_way(Duration::ZERO).is_none(), "it has only begun");
-        assert!(starved().give_way(twentieth * 2).is_none());
+        assert!(starved().give_way(twentieth * 100).is_none());
         assert!(starved().give_way(twentieth / 2).is_some());
         // Where nobody moves it, it goes on all the same.
         starved().give_way(Duration::ZERO).unwrap().await;

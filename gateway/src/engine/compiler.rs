@@ -189,3 +189,45 @@ async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::engine::{runtime, tests};
+
+    /// Answers at once if it is told that it was starved; otherwise it never does.
+    const WAITS: &str = r#"#!/bin/sh
+read -r order
+case "$order" in
+*'"starved":true'*) cat > /dev/null; echo '{"result":{"Err":"NotWasm"},"cost":{"secs":0,"nanos":1}}' ;;
+*) exec sleep 600 ;;
+esac
+"#;
+
+    async fn compile(program: &str) -> Compiled {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        std::fs::write(&path, program).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let engine = tests::config();
+        let artifacts = Artifacts::open(folder.path(), &runtime::engine(&engine).unwrap()).unwrap();
+        let compiler = Compiler::new(CompilerConfig { program: path, time: TIME, memory: 1 << 20 });
+        compiler.compile(TenantId::from_bytes([1; 16]), b"bytes", &artifacts, &engine).await
+    }
+
+    const TIME: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn one_that_is_left_no_processor_begins_anew_with_a_little() {
+        let Compiled { result, cost } = compile(WAITS).await;
+        assert_eq!((result.err(), cost), (Some(InstallError::NotWasm), Duration::from_nanos(1)));
+    }
+
+    #[tokio::test]
+    async fn one_that_never_answers_is_too_slow() {
+        let Compiled { result, cost } = compile("#!/bin/sh\nexec sleep 600\n").await;
+        assert_eq!((result.err(), cost), (Some(InstallError::TooSlow { limit: TIME }), TIME));
+    }
+}

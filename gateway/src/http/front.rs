@@ -50,11 +50,11 @@ pub(super) async fn around<F: Future<Output = Response>>(request: Request, run: 
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let (status, kind, why) = (problem.kind().entry().status, problem.kind().entry().id, problem.for_log());
-        if problem.kind() == Kind::Internal {
-            tracing::error!(request_id = %id, %method, path, %status, problem = kind, "request failed: {why}");
-        } else if status.is_server_error() {
-            if let Some(before) = STATES.tell(problem.kind(), Instant::now()) {
-                tracing::error!(request_id = %id, %method, path, %status, problem = kind, untold = before, "request failed: {why}");
+        if status.is_server_error() {
+            let told =
+                if problem.kind() == Kind::Internal { Some(0) } else { STATES.tell(problem.kind(), Instant::now()) };
+            if let Some(untold) = told {
+                tracing::error!(request_id = %id, %method, path, %status, problem = kind, untold, "request failed: {why}");
             }
         } else {
             tracing::debug!(request_id = %id, %method, path, %status, problem = kind, "request refused");

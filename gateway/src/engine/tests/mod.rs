@@ -17,7 +17,7 @@ use super::{Engine, EngineConfig, Plugin, Ran, Reuse};
 use crate::domain::{Decision, FaultKind, PluginEvent, TenantId};
 
 /// The usual limits, in a small pool.
-fn config() -> EngineConfig {
+pub(super) fn config() -> EngineConfig {
     EngineConfig {
         time: Duration::from_millis(50),
         memory: 64 << 20,
