@@ -338,7 +338,7 @@ impl<'a> Pace<'a> {
 const WRITING: usize = 1 << 20;
 /// What counts as much to write, and for how many times as long as it took the next then waits, if others write too.
 const MUCH: usize = 128 << 10;
-const RESTS: u32 = 8;
+const RESTS: u32 = 4;
 /// About what it costs to deliver one of a large fan-out. What a tenant is owed faster than that, or than the gaps that
 /// it leaves between attempts, only piles up; where much has, it takes longer still.
 const DELIVERING: Duration = Duration::from_micros(100);
