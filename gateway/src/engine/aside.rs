@@ -59,20 +59,13 @@ thread_local! {
 }
 
 /// Runs a call to its end, or until it says that it is starved: then it comes back.
-async fn until_starved<T, C: Future<Output = T> + Unpin>(call: C) -> Result<T, C> {
-    let mut call = Some(call);
-    poll_fn(move |context| {
-        let Some(mut polled) = call.take() else { unreachable!("it is taken when it is ready") };
-        match Pin::new(&mut polled).poll(context) {
-            Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending if STARVED.take() => Poll::Ready(Err(polled)),
-            Poll::Pending => {
-                call = Some(polled);
-                Poll::Pending
-            }
-        }
-    })
-    .await
+async fn until_starved<T, C: Future<Output = T> + Unpin>(mut call: C) -> Result<T, C> {
+    let done = poll_fn(|context| match Pin::new(&mut call).poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if STARVED.take() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    done.await.ok_or(call)
 }
 
 /// What a call has had of the processor, on the threads that it ran on.
@@ -105,16 +98,10 @@ impl Had {
             return None;
         }
         *self = Self { since: self.since, before: so_far, thread: None, moved: true };
-        let mut asked = false;
-        Some(poll_fn(move |context| {
-            if std::mem::replace(&mut asked, true) {
-                return Poll::Ready(());
-            }
+        Some(async {
             STARVED.set(true);
-            // For those that nobody moves, as where there are no threads.
-            context.waker().wake_by_ref();
-            Poll::Pending
-        }))
+            tokio::task::yield_now().await;
+        })
     }
 }
 

@@ -43,7 +43,8 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Fresh deliveries that are written out in one commit, unless so many wait that it takes too many: whoever else is in
 /// that commit waits for them.
 const PART_LATE: usize = 16;
-/// In about so many commits all that wait are written out.
+/// In about so many commits all that wait are written out: fewer than half of [`RECENT`], from where on they are all
+/// written at once.
 const LATE_COMMITS: usize = 256;
 /// How many times as long as fresh deliveries parts of fan-outs wait to be written out, unless so many deliveries do.
 const PART_LINGERS: u32 = 30;
