@@ -52,6 +52,45 @@ pub fn little() -> io::Result<()> {
     ask(libc::SCHED_OTHER, 0, NICE, LONG).or_else(|_| nice(NICE).map(drop).map_err(io::Error::from))
 }
 
+/// How long work that comes [`last`] leaves its core to whoever there is. The kernel's own threads need it: those that
+/// end a write to the disk were seen to wait for 140 ms behind a thread of low priority, since by a group's share
+/// (`sched_autogroup`, or a service's control group) it counts for more than it says (Linux 6.18).
+const GAP: Duration = Duration::from_micros(50);
+
+/// Leaves the core to others for a moment. What comes [`last`] and goes on for long does so every millisecond.
+pub fn leave() {
+    std::thread::sleep(GAP);
+}
+
+/// From now on every thread of this process [leaves](leave) its core whenever a tick of the kernel's finds it there, each
+/// few milliseconds: for work that comes [`last`] and can't be asked to, such as a compile.
+///
+/// # Errors
+/// If the kernel refuses the timer.
+pub fn leave_each_tick() -> io::Result<()> {
+    extern "C" fn handle(_signal: libc::c_int) {
+        // A system call and nothing else: whatever was interrupted, even an allocation, finds all as it was, `errno` too.
+        let gap = rustix::time::Timespec { tv_sec: 0, tv_nsec: GAP.subsec_nanos().into() };
+        let _ = rustix::thread::nanosleep(&gap);
+    }
+    // What the process has used is looked at with each tick, and is then behind by thousands (`check_cpu_itimer` in the
+    // kernel's sources): it ends on every core at once, where one of a millisecond would end for the first that looks.
+    let each = libc::timeval { tv_sec: 0, tv_usec: 1 };
+    let timer = libc::itimerval { it_interval: each, it_value: each };
+    let handler: extern "C" fn(libc::c_int) = handle;
+    #[expect(unsafe_code, reason = "neither the standard library nor rustix sets signal handlers or such timers")]
+    // SAFETY: both structs are whole, a set of signals that is all zeros is empty, and the handler does only what a
+    // handler may (signal-safety(7)).
+    let done = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        libc::sigaction(libc::SIGPROF, &raw const action, std::ptr::null_mut())
+            | libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut())
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// How long work that takes long goes on before others have their turn, and how long they then have it. Giving way only
 /// for whoever waits just then is not enough: it would keep a whole worker from those that come a moment later.
 const SLICE: Duration = Duration::from_micros(500);
@@ -129,6 +168,37 @@ mod tests {
 
     fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+    }
+
+    /// How often the calling thread has slept or waited.
+    fn times_left() -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let left = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        left.trim().parse().unwrap()
+    }
+
+    #[test]
+    fn threads_that_compute_without_end_leave_their_cores_each_tick() {
+        const ALONE: &str = "HOOKMILL_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            // The timer is the whole process's, and other tests count their time.
+            let this = "priority::tests::threads_that_compute_without_end_leave_their_cores_each_tick";
+            let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+            assert!(alone.args([this, "--exact"]).env(ALONE, "1").status().unwrap().success());
+            return;
+        }
+        leave_each_tick().unwrap();
+        let until_left = || {
+            let before = times_left();
+            // No deadline, which would only say how busy the machine is: without the timer this never ends.
+            while times_left() < before + 5 {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_millis(5) {}
+            }
+        };
+        std::thread::scope(|scope| {
+            [scope.spawn(until_left), scope.spawn(until_left)].map(|thread| thread.join().unwrap())
+        });
     }
 
     #[tokio::test]

@@ -24,11 +24,6 @@ use crate::priority;
 const STARVED_BELOW: u32 = 20;
 const STARVED_AFTER: Duration = Duration::from_millis(100);
 
-/// How long a slow call leaves its core to whoever there is, each time that a tick has passed. The kernel's own threads
-/// need it: those that end a write to the disk were seen to wait for 140 ms behind a thread of low priority, since
-/// by a group's share (`sched_autogroup`, or a service's control group) it counts for more than it says (Linux 6.18).
-const GAP: Duration = Duration::from_micros(50);
-
 /// The threads, which start with the first slow call. They end when this is dropped, once the calls on them have ended.
 pub(super) struct Aside {
     last: Threads,
@@ -94,7 +89,7 @@ impl Had {
     pub(super) fn give_way(&mut self, so_far: Duration) -> Option<impl Future<Output = ()> + Send + 'static> {
         let passed = self.since.elapsed();
         if self.moved || passed < STARVED_AFTER || so_far * STARVED_BELOW > passed {
-            std::thread::sleep(GAP);
+            priority::leave();
             return None;
         }
         *self = Self { since: self.since, before: so_far, thread: None, moved: true };

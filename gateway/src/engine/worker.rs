@@ -29,6 +29,7 @@ pub fn compile_worker(from: &mut impl BufRead, to: &mut impl Write) -> anyhow::R
     from.read_to_end(&mut bytes)?;
     // A machine that does not let it give way compiles all the same. Threads that it starts later do as it does.
     let _ = if order.starved { priority::little() } else { priority::last() };
+    let _ = priority::leave_each_tick();
     limit(Resource::Core, 0, 0)?;
     // At the second of the two it would be killed without a word of why.
     limit(Resource::Cpu, order.seconds, order.seconds + 5)?;

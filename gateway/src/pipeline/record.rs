@@ -14,7 +14,7 @@ use crate::domain::{
     Attempt, AttemptId, AttemptRequest, AttemptResponse, Event, EventId, EventType, Frozen, Lane, Outcome, PluginRun,
     State, StateReason, Status, Trigger, Verdict,
 };
-use crate::registry::Plan;
+use crate::registry::{self, Plan};
 use crate::retry::{self, Decide};
 use crate::store::{Accepted, Record, Settled};
 
@@ -257,6 +257,8 @@ async fn disable(parts: &Arc<Parts>, plan: &Plan, event: &Event, reason: StateRe
     let said = serde_json::json!({ "subscription_id": subscription.id, "reason": reason });
     match parts.registry.save(vec![Record::Subscription(subscription)], Vec::new()).await {
         Ok(()) => announce(parts, event, "hookmill.subscription.disabled", &said).await,
+        // Another attempt has just disabled it, or its owner has changed or deleted it.
+        Err(registry::Error::Taken(_)) => {}
         Err(error) => tracing::error!(%error, subscription_id = %plan.subscription.id, "could not be disabled"),
     }
 }

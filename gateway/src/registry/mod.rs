@@ -535,6 +535,14 @@ impl Registry {
                 Compiled::Plan(plan) => {
                     let subscription = &plan.subscription;
                     let Some(room) = state.tenants.get(&subscription.tenant_id) else { continue };
+                    // What was deleted meanwhile does not come back.
+                    let held = room.plans.get(&subscription.id);
+                    if held.map_or(0, |held| held.subscription.revision) + 1 != subscription.revision {
+                        return Err(Error::Taken(match held {
+                            Some(_) => "the subscription was changed meanwhile; try again".to_owned(),
+                            None => "the subscription was deleted meanwhile".to_owned(),
+                        }));
+                    }
                     if let Some(uid) = &subscription.spec.uid
                         && room.plans.values().any(|other| {
                             other.subscription.id != subscription.id
@@ -543,13 +551,8 @@ impl Registry {
                     {
                         return Err(Error::Taken(format!("another subscription has the uid `{uid}`")));
                     }
-                    if let Some(held) = room.plans.get(&subscription.id)
-                        && held.subscription.revision + 1 != subscription.revision
-                    {
-                        return Err(Error::Taken("the subscription was changed meanwhile; try again".to_owned()));
-                    }
                     let most = room.tenant.limits.subscriptions.unwrap_or(self.0.surroundings.subscriptions_per_tenant);
-                    if !room.plans.contains_key(&subscription.id) && room.plans.len() >= most as usize {
+                    if held.is_none() && room.plans.len() >= most as usize {
                         return Err(Error::Limit(format!(
                             "this tenant may have {most} subscriptions; delete one, or ask the operator for more"
                         )));

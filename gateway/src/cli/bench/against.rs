@@ -1,11 +1,13 @@
 //! `hookmill bench --against ATTACK`: what one tenant notices of another that means harm.
 //!
 //! A bystander's events come at a steady rate and go to two subscriptions, one of them through a plugin. They are
-//! measured first with the attacker's subscriptions and endpoints there and at rest, then while it attacks. Reported
-//! are both, side by side, the memory of the gateway in both, and what the attack's own requests and attempts came to,
-//! by the names the API gives them. **What is promised.** Every acknowledged event of the bystander is looked for at
-//! both endpoints. **What is deliberately not.** The attacker's clients and endpoints share the machine too: what they
-//! cost is in the bystander's figures.
+//! measured first with the attacker's subscriptions and endpoints there and at rest, then while all cores are kept
+//! [`busy`](Busy) and nobody attacks, then while it attacks. Reported are all three, side by side, the memory of the
+//! gateway, and what the attack's own requests and attempts came to, by the names the API gives them. **What is
+//! promised.** Every acknowledged event of the bystander is looked for at both endpoints. **What is deliberately not.**
+//! The attacker's clients and endpoints share the machine too: what they cost is in the bystander's figures. What the
+//! machine costs by itself when no core of it is idle is told by the second of the three; a virtual one may then stand
+//! still for milliseconds at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::attack::{Assault, Attack};
+use super::busy::Busy;
 use super::child::Process;
 use super::figures::{Spread, lines, mebibytes, spread};
 use super::load::{Answer, End, Load};
@@ -29,7 +32,7 @@ use crate::engine::fixtures;
 
 /// The bystander's events per second, unless said otherwise.
 const RATE: f64 = 2000.0;
-/// How long an attack goes on before it is measured.
+/// How long a change of what others do is not measured.
 const SETTLING: Duration = Duration::from_secs(2);
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -85,31 +88,44 @@ pub(super) struct Endured {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Contrast {
     pub(super) quiet: Option<Spread>,
+    /// Without an attack on a machine that is busy.
+    pub(super) busy: Option<Spread>,
     pub(super) attacked: Option<Spread>,
-    /// How many times the one p99 the other is.
+    /// How many times the quiet p99 the attacked one is.
     pub(super) p99_ratio: Option<f64>,
+    /// How many times the busy one it is.
+    pub(super) p99_ratio_to_busy: Option<f64>,
 }
 
 impl Contrast {
-    fn of(quiet: Vec<u32>, attacked: Vec<u32>) -> Self {
-        let (quiet, attacked) = (Spread::of(quiet), Spread::of(attacked));
-        let p99_ratio = quiet.zip(attacked).map(|(quiet, attacked)| attacked.p99 / quiet.p99);
-        Self { quiet, attacked, p99_ratio }
+    fn of(quiet: Vec<u32>, busy: Vec<u32>, attacked: Vec<u32>) -> Self {
+        let [quiet, busy, attacked] = [quiet, busy, attacked].map(Spread::of);
+        let ratio_to = |other: Option<Spread>| other.zip(attacked).map(|(other, attacked)| attacked.p99 / other.p99);
+        Self { quiet, busy, attacked, p99_ratio: ratio_to(quiet), p99_ratio_to_busy: ratio_to(busy) }
     }
 
-    fn line(&self) -> String {
-        let ratio = self.p99_ratio.map_or_else(String::new, |ratio| format!(" (p99 times {ratio:.2})"));
-        format!("{}; attacked {}{ratio}", spread(self.quiet), spread(self.attacked))
+    fn ratios(&self) -> String {
+        let [quiet, busy] = [self.p99_ratio, self.p99_ratio_to_busy]
+            .map(|ratio| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")));
+        format!("{quiet}, {busy} of busy")
+    }
+
+    /// The rows of a table.
+    fn rows(&self, name: &'static str) -> [(&'static str, String); 3] {
+        [
+            (name, spread(self.quiet)),
+            ("  machine busy", spread(self.busy)),
+            ("  attacked", format!("{} (p99 times {})", spread(self.attacked), self.ratios())),
+        ]
     }
 }
 
 impl Siege {
     /// For people; each attack has been shown as it ended.
     pub(super) fn table(&self) -> String {
-        let ratio = |contrast: &Contrast| contrast.p99_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
         let endured = self.attacks.iter().map(|endured| {
             let Endured { attack, plain, through_plugin, .. } = endured;
-            format!("{attack} {} ({} through a plugin)", ratio(plain), ratio(through_plugin))
+            format!("{attack} {} (through a plugin {})", plain.ratios(), through_plugin.ratios())
         });
         lines(&[
             ("machine", self.machine.line()),
@@ -130,14 +146,15 @@ impl Endured {
         let Self { acknowledged, refused, unanswered, lost, .. } = self;
         let memory = (mebibytes(*quiet_memory_bytes), mebibytes(*attacked_memory_bytes));
         let faults: Vec<String> = self.faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        lines(&[
-            ("attack", attack.clone()),
-            ("event to delivery", self.plain.line()),
-            ("through a plugin", self.through_plugin.line()),
+        let mut rows = vec![("attack", attack.clone())];
+        rows.extend(self.plain.rows("event to delivery"));
+        rows.extend(self.through_plugin.rows("through a plugin"));
+        rows.extend([
             ("gateway memory", format!("{} MiB at most; attacked {} MiB", memory.0, memory.1)),
             ("events", format!("{acknowledged} acknowledged, {refused} refused, {unanswered} unanswered, {lost} lost")),
             ("attacker's", faults.join("; ")),
-        ]) + "\n"
+        ]);
+        lines(&rows) + "\n"
     }
 }
 
@@ -181,7 +198,9 @@ impl Bench {
         let begins = watch.now();
         let quiet_from = begins + micros(self.warmup);
         let quiet_until = quiet_from + micros(self.duration);
-        let attacked_from = quiet_until + micros(SETTLING);
+        let busy_from = quiet_until + micros(SETTLING);
+        let busy_until = busy_from + micros(self.duration);
+        let attacked_from = busy_until + 2 * micros(SETTLING);
         let attacked_until = attacked_from + micros(self.duration);
         let load = Load {
             address: gateway.address,
@@ -196,6 +215,10 @@ impl Bench {
         };
         let working = tokio::spawn(load.run(watch, Arc::default()));
         let quiet_memory_bytes = most_memory(&gateway, watch.instant(quiet_until)).await?;
+        let busy = Busy::begin();
+        tokio::time::sleep_until(watch.instant(busy_until).into()).await;
+        drop(busy);
+        tokio::time::sleep(SETTLING).await;
         assault.begin(2.0 * rate)?;
         let attacked_memory_bytes = most_memory(&gateway, watch.instant(attacked_until)).await?;
         let posted = working.await?;
@@ -208,7 +231,11 @@ impl Bench {
 
         let contrast = |subscription| {
             let times = |from, until| ledger.times_of(Some(subscription), from, until);
-            Contrast::of(times(quiet_from, quiet_until), times(attacked_from, attacked_until))
+            Contrast::of(
+                times(quiet_from, quiet_until),
+                times(busy_from, busy_until),
+                times(attacked_from, attacked_until),
+            )
         };
         let count = |wanted: fn(&Answer) -> bool| posted.iter().filter(|posted| wanted(&posted.answer)).count() as u64;
         Ok(Endured {
@@ -247,8 +274,8 @@ mod tests {
             load: "64 connections".to_owned(),
             attacks: vec![Endured {
                 attack: "reset".to_owned(),
-                plain: Contrast::of(vec![1_000, 2_000], vec![3_000]),
-                through_plugin: Contrast::of(vec![1_000], vec![]),
+                plain: Contrast::of(vec![1_000, 2_000], vec![1_500], vec![3_000]),
+                through_plugin: Contrast::of(vec![1_000], vec![], vec![]),
                 quiet_memory_bytes: 50 << 20,
                 attacked_memory_bytes: 60 << 20,
                 acknowledged: 3,
@@ -260,8 +287,11 @@ mod tests {
         };
         let table = siege.attacks[0].table();
         for line in [
-            "event to delivery  p50 1.00 ms, p99 2.00 ms, max 2.00 ms; attacked p50 3.00 ms, p99 3.00 ms, max 3.00 ms (p99 times 1.50)",
-            "through a plugin   p50 1.00 ms, p99 1.00 ms, max 1.00 ms; attacked nothing to measure",
+            "event to delivery  p50 1.00 ms, p99 2.00 ms, max 2.00 ms",
+            "  machine busy     p50 1.50 ms, p99 1.50 ms, max 1.50 ms",
+            "  attacked         p50 3.00 ms, p99 3.00 ms, max 3.00 ms (p99 times 1.50, 2.00 of busy)",
+            "through a plugin   p50 1.00 ms, p99 1.00 ms, max 1.00 ms",
+            "  attacked         nothing to measure (p99 times -, - of busy)",
             "gateway memory     50 MiB at most; attacked 60 MiB",
             "events             3 acknowledged, 0 refused, 0 unanswered, 1 lost",
             "attacker's         2 posted: 202 Accepted; 7 unknown (reset)",
@@ -269,7 +299,7 @@ mod tests {
             assert!(table.lines().any(|found| found == line), "{line}\n{table}");
         }
         let summary = siege.table();
-        assert!(summary.contains("reset 1.50 (- through a plugin)"), "{summary}");
+        assert!(summary.contains("reset 1.50, 2.00 of busy (through a plugin -, - of busy)"), "{summary}");
         assert_eq!(siege.lost(), 1);
     }
 }

@@ -11,6 +11,7 @@ mod against;
 mod attack;
 mod backlog;
 mod bare;
+mod busy;
 mod child;
 mod figures;
 mod ledger;

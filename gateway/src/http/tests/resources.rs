@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{OPERATOR, World, text};
+use crate::store::Record;
 
 #[tokio::test]
 async fn tenants() {
@@ -194,6 +195,28 @@ async fn if_match_keeps_two_people_from_undoing_each_other() {
         with("*", "three").await.expect(200);
         world.raw("DELETE", &path, key, &[("if-match", &tag)], "").await.problem(412, "precondition-failed");
     }
+}
+
+/// As when an attempt disables a subscription that its owner deletes at that moment.
+#[tokio::test]
+async fn a_change_that_comes_late_undoes_nothing() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let id = world.paused(&tenant, &["a"]).await;
+    let plan = world.registry.plan(tenant.id.parse().unwrap(), id.parse().unwrap()).unwrap();
+    let mut late = (*plan.subscription).clone();
+    late.revision += 1;
+    let save = async || {
+        let late = vec![Record::Subscription(late.clone())];
+        world.registry.save(late, Vec::new()).await.unwrap_err().to_string()
+    };
+    let path = format!("/v1/subscriptions/{id}");
+    world.patch(&path, &tenant.editor, json!({"name": "changed"})).await.expect(200);
+    assert_eq!(save().await, "the subscription was changed meanwhile; try again");
+    assert_eq!(text(&world.get(&path, &tenant.editor).await.expect(200), "/name"), "changed");
+    world.call("DELETE", &path, &tenant.editor, None).await.expect(204);
+    assert_eq!(save().await, "the subscription was deleted meanwhile");
+    world.get(&path, &tenant.editor).await.expect(404);
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ static SHIPPED: LazyLock<Arc<Profiles>> = LazyLock::new(|| Arc::new(Profiles::sh
 
 pub(super) struct World {
     doors: Doors,
-    registry: Registry,
+    pub(super) registry: Registry,
     pipeline: Pipeline,
     pub(super) control: Control,
     pub(super) store: Arc<dyn Store>,
