@@ -167,10 +167,6 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Tasks that a worker goes on with before it looks for what has arrived meanwhile. With tokio's 61 a request waits
-/// milliseconds behind a burst of another tenant's deliveries; to look more often was not seen to cost anything.
-const TASKS_BETWEEN_LOOKS: u32 = 8;
-
 /// Runs `work` on a runtime with as many workers as the machine has cores.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     // The first threads to start are the workers; later ones block, or compute for longer than others should notice.
@@ -183,8 +179,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         }
     };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(workers).event_interval(TASKS_BETWEEN_LOOKS).on_thread_start(begin).enable_all();
-    runtime.build()?.block_on(work)
+    runtime.worker_threads(workers).on_thread_start(begin).enable_all().build()?.block_on(work)
 }
 
 /// Logs go to standard error: `HOOKMILL_LOG=debug`, `HOOKMILL_LOG=hookmill::pipeline=trace`.
