@@ -18,6 +18,8 @@ use rustix::process::nice;
 /// The kernel's steps by which those are lower that have little: where all cores are busy, about a tenth of what one of
 /// the gateway's workers has.
 const NICE: i32 = 10;
+/// The most steps there are: one part in seventy.
+const LOWEST: i32 = 19;
 
 /// The slice of those that are prompt, and of those that wait: the least and the most the kernel takes. Whoever has the
 /// shorter one takes the core from the other as soon as it has something to do. It is `sched_runtime` of a thread without
@@ -31,16 +33,20 @@ const LONG: Duration = Duration::from_millis(100);
 /// If the kernel forbids it, or does not know the call.
 pub fn prompt() -> io::Result<()> {
     // On fork they have the usual priority and slice again (`sched_setattr(2)`).
-    ask(libc::SCHED_OTHER, libc::SCHED_FLAG_RESET_ON_FORK, 0, SHORT)
+    ask(libc::SCHED_FLAG_RESET_ON_FORK, 0, SHORT)
 }
 
-/// The calling thread, and those that it starts later, run when others leave a core: whoever has something to do takes
-/// the core from them at once. It can't be taken back.
+/// The calling thread, and those that it starts later, have what others leave of a core, and next to nothing of one that
+/// others want: whoever is [`prompt`] takes it from them at once. It can't be taken back.
+///
+/// Not `SCHED_IDLE`: a group (`sched_autogroup`, or a service's control group) counts for what is in it, and for
+/// so little where only such a thread is, that the kernel's own threads were now and then left waiting for up to a second
+/// once another came to it (Linux 6.18).
 ///
 /// # Errors
-/// If the kernel forbids even a low priority.
+/// If the kernel forbids even that.
 pub fn last() -> io::Result<()> {
-    ask(libc::SCHED_IDLE, 0, 0, Duration::ZERO).or_else(|_| little())
+    low(LOWEST)
 }
 
 /// The calling thread, and those that it starts later, have a tenth of a core that others want.
@@ -48,8 +54,12 @@ pub fn last() -> io::Result<()> {
 /// # Errors
 /// If the kernel forbids even that.
 pub fn little() -> io::Result<()> {
+    low(NICE)
+}
+
+fn low(by: i32) -> io::Result<()> {
     // On Linux `nice` is about this thread only, too.
-    ask(libc::SCHED_OTHER, 0, NICE, LONG).or_else(|_| nice(NICE).map(drop).map_err(io::Error::from))
+    ask(0, by, LONG).or_else(|_| nice(by).map(drop).map_err(io::Error::from))
 }
 
 /// How long work that comes [`last`] leaves its core to whoever there is. The kernel's own threads need it: those that
@@ -133,10 +143,10 @@ impl Slices {
     }
 }
 
-fn ask(policy: i32, flags: i32, nice: i32, slice: Duration) -> io::Result<()> {
+fn ask(flags: i32, nice: i32, slice: Duration) -> io::Result<()> {
     let attributes = libc::sched_attr {
         size: const { size_of::<libc::sched_attr>() as u32 },
-        sched_policy: policy.unsigned_abs(),
+        sched_policy: libc::SCHED_OTHER.unsigned_abs(),
         sched_flags: u64::from(flags.unsigned_abs()),
         sched_nice: nice,
         sched_priority: 0,
@@ -158,12 +168,12 @@ mod tests {
 
     use super::*;
 
-    /// Policy and nice value of the calling thread, as the kernel tells them.
-    fn found() -> (String, String) {
+    /// The nice value of the calling thread, as the kernel tells it.
+    fn found() -> i32 {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        // Fields 41 and 19 of proc_pid_stat(5); the third is the first after the name.
-        (fields[41 - 3].to_owned(), fields[19 - 3].to_owned())
+        let mut fields = stat.rsplit(')').next().unwrap().split_whitespace();
+        // Field 19 of proc_pid_stat(5); the third is the first after the name.
+        fields.nth(19 - 3).unwrap().parse().unwrap()
     }
 
     fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
@@ -213,14 +223,12 @@ mod tests {
 
     #[test]
     fn threads_are_what_they_asked_to_be() {
-        let (usual, idle) = (libc::SCHED_OTHER.to_string(), libc::SCHED_IDLE.to_string());
-        assert_eq!(on_a_thread(|| last().map(|()| found().0)).unwrap(), idle);
-        assert_eq!(on_a_thread(|| little().map(|()| found())).unwrap(), (usual.clone(), NICE.to_string()));
-        // What a prompt thread starts is not, or a compile would inherit it.
-        let (own, started) = on_a_thread(|| prompt().map(|()| (found(), on_a_thread(found)))).unwrap();
-        assert_eq!((own.0, started.0), (usual.clone(), usual.clone()));
+        let usual = found();
+        assert_eq!(on_a_thread(|| last().map(|()| found())).unwrap(), LOWEST);
+        assert_eq!(on_a_thread(|| little().map(|()| found())).unwrap(), NICE);
+        assert_eq!(on_a_thread(|| prompt().map(|()| found())).unwrap(), usual);
         // What gives way hands that on.
-        assert_eq!(on_a_thread(|| last().map(|()| on_a_thread(found).0)).unwrap(), idle);
-        assert_eq!(found().0, usual, "this thread has asked for nothing");
+        assert_eq!(on_a_thread(|| last().map(|()| on_a_thread(found))).unwrap(), LOWEST);
+        assert_eq!(found(), usual, "this thread has asked for nothing");
     }
 }
