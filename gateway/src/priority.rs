@@ -14,6 +14,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::process::nice;
+use rustix::thread::nanosleep;
+use rustix::time::Timespec;
 
 /// The kernel's steps by which those are lower that have little: where all cores are busy, about a tenth of what one of
 /// the gateway's workers has.
@@ -63,13 +65,13 @@ fn low(by: i32) -> io::Result<()> {
 }
 
 /// How long work that comes [`last`] leaves its core to whoever there is. The kernel's own threads need it: those that
-/// end a write to the disk were seen to wait for 140 ms behind a thread of low priority, since by a group's share
-/// (`sched_autogroup`, or a service's control group) it counts for more than it says (Linux 6.18).
-const GAP: Duration = Duration::from_micros(50);
+/// end a write to the disk were seen to wait for 150 ms without, by what a group counts for, as said there.
+const GAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000 };
 
 /// Leaves the core to others for a moment. What comes [`last`] and goes on for long does so every millisecond.
 pub fn leave() {
-    std::thread::sleep(GAP);
+    // A system call and nothing else, not even `errno`: a signal's handler may make it anywhere. Cut short, it has left.
+    let _ = nanosleep(&GAP);
 }
 
 /// From now on every thread of this process [leaves](leave) its core whenever a tick of the kernel's finds it there, each
@@ -79,9 +81,7 @@ pub fn leave() {
 /// If the kernel refuses the timer.
 pub fn leave_each_tick() -> io::Result<()> {
     extern "C" fn handle(_signal: libc::c_int) {
-        // A system call and nothing else: whatever was interrupted, even an allocation, finds all as it was, `errno` too.
-        let gap = rustix::time::Timespec { tv_sec: 0, tv_nsec: GAP.subsec_nanos().into() };
-        let _ = rustix::thread::nanosleep(&gap);
+        leave();
     }
     // What the process has used is looked at with each tick, and is then behind by thousands (`check_cpu_itimer` in the
     // kernel's sources): it ends on every core at once, where one of a millisecond would end for the first that looks.
@@ -168,12 +168,12 @@ mod tests {
 
     use super::*;
 
-    /// The nice value of the calling thread, as the kernel tells it.
-    fn found() -> i32 {
+    /// Policy and nice value of the calling thread, as the kernel tells them.
+    fn found() -> (i32, i32) {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        let mut fields = stat.rsplit(')').next().unwrap().split_whitespace();
-        // Field 19 of proc_pid_stat(5); the third is the first after the name.
-        fields.nth(19 - 3).unwrap().parse().unwrap()
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        // Fields 41 and 19 of proc_pid_stat(5); the third is the first after the name.
+        (fields[41 - 3].parse().unwrap(), fields[19 - 3].parse().unwrap())
     }
 
     fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
@@ -224,11 +224,13 @@ mod tests {
     #[test]
     fn threads_are_what_they_asked_to_be() {
         let usual = found();
-        assert_eq!(on_a_thread(|| last().map(|()| found())).unwrap(), LOWEST);
-        assert_eq!(on_a_thread(|| little().map(|()| found())).unwrap(), NICE);
-        assert_eq!(on_a_thread(|| prompt().map(|()| found())).unwrap(), usual);
+        assert_eq!(on_a_thread(|| last().map(|()| found())).unwrap(), (libc::SCHED_OTHER, LOWEST));
+        assert_eq!(on_a_thread(|| little().map(|()| found())).unwrap(), (libc::SCHED_OTHER, NICE));
+        // What a prompt thread starts is not, or a compile would inherit it.
+        let (own, started) = on_a_thread(|| prompt().map(|()| (found(), on_a_thread(found)))).unwrap();
+        assert_eq!((own, started), (usual, usual));
         // What gives way hands that on.
-        assert_eq!(on_a_thread(|| last().map(|()| on_a_thread(found))).unwrap(), LOWEST);
+        assert_eq!(on_a_thread(|| last().map(|()| on_a_thread(found))).unwrap(), (libc::SCHED_OTHER, LOWEST));
         assert_eq!(found(), usual, "this thread has asked for nothing");
     }
 }
