@@ -5,12 +5,11 @@
 //! nobody else happened to wait, and whoever came next would wait for a loop to end. So slow calls have few places of
 //! their own. One that is not known to be slow yet holds an ordinary place, once.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::domain::{Digest, TenantId};
+use crate::domain::{Digest, IdMap, TenantId};
 
 /// From this running time on a call is slow: a hundred times that of an ordinary one.
 const SLOW: Duration = Duration::from_millis(5);
@@ -19,7 +18,7 @@ const FORGIVEN_AFTER: u32 = 64;
 
 /// Those that are slow. Kept until they are forgiven: at most one for each plugin of a tenant.
 #[derive(Default)]
-pub(super) struct Paces(Mutex<HashMap<(TenantId, Digest), u32>>);
+pub(super) struct Paces(Mutex<IdMap<(TenantId, Digest), u32>>);
 
 impl Paces {
     /// Whether this tenant's calls of this plugin are slow.

@@ -15,14 +15,14 @@
 //! Nothing here reads a clock: whoever took a turn says what it cost. `Turns` is the door; `Ring` is the
 //! bookkeeping, synchronous and deterministic.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::domain::TenantId;
+use crate::domain::{IdMap, TenantId};
 
 /// Running time a tenant gets in each round: a few dozen ordinary calls.
 pub(super) const QUANTUM: Duration = Duration::from_millis(1);
@@ -109,7 +109,7 @@ struct Ring<W> {
     waiting: usize,
     /// Tenants that run, wait, or owe. Emptied when nobody waits, so it never holds more than were active at
     /// once.
-    lanes: HashMap<TenantId, Lane<W>>,
+    lanes: IdMap<TenantId, Lane<W>>,
     /// Tenants that wait and had credit when last looked at, in order.
     ready: VecDeque<TenantId>,
     /// Tenants that wait for the next round, in order.
@@ -128,7 +128,13 @@ const QUANTUM_NANOS: i64 = QUANTUM.as_nanos() as i64;
 impl<W> Ring<W> {
     /// A ring with this many places, at least one.
     fn new(places: usize) -> Self {
-        Self { free: places.max(1), waiting: 0, lanes: HashMap::new(), ready: VecDeque::new(), spent: VecDeque::new() }
+        Self {
+            free: places.max(1),
+            waiting: 0,
+            lanes: IdMap::default(),
+            ready: VecDeque::new(),
+            spent: VecDeque::new(),
+        }
     }
 
     /// Takes a place if there is one and nobody waits.

@@ -15,13 +15,13 @@
 //! **What is not.** A kept guest can remember earlier events of its own subscription. That it does not is then its
 //! author's to see to, which is why nothing of tenants' is kept unless the operator says so.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::config::Reuse;
-use crate::domain::{Digest, SubscriptionId, TenantId};
+use crate::domain::{Digest, IdMap, SubscriptionId, TenantId};
 
 /// For whom an instance is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(super) struct Ticket {
 #[derive(Default)]
 struct Places {
     taken: u32,
-    of_tenant: HashMap<TenantId, u32>,
+    of_tenant: IdMap<TenantId, u32>,
 }
 
 /// A place among the kept ones, held until this is dropped.

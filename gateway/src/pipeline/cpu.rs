@@ -3,7 +3,6 @@
 //! Whoever has used it up waits alone, until a minute in which there is some again: deliveries that need no plugin go on,
 //! and so does everybody else. What a minute's last calls took beyond it is taken off the next. In memory alone.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::{Parts, Pipeline, dispatch};
 use crate::clock::later;
-use crate::domain::{Lane, TenantId};
+use crate::domain::{IdMap, Lane, TenantId};
 use crate::registry::Plan;
 
 /// What the time is counted by.
@@ -19,7 +18,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// What tenants have used, of those that have used any lately.
 #[derive(Default)]
-pub(super) struct Used(Mutex<HashMap<TenantId, Minute>>);
+pub(super) struct Used(Mutex<IdMap<TenantId, Minute>>);
 
 struct Minute {
     begun: Timestamp,

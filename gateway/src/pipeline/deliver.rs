@@ -381,16 +381,19 @@ impl Prepared {
         };
         let headers = self.headers.iter().map(|(name, value)| {
             let secret = plan.secret_headers.contains(name) || value.is_sensitive() || *name == header::AUTHORIZATION;
-            let value =
-                if secret { "<redacted>".into() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
-            (name.to_string(), value)
+            let value = match value.to_str() {
+                _ if secret => "<redacted>".to_owned(),
+                Ok(text) => text.to_owned(),
+                Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            };
+            (name.as_str().to_owned(), value)
         });
         let body = with_body.then(|| {
             let mut body = self.body.to_vec();
             body::mask(&mut body, &plan.leaving);
             body
         });
-        AttemptRequest { method: self.method.to_string(), url, headers: headers.collect(), body }
+        AttemptRequest { method: self.method.as_str().to_owned(), url, headers: headers.collect(), body }
     }
 }
 

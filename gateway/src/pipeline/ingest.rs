@@ -1,6 +1,5 @@
 //! From a parsed event to a durable one: who wants it, and the store's word for it.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use super::parse::NewEvent;
 use super::{Parts, Pipeline, dispatch, meters};
 use crate::clock::{later, since};
 use crate::domain::{
-    BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, Lane, Status, TenantId, Trigger,
+    BREACH, Delivery, DeliveryId, Enforce, Event, EventId, FieldError, IdMap, Lane, Status, TenantId, Trigger,
 };
 use crate::filter::{Document, EventPattern};
 use crate::priority::Slices;
@@ -354,7 +353,7 @@ fn weight(accepted: &Accepted) -> usize {
 
 /// What each tenant has on its way into the store.
 #[derive(Default)]
-pub(super) struct Writing(Mutex<HashMap<TenantId, Room>>);
+pub(super) struct Writing(Mutex<IdMap<TenantId, Room>>);
 
 /// One tenant's room, and how many of its requests write.
 struct Room {
@@ -578,7 +577,7 @@ impl Kept {
 }
 
 /// How fast each tenant or source posts: what came in the current period.
-pub(super) struct Rates<K>(Mutex<HashMap<K, (Timestamp, u32)>>);
+pub(super) struct Rates<K>(Mutex<IdMap<K, (Timestamp, u32)>>);
 
 impl<K> Default for Rates<K> {
     fn default() -> Self {

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::Limits;
 use crate::clock::later;
-use crate::domain::{Delivery, DeliveryId, Event, Lane, RateLimit, TenantId};
+use crate::domain::{Delivery, DeliveryId, Event, IdMap, Lane, RateLimit, TenantId};
 use crate::store::{Due, LaneHead, Taken};
 
 /// A delivery in hand.
@@ -90,8 +90,8 @@ pub(super) struct Lanes {
 
 struct Core {
     bounds: Bounds,
-    lanes: HashMap<Lane, State>,
-    tenants: HashMap<TenantId, Tenant>,
+    lanes: IdMap<Lane, State>,
+    tenants: IdMap<TenantId, Tenant>,
     /// Tenants that have something to do, in turn.
     turns: VecDeque<TenantId>,
     hosts: HashMap<(TenantId, Arc<str>), Host>,
@@ -228,8 +228,8 @@ impl Lanes {
         };
         let mut core = Core {
             bounds,
-            lanes: HashMap::with_capacity(heads.len()),
-            tenants: HashMap::new(),
+            lanes: IdMap::with_capacity_and_hasher(heads.len(), Default::default()),
+            tenants: IdMap::default(),
             turns: VecDeque::new(),
             hosts: HashMap::new(),
             timers: BTreeSet::new(),

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::{Parts, Pipeline};
-use crate::domain::{EventType, SeenType, SeenTypes, TenantId};
+use crate::domain::{EventType, IdMap, SeenType, SeenTypes, TenantId};
 use crate::store::{self, Record};
 
 /// How often counts are written down.
@@ -29,7 +29,7 @@ struct Counts {
 
 /// The counts of all tenants.
 #[derive(Default)]
-pub(super) struct Seen(Mutex<HashMap<TenantId, Counts>>);
+pub(super) struct Seen(Mutex<IdMap<TenantId, Counts>>);
 
 impl Seen {
     /// Takes up counts where they were left.

@@ -34,7 +34,7 @@ pub use self::step::{Candidate, Share, Step};
 pub use self::uploads::Followed;
 use crate::clock::Clock;
 use crate::domain::{
-    ApiKey, CatalogueEntry, EventType, FieldError, Inbox, KeyId, PreviousSecret, Secret, Source, SourceId,
+    ApiKey, CatalogueEntry, EventType, FieldError, IdMap, Inbox, KeyId, PreviousSecret, Secret, Source, SourceId,
     Subscription, SubscriptionId, SubscriptionSpec, Tenant, TenantId,
 };
 use crate::filter::TypeIndex;
@@ -114,8 +114,8 @@ struct Inner {
 struct State {
     tenants: BTreeMap<TenantId, Room>,
     tenant_uids: HashMap<String, TenantId>,
-    keys: HashMap<KeyId, Arc<ApiKey>>,
-    sources: HashMap<SourceId, Arc<Inlet>>,
+    keys: IdMap<KeyId, Arc<ApiKey>>,
+    sources: IdMap<SourceId, Arc<Inlet>>,
     inboxes: HashMap<String, Arc<Inbox>>,
 }
 

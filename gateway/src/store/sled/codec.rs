@@ -70,10 +70,19 @@ pub(super) struct EventRecord {
     pub(super) inline: Vec<(DeliveryId, SubscriptionId)>,
 }
 
+/// Room for most values, so that they are written without growing.
+const USUAL: usize = 512;
+
 /// Begins a value in `out`.
 fn start(out: &mut Vec<u8>) {
+    start_as(FORMAT, out);
+}
+
+/// The same in this format.
+fn start_as(format: u8, out: &mut Vec<u8>) {
     out.clear();
-    out.push(FORMAT);
+    out.reserve(USUAL);
+    out.push(format);
 }
 
 /// Appends `record` to `out`.
@@ -109,9 +118,8 @@ pub(super) fn put_event(
         data,
         attributes,
     } = event;
-    out.clear();
-    out.push(FORMAT_2);
-    out.reserve(data.len() + 256);
+    start_as(FORMAT_2, out);
+    out.reserve(data.len() + USUAL);
     write(
         out,
         &EventAs {
@@ -431,8 +439,7 @@ struct KnownV1 {
 
 /// Writes what is remembered of a client's id.
 pub(super) fn put_known(out: &mut Vec<u8>, known: &Known) -> Result<(), Fault> {
-    out.clear();
-    out.push(FORMAT_2);
+    start_as(FORMAT_2, out);
     write(out, known)
 }
 
@@ -466,8 +473,7 @@ pub(super) struct Tally {
 
 /// Writes the record that every commit writes.
 pub(super) fn put_tally(out: &mut Vec<u8>, tally: &Tally) -> Result<(), Fault> {
-    out.clear();
-    out.push(FORMAT_2);
+    start_as(FORMAT_2, out);
     write(out, tally)
 }
 

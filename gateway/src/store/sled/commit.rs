@@ -6,7 +6,7 @@
 //! is not a sync on Linux (sled calls `sync_file_range` there), so the file is synced through a handle of our own;
 //! without it 17 of 18 simulated power cuts lost acknowledged events.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use super::prune::Plan;
 use super::shared::Shared;
 use super::tables::{Op, Table, Tables, put_large, remove_large};
 use super::{accept, config, keys};
-use crate::domain::{Delivery, DeliveryId, EventId, Lane, Status, TenantId, Trigger};
+use crate::domain::{Delivery, DeliveryId, EventId, IdMap, Lane, Status, TenantId, Trigger};
 use crate::store::{Receipt, Record, RecordKey, ReplayStep, Replayed, Result as Answer, due, transitions};
 
 /// Most tree operations of a commit that holds more than one job.
@@ -201,7 +201,7 @@ struct Group {
     /// Keys in [`Table::Events`] of the events in it, and when they were received.
     events: Vec<(keys::Pair, i64)>,
     /// What is in it of [`Table::Dedupe`].
-    known: HashMap<[u8; 48], Known>,
+    known: IdMap<[u8; 48], Known>,
     done: Vec<Done>,
     ends: Vec<(TenantId, DeliveryId, Lane)>,
     release: Vec<DeliveryId>,

@@ -4,7 +4,7 @@
 //!
 //! All of it can be lost: after a crash nothing is in hand, and what was durable is read again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::codec::DeliveryRecord;
 use super::keys::{self, Entry, QueueKey};
-use crate::domain::{DeliveryId, Lane, TenantId};
+use crate::domain::{DeliveryId, IdMap, Lane, TenantId};
 use crate::store::due;
 
 /// What is known of a delivery in hand, so that settling it reads nothing.
@@ -115,11 +115,11 @@ impl Drop for Guard {
 
 #[derive(Default)]
 struct Inner {
-    held: HashMap<DeliveryId, Hand>,
+    held: IdMap<DeliveryId, Hand>,
     /// Retries handed over and not yet durable: without them `take` would call a lane empty that is not.
-    retries: HashMap<Lane, BTreeMap<DeliveryId, (TenantId, Timestamp)>>,
+    retries: IdMap<Lane, BTreeMap<DeliveryId, (TenantId, Timestamp)>>,
     waiting: BTreeMap<(TenantId, DeliveryId), Waiting>,
-    waiting_by_lane: HashMap<Lane, BTreeMap<QueueKey, Arc<DeliveryRecord>>>,
+    waiting_by_lane: IdMap<Lane, BTreeMap<QueueKey, Arc<DeliveryRecord>>>,
 }
 
 impl Inner {
