@@ -1,4 +1,8 @@
 //! What stands before a route: whose key it takes, which role, and whether a write was answered before.
+//!
+//! A write that has begun is made to its end when its client goes away: what follows from it belongs to it, and its
+//! answer is there for a client that asks again. So many at once are; what comes beside them ends with its client, or who
+//! posts and goes away could have any number under way.
 
 use std::fmt;
 
@@ -13,6 +17,7 @@ use super::problem::{Kind, Problem};
 use super::{App, Shared, body};
 use crate::control::{Begun, Principal, Refusal};
 use crate::domain::{Role, TenantId};
+use crate::registry::to_the_end;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,11 +117,16 @@ pub(super) struct Remembered {
     body: Bytes,
 }
 
+/// Writes that are made to their end, at once.
+pub(super) const FINISHING: usize = 256;
+
 /// The guard of one route.
 #[derive(Clone)]
 pub(super) struct Guard {
     pub(super) app: Shared,
     pub(super) access: Access,
+    /// Whether it changes something; ingest sees to its own writes itself.
+    pub(super) writes: bool,
     /// Whether an `Idempotency-Key` is looked at. Ingest does that itself, in the store.
     pub(super) remembers: bool,
 }
@@ -131,6 +141,16 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
         Err(problem) => return problem.into_response(),
     };
     request.extensions_mut().insert(Caller(principal));
+    let place = guard.writes.then(|| guard.app.finishing.clone().try_acquire_owned().ok()).flatten();
+    let is_finished = place.is_some();
+    let answer = async move {
+        let _place = place;
+        answer(guard, principal, request, next).await
+    };
+    if is_finished { to_the_end(answer).await } else { answer.await }
+}
+
+async fn answer(guard: Guard, principal: Principal, request: Request, next: Next) -> Response {
     match request.headers().get("idempotency-key").filter(|_| guard.remembers).cloned() {
         None => next.run(request).await,
         Some(key) => {
@@ -192,7 +212,7 @@ async fn remembered(
             ));
         }
     }
-    // If the client goes away, or the handler panics, the key is free again.
+    // If the handler panics, or is dropped with its client, the key is free again.
     let mut free = FreeOnDrop { guard, scope: Some(scope) };
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     if !response.status().is_success() {

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower::Service as _;
 use url::Url;
 
@@ -109,6 +109,8 @@ struct App {
     readiness: watch::Receiver<Readiness>,
     metrics: Arc<dyn Fn() -> String + Send + Sync>,
     answers: Answers<guard::Remembered>,
+    /// Places for writes that are made to their end.
+    finishing: Arc<Semaphore>,
     bodies: room::Bodies,
     inboxes: inbox::Inboxes,
     document: openapi::Document,
@@ -126,6 +128,7 @@ impl App {
             readiness: state.readiness,
             metrics: state.metrics,
             answers: Answers::default(),
+            finishing: Arc::new(Semaphore::new(guard::FINISHING)),
             inboxes: inbox::Inboxes::default(),
             document: openapi::Document::new(&route::all()),
         })

@@ -289,7 +289,11 @@ impl Route {
 
     /// Whether an `Idempotency-Key` is looked at by the guard.
     pub(super) fn remembers(&self) -> bool {
-        self.method != Method::GET && self.access != Access::Public && !self.is_hot && !self.is_repeatable
+        self.writes() && self.access != Access::Public && !self.is_repeatable
+    }
+
+    fn writes(&self) -> bool {
+        self.method != Method::GET && !self.is_hot
     }
 
     /// The same operation at another path, with another name.
@@ -308,8 +312,8 @@ impl Route {
         if self.access == Access::Public {
             return (self.path, self.handler);
         }
-        let remembers = self.remembers();
-        let state = Guard { app: app.clone(), access: self.access, remembers };
+        let (writes, remembers) = (self.writes(), self.remembers());
+        let state = Guard { app: app.clone(), access: self.access, writes, remembers };
         (self.path, self.handler.route_layer(from_fn_with_state(state, guard)))
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use futures_util::{poll, stream};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::world::{OPERATOR, World, text};
 use crate::store::Record;
@@ -450,6 +453,38 @@ async fn a_write_is_done_once() {
     mend(r#"{"name":"s"}"#).await.expect(201);
     world.clock.advance(Duration::from_secs(24 * 3600));
     assert_ne!(post(&tenant.editor, body("x")).await.expect(201)["id"], first.json()["id"]);
+}
+
+#[tokio::test]
+async fn a_write_is_done_when_its_client_has_gone() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let wanted = json!({"url": "https://example.com/hooks", "events": ["a"]}).to_string();
+    let post = async |body: Body| {
+        world.raw("POST", "/v1/subscriptions", &tenant.editor, &[("idempotency-key", "left")], body).await
+    };
+    let (arrive, arriving) = oneshot::channel::<String>();
+    let mut left = Box::pin(post(Body::from_stream(stream::once(arriving))));
+    assert!(poll!(&mut left).is_pending());
+    drop(left);
+    arrive.send(wanted.clone()).unwrap();
+    let made = async || world.get("/v1/subscriptions", &tenant.viewer).await.expect(200)["data"].clone();
+    for _ in 0..1_000 {
+        if made().await != json!([]) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let first = made().await[0]["id"].clone();
+    let again = loop {
+        let again = post(wanted.clone().into()).await;
+        if again.status != 409 {
+            break again;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((again.expect(201)["id"].clone(), made().await.as_array().unwrap().len()), (first, 1));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
 }
 
 #[tokio::test]
