@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::future::try_join_all;
 
 use crate::engine::{Engine, Plugin};
 
@@ -19,10 +20,10 @@ pub(super) const PRESETS: [(&str, &[u8]); 6] = [
 
 /// Compiles the presets, or loads what an earlier start compiled, and what the operator adds.
 pub(super) async fn install(engine: &Engine, files: &[PathBuf], extra: &[Vec<u8>]) -> anyhow::Result<Vec<Arc<Plugin>>> {
-    let mut plugins = Vec::with_capacity(PRESETS.len() + files.len() + extra.len());
-    for (name, bytes) in PRESETS {
-        plugins.push(engine.install_own(bytes).await.with_context(|| format!("the preset `{name}` does not load"))?);
-    }
+    let presets = PRESETS.map(|(name, bytes)| async move {
+        engine.install_own(bytes).await.with_context(|| format!("the preset `{name}` does not load"))
+    });
+    let mut plugins = try_join_all(presets).await?;
     let mut added = Vec::with_capacity(files.len());
     for file in files {
         let bytes = std::fs::read(file).with_context(|| format!("plugins.files: can't read {}", file.display()))?;

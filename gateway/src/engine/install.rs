@@ -44,18 +44,23 @@ impl Engine {
         self.install_here(bytes).await.map(Arc::new)
     }
 
-    /// The same of what comes with the gateway, whose instances are kept for later events of the same subscription.
+    /// The same of what comes with the gateway, whose instances are kept for later events of the same subscription. It
+    /// waits for no other: at a first start nobody else needs the cores yet.
     ///
     /// # Errors
     /// What is wrong with it.
     pub async fn install_own(&self, bytes: &[u8]) -> Result<Arc<Plugin>, InstallError> {
-        Ok(Arc::new(self.install_here(bytes).await?.own()))
+        Ok(Arc::new(self.make(bytes).await?.own()))
     }
 
     async fn install_here(&self, bytes: &[u8]) -> Result<Plugin, InstallError> {
+        let _one = self.0.installing.acquire().await;
+        self.make(bytes).await
+    }
+
+    async fn make(&self, bytes: &[u8]) -> Result<Plugin, InstallError> {
         let size = bytes.len();
         self.check_size(size)?;
-        let _one = self.0.installing.acquire().await;
         let (inner, bytes) = (Arc::clone(&self.0), bytes.to_vec());
         // Compiling takes from milliseconds to seconds, and a panic in it must stay there.
         let (digest, code, contract) = tokio::task::spawn_blocking(move || inner.prepare(&bytes))
