@@ -259,7 +259,7 @@ async fn all_or_a_sentence() {
                         assert!(same("db") && same("conf"), "{how}, {damage:?}: what is refused is left as it is");
                     }
                     scene.lay_out(before.path());
-                    let kept = tools(&mut scene, &damage).await;
+                    let kept = tools(&mut scene, &damage, &sentence).await;
                     println!("{how}, {damage:?}: {kept} events salvaged after: {}", sentence.trim());
                     refused += 1;
                     useful += usize::from(kept > 0);
@@ -271,11 +271,11 @@ async fn all_or_a_sentence() {
     assert!(whole > 0 && refused > 0 && useful * 2 > refused);
 }
 
-/// Goes through the tools on a store that was refused; gives how many events the salvaged one serves.
-async fn tools(scene: &mut Scene, damage: &Damage) -> usize {
+/// Goes through the tools on a store that was refused with this sentence; gives how many events the salvaged one serves.
+async fn tools(scene: &mut Scene, damage: &Damage, sentence: &str) -> usize {
     let data = scene.gateway.data();
     let checked = store(&["check"], &data).await;
-    assert_eq!(checked.status.code(), Some(1), "{damage:?}: {}", said(&checked));
+    assert_eq!(checked.status.code(), Some(1), "{damage:?}: {sentence}: {}", said(&checked));
     if said(&checked).contains("nothing in") {
         println!("{damage:?}: {}", said(&checked).trim());
         return 0;
