@@ -75,13 +75,13 @@ const USUAL: usize = 512;
 
 /// Begins a value in `out`.
 fn start(out: &mut Vec<u8>) {
-    start_as(FORMAT, out);
+    start_as(FORMAT, USUAL, out);
 }
 
-/// The same in this format.
-fn start_as(format: u8, out: &mut Vec<u8>) {
+/// The same in this format, with so much room.
+fn start_as(format: u8, room: usize, out: &mut Vec<u8>) {
     out.clear();
-    out.reserve(USUAL);
+    out.reserve(room);
     out.push(format);
 }
 
@@ -118,8 +118,7 @@ pub(super) fn put_event(
         data,
         attributes,
     } = event;
-    start_as(FORMAT_2, out);
-    out.reserve(data.len() + USUAL);
+    start_as(FORMAT_2, data.len() + USUAL, out);
     write(
         out,
         &EventAs {
@@ -439,7 +438,7 @@ struct KnownV1 {
 
 /// Writes what is remembered of a client's id.
 pub(super) fn put_known(out: &mut Vec<u8>, known: &Known) -> Result<(), Fault> {
-    start_as(FORMAT_2, out);
+    start_as(FORMAT_2, USUAL, out);
     write(out, known)
 }
 
@@ -473,7 +472,7 @@ pub(super) struct Tally {
 
 /// Writes the record that every commit writes.
 pub(super) fn put_tally(out: &mut Vec<u8>, tally: &Tally) -> Result<(), Fault> {
-    start_as(FORMAT_2, out);
+    start_as(FORMAT_2, USUAL, out);
     write(out, tally)
 }
 
