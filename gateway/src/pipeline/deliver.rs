@@ -554,7 +554,8 @@ async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &
     report.duration = answer.duration;
     report.outcome = by_default(&answer.headers, status_code, is_success, parts.clock.now());
     let connector = plan.connector.as_ref().map(|step| step.used_in(&report.runs, work.event.id));
-    if let Some(step) = connector.filter(|step| step.interprets((200..300).contains(&status_code))) {
+    let is_2xx = answer.status.is_success();
+    if let Some(step) = connector.filter(|step| step.interprets(is_2xx, &body)) {
         let response = PluginResponse {
             status: status_code,
             headers: headers.clone(),

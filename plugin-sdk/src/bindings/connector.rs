@@ -1301,7 +1301,7 @@ q\x02\x03all\x01\x0e\0\x04each\x01\x12\0\x03\0\x08verdicts\x03\0\x13\x01@\0\0\x0
 configs\0\x17\x04\0\x06render\x01\x18\x01@\x03\x08response\x0c\x06configs\x05cou\
 nty\0\x14\x04\0\x09interpret\x01\x19\x04\0\x1fhookmill:plugin/connector@0.1.0\x04\
 \0\x0b\x0f\x01\0\x09connector\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
-wit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+wit-component\x070.254.0\x10wit-bindgen-rust\x060.60.0";
         };
     };
 }

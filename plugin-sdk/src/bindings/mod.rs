@@ -20,4 +20,4 @@ pub mod connector;
 pub mod transform;
 
 /// The SHA-256 of the `wit/plugin.wit` these files were made from.
-pub const CONTRACT_SHA256: &str = "dbc5d4378790ec68f2cdf38dc942e61b4bd7ec7960a17bb79e5811a2a7118c7b";
+pub const CONTRACT_SHA256: &str = "5ee163e087418ecf8fbd65deeb192b2476e0df44684f3128231f53b5ae8684aa";

@@ -843,7 +843,8 @@ pub mod hookmill {
                 Never,
                 /// Only for answers that are not 2xx, so that the common path costs no call.
                 Errors,
-                /// For every answer: the target reports failures behind a 200.
+                /// For every answer: the target reports failures behind a 200. A 2xx whose whole body is `ok` reports
+                /// none and costs no call.
                 Always,
             }
             impl ::core::fmt::Debug for Interprets {
@@ -1419,7 +1420,7 @@ nifest\x03\0\x08manifest\x03\0\x05\x02\x03\0\0\x05fault\x03\0\x05fault\x03\0\x07
 @\0\0\x06\x04\0\x08describe\x01\x0c\x01j\x01\x0b\x01\x08\x01@\x02\x05event\x04\x06\
 configs\0\x0d\x04\0\x09transform\x01\x0e\x04\0\x1fhookmill:plugin/transform@0.1.\
 0\x04\0\x0b\x0f\x01\0\x09transform\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
-\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+\x0dwit-component\x070.254.0\x10wit-bindgen-rust\x060.60.0";
         };
     };
 }

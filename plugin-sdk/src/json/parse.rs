@@ -185,13 +185,13 @@ impl Parser<'_> {
 fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
-    // The top bit of each byte that is zero, or smaller than `least`; of bytes behind the first such, perhaps too.
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
+    // The top bit of each byte that is smaller than `least`; of bytes behind the first such, perhaps too.
     let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word & TOPS;
     let (words, rest) = bytes.as_chunks::<8>();
     for (number, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        let found = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | below(word, b' ');
+        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        let found = is(b'"') | is(b'\\') | below(word, b' ');
         if found != 0 {
             return 8 * number + found.trailing_zeros() as usize / 8;
         }

@@ -65,8 +65,7 @@ impl Connector for Slack {
              event; what comes out of an event is escaped, so it cannot mention anyone.",
         )
         .hosts(&["slack.com"])
-        // With a token a 200 may be a refusal. The manifest is one for both ways, so a webhook's answers
-        // are read as well; its `ok` costs some microseconds.
+        // With a token a 200 may be a refusal. The manifest is one for both ways; a webhook's `ok` is not asked about.
         .interprets(Interprets::Always)
         .on_unknown(OnUnknown::Retry)
         .rate(1, 1000);

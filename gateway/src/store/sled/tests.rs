@@ -444,6 +444,36 @@ fn what_is_lost_is_named_and_the_rest_is_salvaged() {
     }
 }
 
+/// A start may read it too, so the check does: sled writes it anew when its segment is to be used again.
+#[test]
+fn a_page_that_no_table_leads_to_is_checked() {
+    let dir = TempDir::new().unwrap();
+    let mark = b"a value in the table that sled makes for itself";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(open(dir.path()).0.close()).unwrap();
+    let db = ::sled::open(dir.path()).unwrap();
+    db.insert("key", &mark[..]).unwrap();
+    drop(db);
+    let (store, _) = open(dir.path());
+    let data = format!("\"{}\"", "z".repeat(20_000));
+    // More than a segment, so that the next start does not read over it.
+    for n in 0..60 {
+        let sent = crate::store::fixtures::accepted_with(TenantId::new(at(0)), at(n), &[lane()], &data);
+        runtime.block_on(store.accept(vec![sent])).unwrap();
+    }
+    runtime.block_on(store.close()).unwrap();
+    drop(store);
+    runtime.block_on(open(dir.path()).0.close()).unwrap();
+    assert_eq!(check(dir.path()).wrong, Wrongs::default());
+    let mut bytes = fs::read(dir.path().join("db")).unwrap();
+    let places: Vec<_> = (0..bytes.len()).filter(|place| bytes[*place..].starts_with(mark)).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|place| bytes[place] ^= 1);
+    fs::write(dir.path().join("db"), bytes).unwrap();
+    let wrong = check(dir.path()).wrong;
+    assert!(wrong.0.keys().eq(["a page that no table leads to can't be read"]), "{wrong:?}");
+}
+
 /// What a replay has added to an event is checked, and salvaged, like what stands in it.
 #[test]
 fn what_replays_added_is_checked_and_salvaged() {

@@ -417,13 +417,17 @@ async fn other_spellings_do_no_harm() {
 }
 
 /// A connector that faults over an answer: the fault is named beside what the answer would mean without it, and what was
-/// taken is not sent again.
+/// taken is not sent again. Behind the bare word `ok` there is nothing to read, so nothing can fault.
 #[tokio::test]
 async fn in_reading_an_answer() {
+    const PATHS: [&str; 3] = ["takes", "agrees", "refuses"];
     let mut scene = Scene::set(Setup::new()).await;
-    let endpoint =
-        Receiver::scripted(|request, _| Answer::Status(if request.path.starts_with("/takes") { 200 } else { 500 }))
-            .await;
+    let answer = |path: &str| match path.split('/').nth(1) {
+        Some("takes") => Answer::Status(200),
+        Some("agrees") => Answer::Full(200, Vec::new(), "ok".to_owned()),
+        _ => Answer::Status(500),
+    };
+    let endpoint = Receiver::scripted(move |request, _| answer(&request.path)).await;
     let connector = |name: &str| Guest::connector(name, "1.0.0");
     let flood = "(loop $more (call $log (i32.const 1) (i32.const 0) (i32.const 100)) (br $more))";
     let rows = [
@@ -442,7 +446,7 @@ async fn in_reading_an_answer() {
     ];
     for (name, kind, guest) in rows {
         scene.attacker.upload(guest.build()).await.is(201);
-        for path in ["takes", "refuses"] {
+        for path in PATHS {
             scene
                 .attacker
                 .subscribe(json!({
@@ -465,7 +469,11 @@ async fn in_reading_an_answer() {
             let because = text(&delivery["attempts"][0]["next"], "because");
             assert!(because.contains(&format!("{name}@1.0.0 faulted ({kind}): ")), "{name}: {because}");
         }
-        for path in ["takes", "refuses"] {
+        let agreed = scene.attacker.post(&format!("{name}.agrees"), json!(1)).await;
+        let agreed = scene.attacker.status(&agreed, "delivered").await;
+        let because = text(&agreed["attempts"][0]["next"], "because");
+        assert!(!because.contains("faulted"), "{name}: {because}");
+        for path in PATHS {
             assert_eq!(endpoint.count(&format!("/{path}/{name}")), 1, "{name}: sent once");
         }
         scene.nobody_notices().await;
