@@ -11,6 +11,7 @@
 //! came in. **What is deliberately not.** No TLS and no HTTP limits beyond size and time of a body: whoever
 //! faces the internet puts a proxy in front. No cookies, so no request forgery.
 
+mod again;
 mod api;
 mod body;
 mod docs;

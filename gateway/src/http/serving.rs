@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Doors;
+use super::again::again;
 use super::source::Peer;
 
 /// What is read of a connection at once, and so the longest head. Every connection may take up as much, and a client
@@ -54,7 +55,7 @@ pub fn serve(
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 // Errors here are the client's: it went away, or spoke no HTTP.
-                let _ = connection.await;
+                let _ = again(connection).await;
             });
         }
         graceful.shutdown().await;
