@@ -28,7 +28,7 @@ pub fn binary() -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its own path");
     let profile = own.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
     let binary = profile.join("hookmill");
-    assert!(binary.is_file(), "{} is not built: cargo build --release", binary.display());
+    assert!(binary.is_file(), "{} is not built: cargo build --profile suite", binary.display());
     binary
 }
 

@@ -96,7 +96,7 @@ fn page() -> String {
     let defaults = defaults();
     format!(
         "# What a plugin may use\n\n\
-         Written by a test from the settings' defaults: `HOOKMILL_UPDATE_LIMITS=1 cargo test --release -p hookmill --lib limits`.\n\
+         Written by a test from the settings' defaults: `HOOKMILL_UPDATE_LIMITS=1 cargo test --profile suite -p hookmill --lib limits`.\n\
          `hookmill config` prints the settings; an operator changes them for all, and a tenant's own with `PATCH /v1/tenants/{{id}} {{\"limits\": …}}`.\n\n\
          A plugin is a pure function: it can log and nothing else, and every call has a fresh instance (but for those that are kept, see below).\n\
          What goes beyond a limit ends that one call; the gateway, and the next call, are as well as before.\n\n\
