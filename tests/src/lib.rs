@@ -1,6 +1,6 @@
 //! What an end-to-end test needs: a real gateway process, the world outside it, and a hand on its clock.
 //!
-//! **Who acts.** A [`Gateway`] is the released binary on a data folder and ports of its own; a [`Client`] calls
+//! **Who acts.** A [`Gateway`] is the product's binary on a data folder and ports of its own; a [`Client`] calls
 //! it as anybody would; a [`Receiver`] is an endpoint that records what it gets and answers as it is told; a
 //! [`Tripwire`] is one that nobody may reach; a [`NameServer`] tells the gateway where names lead; a
 //! [`TestClock`] moves the gateway's time. **What is promised.** No test sleeps to let time pass: what takes time

@@ -2,10 +2,10 @@
 //!
 //! hyper passes a request's body from a connection to whoever reads it, and both are one task: for every event it wakes
 //! itself while it runs. A runtime then puts it at the end of its queue, and wakes another worker to help with the queue:
-//! a system call, two changes of thread, and a connection that moves to another core. **Who acts.** [`again`] stands between
-//! a task and the runtime. **What is promised.** No waking is lost: one that comes while the task is polled polls it once
-//! more, any other goes on to the runtime. **What is deliberately not.** A task that wakes itself [`TIMES`] over takes its
-//! turn behind the others, as it would have at first.
+//! a system call or two, a change of thread, and perhaps a connection that moves to another core. **Who acts.** [`again`]
+//! stands between a task and the runtime. **What is promised.** No waking is lost: one that comes while the task is
+//! polled polls it once more, any other goes on to the runtime. **What is deliberately not.** A task that wakes itself
+//! [`TIMES`] over takes its turn behind the others, as it would have at first.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// The most polls in one turn: an event takes three.
+/// The most polls in one turn. An event wakes its connection about once, and so takes two.
 const TIMES: usize = 8;
 
 /// Nobody polls: the runtime must be told.
