@@ -100,7 +100,7 @@ impl Gateway {
     /// A chain of sentences that says what could not be done and why.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let Options { config, clock, .. } = &options;
-        let metrics = metrics_recorder()?;
+        let recorder = metrics_recorder()?;
         let vault = open_vault(&options)?;
         let (store, opened) = open_store(&options)?;
         let mut records = store.configuration().await.context("the configuration can't be read")?;
@@ -167,17 +167,20 @@ impl Gateway {
         let first = first::make(&control, &registry, &options, &public_url).await?;
         let (readiness, ready) = watch::channel(Readiness::Ready);
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(tend_metrics(metrics.clone(), stopped.clone()));
+        tokio::spawn(tend_metrics(recorder.clone(), stopped.clone()));
         let state = |ready: watch::Receiver<Readiness>| AppState {
             control: control.clone(),
             pipeline: pipeline.clone(),
             config: Arc::new(http_config(&config, &public_url)),
             readiness: ready,
             metrics: {
-                let (metrics, pipeline) = (metrics.clone(), pipeline.clone());
+                let (recorder, pipeline) = (recorder.clone(), pipeline.clone());
                 Arc::new(move || {
                     pipeline.measure();
-                    metrics.render()
+                    // Anew each time, as a recorder forgets no series, and tenants and plugins come and go.
+                    let plugins = PrometheusBuilder::new().build_recorder();
+                    metrics::with_local_recorder(&plugins, || pipeline.measure_plugins());
+                    recorder.render() + &plugins.handle().render()
                 })
             },
         };

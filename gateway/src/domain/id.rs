@@ -129,6 +129,8 @@ ids! {
     PluginId = "plg_";
     /// An inbox.
     InboxId = "inb_";
+    /// A request that arrived at an inbox.
+    InboxRequestId = "inr_";
     /// A replay.
     ReplayId = "rpl_";
 }

@@ -28,8 +28,8 @@ pub use delivery::{
 };
 pub use event::{Event, EventType, EventTypeError, RESERVED_PREFIX};
 pub use id::{
-    AttemptId, DeliveryId, EventId, IdError, IdMap, InboxId, KeyId, PluginId, ReplayId, SourceId, SubscriptionId,
-    TenantId,
+    AttemptId, DeliveryId, EventId, IdError, IdMap, InboxId, InboxRequestId, KeyId, PluginId, ReplayId, SourceId,
+    SubscriptionId, TenantId,
 };
 pub use plugin::{
     AuthNeed, Batching, Decision, Digest, Fault, FaultKind, Idempotency, Interprets, Kind, LogLine, Manifest,

@@ -78,16 +78,21 @@ impl Paging {
 
 /// The same of a query that has more fields.
 pub(super) fn page<I: Cursor>(limit: Option<usize>, cursor: Option<&str>) -> Result<(usize, Option<I>), Problem> {
-    let limit = limit.unwrap_or(USUAL);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::new(Kind::Invalid, format!("in the query: `limit` is 1 to {MOST}")));
-    }
+    let limit = items(limit.unwrap_or(USUAL))?;
     let wrong = || Problem::new(Kind::Invalid, "in the query: `cursor` is not one that this list handed out");
     let after = match cursor {
         Some(text) => Some(I::decode(text).ok_or_else(wrong)?),
         None => None,
     };
     Ok((limit, after))
+}
+
+/// How many items of a list are asked for.
+pub(super) fn items(limit: usize) -> Result<usize, Problem> {
+    if !(1..=MOST).contains(&limit) {
+        return Err(Problem::new(Kind::Invalid, format!("in the query: `limit` is 1 to {MOST}")));
+    }
+    Ok(limit)
 }
 
 /// An id as a place in a list. Opaque to clients, so that it may become something else.
@@ -156,16 +161,25 @@ pub(super) async fn list<T, V: Serialize, I: Cursor + Ord>(
     let first = after.map_or(0, |after| items.partition_point(|item| id_of(item) <= after));
     let rest = &items[first..];
     let page = &rest[..limit.min(rest.len())];
-    let mut data = Vec::with_capacity(page.len());
+    let last = page.last().filter(|_| page.len() < rest.len());
+    answer_list(page, view, last.map(|item| id_of(item).encode())).await
+}
+
+/// Answers with these items, and with the cursor of what follows them.
+pub(super) async fn answer_list<T, V: Serialize>(
+    items: &[T],
+    view: impl Fn(&T) -> V,
+    next: Option<String>,
+) -> Result<Response, Problem> {
+    let mut data = Vec::with_capacity(items.len());
     // Two hundred subscriptions take milliseconds.
     let mut slices = Slices::begin();
-    for item in page {
+    for item in items {
         slices.step().await;
         let shown = to_raw_value(&view(item));
         data.push(shown.map_err(|error| Problem::internal(format!("an answer could not be written: {error}")))?);
     }
-    let last = page.last().filter(|_| page.len() < rest.len());
-    Ok(body::answer(StatusCode::OK, &List { data, next: last.map(|item| id_of(item).encode()) }))
+    Ok(body::answer(StatusCode::OK, &List { data, next }))
 }
 
 /// The versions that `If-Match` names.

@@ -30,7 +30,7 @@ pub fn serve(
         let graceful = GracefulShutdown::new();
         let mut builder = Builder::new(TokioExecutor::new());
         // A client that sends its headers a byte at a time is let go.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).pipeline_flush(true);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
         builder.http1().max_buf_size(BUFFER);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
         loop {

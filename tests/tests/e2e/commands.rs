@@ -226,8 +226,10 @@ async fn listening() {
     let body = handed_on.json();
     assert_eq!(body["data"]["n"], 5, "the one below the filter did not come");
     assert_ne!(body["data"]["email"], "ann@example.com");
-    tenant.post("order.sent", json!({"n": 6})).await;
+    // Large ones too.
+    tenant.post("order.sent", json!({"n": 6, "text": "x".repeat(900_000)})).await;
     assert_eq!(parsed(&listening.line().await)["status_code"], 200);
+    assert_eq!(program.all()[1].json()["data"]["text"].as_str().map(str::len), Some(900_000));
     assert!(listening.ends_well().await);
     assert_eq!(program.all().len(), 2, "what the program refuses is not sent again");
     assert_eq!(endpoint.all().len(), 0);

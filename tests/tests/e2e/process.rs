@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use hookmill_tests::{Gateway, Receiver, Setup, binary, eventually};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 /// Runs a command that must end by itself, and not well; gives what it said.
@@ -141,6 +143,27 @@ async fn metrics_and_health() {
     }
     gateway.public().get("/metrics").await.is(404);
     assert_ne!(gateway.public().get("/v1/openapi.json").await.json(200)["paths"], Value::Null);
+}
+
+/// A request whose head can't be read is answered before its connection is closed.
+#[tokio::test]
+async fn heads_that_are_no_http() {
+    let gateway = Gateway::start().await;
+    let address = gateway.public().base().trim_start_matches("http://").to_owned();
+    let begun = "GET /healthz HTTP/1.1\r\nhost: a\r\n";
+    let long = format!("{begun}x: ");
+    for (head, status) in [
+        (format!("{begun}\r\n"), "200"),
+        (format!("{begun}no header\r\n\r\n"), "400"),
+        ("GET /{} HTTP/one\r\n\r\n".to_owned(), "400"),
+        (format!("{long}{}", "x".repeat(64 * 1024 - long.len())), "431"),
+    ] {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    }
 }
 
 /// However short the time that everything is kept, a first start makes its tenant and its inbox.

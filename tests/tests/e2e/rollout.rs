@@ -454,4 +454,9 @@ async fn a_tenant_that_has_used_its_time_waits_alone() {
     gateway.operator().patch(&format!("/v1/tenants/{}", burner.id), limits).await.is(200);
     assert_eq!(burner.api.get("/v1/usage").await.json(200)["cpu_per_minute"], Value::Null);
     at_rest(&burner, posted).await;
+
+    // Who is gone is not told of any more.
+    gateway.operator().delete(&format!("/v1/tenants/{}", burner.id)).await.is(204);
+    let metrics = gateway.admin().get("/metrics").await.text;
+    assert!(!metrics.contains(burner.id.as_str()) && metrics.contains(other.id.as_str()), "{metrics}");
 }

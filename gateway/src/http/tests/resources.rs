@@ -498,17 +498,30 @@ async fn inboxes_take_anything_and_show_it() {
     let wanted = json!({"url": url, "events": ["a"]});
     let subscription = text(&world.post("/v1/subscriptions", &tenant.editor, wanted).await.expect(201), "/id");
 
+    for (bytes, kept, truncated) in [(4 << 20, 4 << 20, false), ((4 << 20) + 1, 4 << 20, true), (70_000, 70_000, false)]
+    {
+        assert_eq!(world.raw("POST", &path, "", &[], vec![0xff; bytes]).await.status, 200);
+        let arrived = world.get(&format!("{path}/requests"), "").await.expect(200);
+        let newest = &arrived["data"][0];
+        assert_eq!((&newest["truncated"], &newest["body_encoding"]), (&json!(truncated), &json!("base64")));
+        assert_eq!(newest["body"].as_str().unwrap().len(), usize::div_ceil(kept, 3) * 4);
+    }
     world.raw("POST", &path, "", &[("content-type", "application/json")], "{\"hello\":\"<world>\"}").await;
     world.raw("DELETE", &format!("{path}?a=b"), "", &[], "").await;
-    world.raw("POST", &path, "", &[], vec![0xff; 70_000]).await;
     let arrived = world.get(&format!("{path}/requests"), "").await.expect(200);
     let data = arrived["data"].as_array().unwrap();
-    assert_eq!(data.len(), 3);
-    assert_eq!((&data[0]["truncated"], &data[0]["body_encoding"]), (&json!(true), &json!("base64")));
-    assert_eq!((&data[1]["method"], &data[1]["target"]), (&json!("DELETE"), &json!(format!("{path}?a=b"))));
-    assert_eq!(data[2]["body"], "{\"hello\":\"<world>\"}");
-    assert_eq!(data[2]["signature"]["verdict"], "invalid");
-    assert_eq!(data[2]["signature"]["subscription_id"], json!(subscription));
+    assert_eq!(data.len(), 4, "of 8 MiB and more the oldest went");
+    assert_eq!((&data[0]["method"], &data[0]["target"]), (&json!("DELETE"), &json!(format!("{path}?a=b"))));
+    assert_eq!(data[1]["body"], "{\"hello\":\"<world>\"}");
+    assert_eq!(data[1]["signature"]["verdict"], "invalid");
+    assert_eq!(data[1]["signature"]["subscription_id"], json!(subscription));
+    let since = world.get(&format!("{path}/requests?after={}", text(&data[1], "/id")), "").await.expect(200);
+    assert_eq!(since["data"], json!([data[0]]));
+    let newest = world.get(&format!("{path}/requests?limit=1"), "").await.expect(200);
+    assert_eq!(newest["data"], json!([data[0]]));
+    for query in ["after=nothing", "limit=0"] {
+        world.get(&format!("{path}/requests?{query}"), "").await.problem(422, "invalid");
+    }
 
     let html = [("accept", "text/html,application/xhtml+xml")];
     let page = world.raw("GET", &path, "", &html, "").await;

@@ -1,39 +1,36 @@
 //! Inboxes: a URL that takes anything, keeps the last of it in memory, and shows it.
 //!
 //! Whoever knows the URL may post, look, and choose the answer: it is a place to try things out, and its
-//! token is as hard to guess as a key. Nothing here survives a restart. The page runs no script: it loads
-//! itself again, and its buttons are forms.
+//! token is as hard to guess as a key. Nothing here survives a restart. Inside: `tray` (what is held, and its bounds)
+//! and `page` (how it is shown).
 
-use std::collections::{HashMap, VecDeque};
-use std::fmt::Write as _;
+mod page;
+mod tray;
+
 use std::time::Duration;
 
+use axum::Form;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest as _, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::{Form, body::Bytes};
 use http_body_util::BodyExt as _;
-use jiff::Timestamp;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub(super) use self::tray::Inboxes;
+use self::tray::{Arrived, Mode};
 use super::api::views::{Time, headers_view, text_or_base64};
-use super::body::answer;
 use super::guard::Access;
-use super::html::{self, Escaped};
-use super::params::{List, Segments};
+use super::params::{self, Params, Segments, answer_list};
 use super::problem::{Kind, Problem};
 use super::route::{Payload, Route, Tag};
-use super::{App, Shared};
+use super::{App, Shared, room};
 use crate::control::InboxVerdict;
+use crate::domain::InboxRequestId;
 
-/// Most requests of one inbox, most bytes of one body that are kept and that are read, and most inboxes that
-/// have something in memory.
-const MOST_REQUESTS: usize = 100;
-const MOST_BODY: usize = 64 * 1024;
-const MOST_READ: usize = 4 * 1024 * 1024;
-const MOST_INBOXES: usize = 1_000;
+/// Most bytes of one body that are read, and kept.
+const MOST_BODY: usize = 4 << 20;
 
 /// How long a slow answer takes.
 const SLOW: Duration = Duration::from_secs(10);
@@ -48,14 +45,18 @@ pub(super) fn routes() -> Vec<Route> {
             .about("With `Accept: text/html` a page that shows what arrived; otherwise a request like any other.")
             .shows("text/html"),
         row(Route::post("/inbox/{token}", "post_to_inbox", "Deliver by POST", arrive))
-            .about("Any request is kept, 64 KiB of it, and answered as was chosen on the page: 200 at first."),
+            .about("Any request is kept, 4 MiB of it, and answered as was chosen on the page: 200 at first."),
         row(Route::put("/inbox/{token}", "put_to_inbox", "Deliver by PUT", arrive)),
         row(Route::patch("/inbox/{token}", "patch_to_inbox", "Deliver by PATCH", arrive)),
         row(Route::delete("/inbox/{token}", "delete_to_inbox", "Deliver by DELETE", arrive)),
         Route::get("/inbox/{token}/requests", "list_inbox_requests", "What arrived", requests)
             .tag(Tag::Inboxes)
             .needs(Access::Public)
-            .about("Newest first, at most the last 100.")
+            .query(&[
+                ("after", "The `id` of a request: only what arrived after it."),
+                ("limit", "How many, 1 to 200; all there are unless given."),
+            ])
+            .about("Newest first, at most the last 100 and 8 MiB of them.")
             .lists::<RequestView>(),
         Route::post("/inbox/{token}/answer", "set_inbox_answer", "Choose the answer", choose)
             .tag(Tag::Inboxes)
@@ -66,82 +67,15 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// How an inbox answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-enum Mode {
-    #[default]
-    #[serde(rename = "200")]
-    Fine,
-    #[serde(rename = "500")]
-    Fails,
-    #[serde(rename = "410")]
-    Gone,
-    #[serde(rename = "slow")]
-    Slow,
-}
-
-impl Mode {
-    const ALL: [(Self, &'static str, &'static str); 4] = [
-        (Self::Fine, "200", "200 OK"),
-        (Self::Fails, "500", "500 error"),
-        (Self::Gone, "410", "410 gone"),
-        (Self::Slow, "slow", "200 after 10 s"),
-    ];
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::Fine | Self::Slow => StatusCode::OK,
-            Self::Fails => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Gone => StatusCode::GONE,
-        }
-    }
-}
-
-/// One request that arrived.
-struct Arrived {
-    at: Timestamp,
-    method: Method,
-    target: String,
-    headers: Vec<(String, String)>,
-    body: Bytes,
-    truncated: bool,
-    verdict: InboxVerdict,
-    answered: StatusCode,
-}
-
-#[derive(Default)]
-struct Tray {
-    mode: Mode,
-    arrived: VecDeque<Arrived>,
-}
-
-/// What arrived, by token.
-#[derive(Default)]
-pub(super) struct Inboxes(Mutex<HashMap<String, Tray>>);
-
-impl Inboxes {
-    fn with<T>(&self, token: &str, work: impl FnOnce(&mut Tray) -> T) -> T {
-        let mut trays = self.0.lock();
-        if !trays.contains_key(token) && trays.len() >= MOST_INBOXES {
-            // The one in which nothing has happened for longest makes room.
-            let oldest = trays.iter().min_by_key(|(_, tray)| tray.arrived.back().map(|last| last.at));
-            if let Some(oldest) = oldest.map(|(token, _)| token.clone()) {
-                trays.remove(&oldest);
-            }
-        }
-        work(trays.entry(token.to_owned()).or_default())
-    }
-
-    /// The inbox is gone.
-    pub(super) fn forget(&self, token: &str) {
-        self.0.lock().remove(token);
-    }
-}
-
 /// A request that arrived at an inbox.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = InboxRequest)]
 pub(super) struct RequestView {
+    /// Of this request here: they sort by when it arrived.
+    #[schema(value_type = String)]
+    id: InboxRequestId,
+    /// How many have arrived at this inbox, with this one: where a number is missing, it is not held any more.
+    number: u64,
     at: Time,
     method: String,
     /// Path and query.
@@ -183,10 +117,13 @@ impl From<&InboxVerdict> for SignatureView {
     }
 }
 
-impl From<&Arrived> for RequestView {
-    fn from(arrived: &Arrived) -> Self {
-        let (body, body_encoding) = text_or_base64(&arrived.body);
+impl RequestView {
+    /// With so much of its body.
+    fn of(arrived: &Arrived, body: &[u8]) -> Self {
+        let (body, body_encoding) = text_or_base64(body);
         Self {
+            id: arrived.id,
+            number: arrived.number,
             at: arrived.at.into(),
             method: arrived.method.to_string(),
             target: arrived.target.clone(),
@@ -207,21 +144,24 @@ async fn arrive(
 ) -> Result<Response, Problem> {
     let inbox = app.control.inbox_by_token(&token)?;
     if request.method() == Method::GET && wants_html(request.headers()) {
-        return Ok(show(&app, &token));
+        return Ok(page::show(&app, &token));
     }
     let (parts, body) = request.into_parts();
-    let (body, truncated) = first_part(body).await;
+    // What does not say how large it is may be as large as any. Where there is no room for that, the beginning will do.
+    let size = body.size_hint().upper().and_then(|most| usize::try_from(most).ok()).unwrap_or(MOST_BODY);
+    let place = app.bodies.take(Some(inbox.tenant_id), size.min(MOST_BODY));
+    let (body, truncated) = first_part(body, if place.is_some() { MOST_BODY } else { room::SMALL }).await;
+    drop(place);
     let now = app.control.clock().now();
     let verdict = match truncated {
         true => InboxVerdict::Unknown,
         false => app.control.inbox_verdict(&inbox, parts.method.as_str(), &parts.headers, &body, now),
     };
-    let mode = app.inboxes.with(&token, |tray| {
-        if tray.arrived.len() >= MOST_REQUESTS {
-            tray.arrived.pop_front();
-        }
+    let mode = app.inboxes.keep(&token, |mode, number| {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        tray.arrived.push_back(Arrived {
+        Arrived {
+            id: InboxRequestId::new(now),
+            number,
             at: now,
             method: parts.method,
             target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
@@ -229,9 +169,8 @@ async fn arrive(
             body,
             truncated,
             verdict,
-            answered: tray.mode.status(),
-        });
-        tray.mode
+            answered: mode.status(),
+        }
     });
     if mode == Mode::Slow {
         app.control.clock().sleep(SLOW).await;
@@ -240,18 +179,18 @@ async fn arrive(
     Ok((mode.status(), [(header::CONTENT_TYPE, text)], "kept in the inbox\n").into_response())
 }
 
-/// The first 64 KiB of a body, and whether there was more. A little more is read and let go, so that the
+/// The first `most` bytes of a body, and whether there was more. A little more is read and let go, so that the
 /// sender is answered instead of cut off.
-async fn first_part(mut body: axum::body::Body) -> (Bytes, bool) {
+async fn first_part(mut body: axum::body::Body, most: usize) -> (Bytes, bool) {
     let (mut kept, mut seen, mut cut) = (Vec::new(), 0, false);
     let read = async {
-        while seen < MOST_READ {
+        while seen <= MOST_BODY {
             match body.frame().await {
                 None => return,
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     seen += data.len();
-                    let room = (MOST_BODY - kept.len()).min(data.len());
+                    let room = (most - kept.len()).min(data.len());
                     kept.extend_from_slice(&data[..room]);
                     cut |= room < data.len();
                 }
@@ -274,11 +213,23 @@ fn wants_html(headers: &HeaderMap) -> bool {
         .is_some_and(|accept| accept.contains("text/html"))
 }
 
-async fn requests(State(app): State<Shared>, Segments(token): Segments<String>) -> Result<Response, Problem> {
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    after: Option<InboxRequestId>,
+    limit: Option<usize>,
+}
+
+async fn requests(
+    State(app): State<Shared>,
+    Segments(token): Segments<String>,
+    Params(Wanted { after, limit }): Params<Wanted>,
+) -> Result<Response, Problem> {
     app.control.inbox_by_token(&token)?;
-    let data: Vec<RequestView> =
-        app.inboxes.with(&token, |tray| tray.arrived.iter().rev().map(RequestView::from).collect());
-    Ok(answer(StatusCode::OK, &List { data, next: None }))
+    let limit = limit.map_or(Ok(usize::MAX), params::items)?;
+    let mut arrived = app.inboxes.with(&token, |tray| tray.arrived(after));
+    arrived.truncate(limit);
+    answer_list(&arrived, |arrived| RequestView::of(arrived, &arrived.body), None).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -298,60 +249,4 @@ async fn choose(
         .map_err(|_| Problem::new(Kind::Invalid, "send a form with `answer`: `200`, `500`, `410` or `slow`"))?;
     app.inboxes.with(&token, |tray| tray.mode = choice.answer);
     Ok(Redirect::to(&format!("/inbox/{token}")).into_response())
-}
-
-fn show(app: &App, token: &str) -> Response {
-    let url = app.config.url(&format!("/inbox/{token}"));
-    let mut body = format!(
-        "<h1>Inbox</h1><p>Deliver to <code>{}</code>. What arrives is shown here, newest first; the page looks \
-         again every 3 seconds. The last 100 requests are kept until the gateway stops; \
-         <a href=\"{}/requests\">as JSON</a>.</p>",
-        Escaped(&url),
-        Escaped(&url),
-    );
-    app.inboxes.with(token, |tray| {
-        let _ = write!(body, "<form method=\"post\" action=\"/inbox/{}/answer\"><p>Answer with ", Escaped(token));
-        for (mode, word, label) in Mode::ALL {
-            let pressed = mode == tray.mode;
-            let _ =
-                write!(body, "<button name=\"answer\" value=\"{word}\" aria-pressed=\"{pressed}\">{label}</button> ");
-        }
-        body.push_str("</p></form>");
-        if tray.arrived.is_empty() {
-            body.push_str("<p class=\"soft\">Nothing has arrived yet.</p>");
-        }
-        for arrived in tray.arrived.iter().rev() {
-            show_one(&mut body, arrived);
-        }
-    });
-    html::page("Inbox – Hookmill", &body, Some(3))
-}
-
-fn show_one(body: &mut String, arrived: &Arrived) {
-    let view = RequestView::from(arrived);
-    let (class, verdict) = match &arrived.verdict {
-        InboxVerdict::Valid(id) => ("good", format!("✓ signed by {id}")),
-        InboxVerdict::Invalid(id, why) => ("bad", format!("✗ not signed by {id}: {why}")),
-        InboxVerdict::Unknown => ("soft", "no signature could be checked".to_owned()),
-    };
-    let _ = write!(
-        body,
-        "<article><h3><span class=\"method\">{}</span> {}</h3><p class=\"{class}\">{}</p><p class=\"soft\">answered {}</p>",
-        Escaped(&view.method),
-        Escaped(crate::domain::rfc3339(arrived.at)),
-        Escaped(verdict),
-        view.answered_status_code,
-    );
-    let pretty = serde_json::from_slice::<serde_json::Value>(&arrived.body)
-        .and_then(|value| serde_json::to_string_pretty(&value))
-        .unwrap_or(view.body);
-    let _ = write!(body, "<pre>{}</pre>", Escaped(pretty));
-    if view.truncated {
-        body.push_str("<p class=\"soft\">There was more; 64 KiB are kept.</p>");
-    }
-    body.push_str("<details><summary>Headers</summary><table>");
-    for (name, value) in &view.headers {
-        let _ = write!(body, "<tr><th>{}</th><td><code>{}</code></td></tr>", Escaped(name), Escaped(value));
-    }
-    body.push_str("</table></details></article>");
 }
