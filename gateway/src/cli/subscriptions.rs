@@ -24,6 +24,9 @@ pub(super) struct Subscriptions {
 enum SubscriptionsCommand {
     /// All of them; with --json a page of 200
     List {
+        /// Only those that are so: `active`, `paused` or `disabled`
+        #[arg(long, value_name = "STATE")]
+        state: Option<String>,
         /// With --json: go on where a page ended, at its `next`
         #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
@@ -97,7 +100,7 @@ impl Subscriptions {
         block_on(async {
             let _patience = Patience::spin("asking the gateway");
             match self.command {
-                SubscriptionsCommand::List { cursor } => list(&remote, cursor.as_deref(), json).await,
+                SubscriptionsCommand::List { state, cursor } => list(&remote, state, cursor, json).await,
                 SubscriptionsCommand::Show { subscription } => {
                     let id = find_subscription(&remote, &subscription).await?;
                     let answer = remote.get(&format!("/v1/subscriptions/{id}")).await?;
@@ -129,14 +132,15 @@ impl Subscriptions {
     }
 }
 
-async fn list(remote: &Remote, cursor: Option<&str>, json: bool) -> anyhow::Result<()> {
-    let path = "/v1/subscriptions?limit=200";
+async fn list(remote: &Remote, state: Option<String>, cursor: Option<String>, json: bool) -> anyhow::Result<()> {
+    let query =
+        |name, value: Option<String>| value.map(|value| format!("&{name}={}", segment(&value))).unwrap_or_default();
+    let path = format!("/v1/subscriptions?limit=200{}", query("state", state));
     if json {
-        let cursor = cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default();
-        print(&remote.get(&format!("{path}{cursor}")).await?.text);
+        print(&remote.get(&format!("{path}{}", query("cursor", cursor))).await?.text);
         return Ok(());
     }
-    let all = every(remote, path).await?;
+    let all = every(remote, &path).await?;
     let rows: Vec<[String; 5]> = all
         .iter()
         .map(|one| {

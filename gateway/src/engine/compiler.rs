@@ -3,15 +3,17 @@
 //! Cranelift can't be interrupted, and a few kilobytes can be made to cost it gigabytes and minutes; the parsers before
 //! it overflow their stack over types that go round in a circle. None of that may reach the gateway. So a stranger's
 //! bytes are first looked at, compiled and asked what they are in a process that has limits of its own ([`worker`]), one
-//! at a time, tenants in turn. If it dies, that upload is refused, by the name of what killed it.
+//! at a time, tenants in turn. If it dies, that upload is refused, by the name of what killed it. It comes last on the
+//! machine; and since it can't be asked to [rest](Workers::rest) for others, it is stopped, and told to go on again.
 //!
 //! [`worker`]: super::worker
 
+use std::convert::Infallible;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
@@ -21,10 +23,13 @@ use super::config::{CompilerConfig, EngineConfig};
 use super::error::{Cause, InstallError};
 use super::turns::Turns;
 use crate::domain::{Manifest, TenantId};
+use crate::priority::Workers;
 
+/// How long it runs before it rests, where others have something to do.
+const STINT: Duration = Duration::from_millis(10);
 /// How many times as long as its processor time it may take while it gives way to everything else on the machine, and
 /// how many when it begins anew because that left it nothing.
-const PATIENCE: u32 = 2;
+const PATIENCE: u32 = 6;
 const STARVED_PATIENCE: u32 = 4;
 /// Bytes of its answer, and of what it says on standard error, that are read.
 const ANSWER: u64 = 8 << 20;
@@ -82,15 +87,16 @@ impl Compiler {
         bytes: &[u8],
         artifacts: &Artifacts,
         engine: &EngineConfig,
+        workers: &Workers,
     ) -> Compiled {
         let mut turn = self.turns.take(tenant).await;
         let mut file = artifacts.place();
         let begun = Instant::now();
-        let mut ended = self.run(bytes, &file, engine, false).await;
+        let mut ended = self.run(bytes, &file, engine, Some(workers)).await;
         if ended.is_none() {
             // The first may have left half a file.
             file = artifacts.place();
-            ended = self.run(bytes, &file, engine, true).await;
+            ended = self.run(bytes, &file, engine, None).await;
         }
         let ended = ended.unwrap_or(Err(InstallError::TooSlow { limit: self.config.time }));
         let (result, cost) = match ended {
@@ -102,16 +108,17 @@ impl Compiler {
         Compiled { result: result.map(|manifest| (manifest, file)), cost }
     }
 
-    /// Runs the process; nothing if that takes too long.
+    /// Runs the process, which rests for these, or has been starved by them; nothing if that takes too long.
     async fn run(
         &self,
         bytes: &[u8],
         file: &Unkept,
         engine: &EngineConfig,
-        starved: bool,
+        rests_for: Option<&Workers>,
     ) -> Option<Result<Report, InstallError>> {
-        let patience = if starved { STARVED_PATIENCE } else { PATIENCE };
-        tokio::time::timeout(self.config.time * patience, self.run_to_the_end(bytes, file, engine, starved)).await.ok()
+        let patience = if rests_for.is_some() { PATIENCE } else { STARVED_PATIENCE };
+        let ending = self.run_to_the_end(bytes, file, engine, rests_for);
+        tokio::time::timeout(self.config.time * patience, ending).await.ok()
     }
 
     async fn run_to_the_end(
@@ -119,7 +126,7 @@ impl Compiler {
         bytes: &[u8],
         file: &Unkept,
         engine: &EngineConfig,
-        starved: bool,
+        rests_for: Option<&Workers>,
     ) -> Result<Report, InstallError> {
         let interrupted = |error: std::io::Error| InstallError::Interrupted(Cause::of(error));
         let order = Order {
@@ -127,7 +134,7 @@ impl Compiler {
             seconds: self.config.time.as_secs().max(1),
             memory: self.config.memory,
             artifact: file.path().to_owned(),
-            starved,
+            starved: rests_for.is_none(),
         };
         let mut told = serde_json::to_vec(&order).map_err(|error| InstallError::Interrupted(Cause::of(error)))?;
         told.push(b'\n');
@@ -149,8 +156,16 @@ impl Compiler {
                 let _ = stdin.write_all(bytes).await;
             }
         };
-        let ((), answer, words) = tokio::join!(telling, read(stdout, ANSWER), read(stderr, LAST_WORDS));
-        let status = child.wait().await.map_err(interrupted)?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let ending = async {
+            let ((), answer, words) = tokio::join!(telling, read(stdout, ANSWER), read(stderr, LAST_WORDS));
+            (answer, words, child.wait().await)
+        };
+        let (answer, words, status) = tokio::select! {
+            ended = ending => ended,
+            never = rest_between(pid, rests_for) => match never {},
+        };
+        let status = status.map_err(interrupted)?;
         if status.success() {
             serde_json::from_slice(&answer).map_err(|error| InstallError::Interrupted(Cause::of(error)))
         } else {
@@ -176,6 +191,24 @@ impl Compiler {
                 InstallError::Crashed(Cause::said(status.to_string()))
             }
         }
+    }
+}
+
+/// Has a process rest as long as it should, again and again.
+async fn rest_between(pid: Option<Pid>, workers: Option<&Workers>) -> Infallible {
+    let (Some(pid), Some(workers)) = (pid, workers) else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(STINT).await;
+        let rest = workers.rest(STINT);
+        // What the timer can't tell from nothing.
+        if rest < Duration::from_millis(1) {
+            continue;
+        }
+        // Where it has ended it is not waited for yet, so that the number is still its own. If this is given up while it
+        // is stopped, it is killed; and it dies with the gateway.
+        let _ = kill_process(pid, Signal::STOP);
+        tokio::time::sleep(rest).await;
+        let _ = kill_process(pid, Signal::CONT);
     }
 }
 
@@ -214,13 +247,37 @@ esac
         let engine = tests::config();
         let artifacts = Artifacts::open(folder.path(), &runtime::engine(&engine).unwrap()).unwrap();
         let compiler = Compiler::new(CompilerConfig { program: path, time, memory: 1 << 20 });
-        compiler.compile(TenantId::from_bytes([1; 16]), b"bytes", &artifacts, &engine).await
+        compiler.compile(TenantId::from_bytes([1; 16]), b"bytes", &artifacts, &engine, &Workers::of_caller()).await
     }
 
     #[tokio::test]
     async fn one_that_is_left_no_processor_begins_anew_with_a_little() {
         let Compiled { result, cost } = compile(WAITS, Duration::from_secs(1)).await;
         assert_eq!((result.err(), cost), (Some(InstallError::NotWasm), Duration::from_nanos(1)));
+    }
+
+    #[tokio::test]
+    async fn a_process_rests_for_busy_workers_and_goes_on() {
+        let mut child = Command::new("sleep").arg("600").kill_on_drop(true).spawn().unwrap();
+        let pid = child.id().unwrap();
+        let resting = tokio::spawn(async move {
+            rest_between(Pid::from_raw(pid.cast_signed()), Some(&Workers::always_busy())).await;
+        });
+        // The third field of proc_pid_stat(5): `T` is stopped, `S` asleep.
+        for wanted in ["T", "S", "T", "S"] {
+            loop {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+                if stat.rsplit(") ").next().unwrap().starts_with(wanted) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        resting.abort();
+        child.kill().await.unwrap();
+        // With nobody to rest for, it never does.
+        let idle = Workers::of_caller();
+        assert_eq!(idle.rest(STINT), Duration::ZERO);
     }
 
     #[tokio::test]

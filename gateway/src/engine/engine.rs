@@ -58,7 +58,7 @@ pub(super) struct Inner {
     turns: Turns,
     /// The places of calls that are known to be slow, and where they run.
     slow_turns: Turns,
-    aside: Aside,
+    pub(super) aside: Aside,
     /// The one place of calls that nobody waits for.
     idle_turns: Turns,
     paces: Paces,

@@ -91,7 +91,8 @@ impl Engine {
             return (self.install_here(bytes).await, begun.elapsed());
         };
         let Some(artifacts) = &self.0.artifacts else { return (Err(InstallError::NoFolder), Duration::ZERO) };
-        let Compiled { result, cost } = compiler.compile(tenant, bytes, artifacts, &self.0.config).await;
+        let Compiled { result, cost } =
+            compiler.compile(tenant, bytes, artifacts, &self.0.config, self.0.aside.workers()).await;
         let plugin = match result {
             Ok((manifest, file)) => self.adopt(manifest, digest, bytes.len(), file).await,
             Err(error) => Err(error),

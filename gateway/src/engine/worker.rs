@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 use rustix::time::ClockId;
 
 use super::aside::time_of;
@@ -22,6 +22,8 @@ use crate::priority;
 /// # Errors
 /// If it is told nothing that it understands, or nobody listens to the answer.
 pub fn compile_worker(from: &mut impl BufRead, to: &mut impl Write) -> anyhow::Result<()> {
+    // The gateway may have stopped it when it goes.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut told = String::new();
     from.read_line(&mut told)?;
     let order: Order = serde_json::from_str(&told)?;

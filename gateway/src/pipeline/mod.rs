@@ -166,7 +166,7 @@ impl Pipeline {
         let parts = Parts {
             meters: meters::Meters::new(),
             lanes: lanes::Lanes::new(&setup.limits, heads),
-            pressure: pressure::Pressure::default(),
+            pressure: pressure::Pressure::new(),
             rates: ingest::Rates::default(),
             source_rates: ingest::Rates::default(),
             writing: ingest::Writing::default(),

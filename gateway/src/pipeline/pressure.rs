@@ -11,8 +11,9 @@
 
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use tokio::runtime::Handle;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::priority::Workers;
 
 /// How often it looks at the workers.
 const LOOK: Duration = Duration::from_millis(10);
@@ -31,66 +32,56 @@ const LONGEST: Duration = Duration::from_millis(5);
 
 /// See the file's essay. One for all that share the workers.
 #[derive(Debug)]
-pub(super) struct Pressure(Mutex<Seen>);
+pub(super) struct Pressure {
+    workers: Workers,
+    seen: Mutex<Seen>,
+}
 
 #[derive(Debug)]
 struct Seen {
     at: Instant,
-    busy: Duration,
     share: f64,
     gap: Duration,
 }
 
-impl Seen {
-    /// Looks at the workers, if it is time.
-    fn look(&mut self) {
-        let passed = self.at.elapsed();
-        if passed < LOOK {
-            return;
-        }
-        let workers = Handle::current().metrics();
-        let count = workers.num_workers();
-        let busy = (0..count).map(|worker| workers.worker_total_busy_duration(worker)).sum::<Duration>();
-        let share = busy.saturating_sub(self.busy).as_secs_f64() / (passed.as_secs_f64() * count.max(1) as f64);
-        *self = Self { at: Instant::now(), busy, share, gap: next(self.gap, share) };
-    }
-}
-
-impl Default for Pressure {
-    fn default() -> Self {
-        Self(Mutex::new(Seen { at: Instant::now(), busy: Duration::ZERO, share: 0.0, gap: Duration::ZERO }))
-    }
-}
-
 impl Pressure {
+    /// Of the workers that run the caller.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub(super) fn new() -> Self {
+        let seen = Seen { at: Instant::now(), share: 0.0, gap: Duration::ZERO };
+        Self { workers: Workers::of_caller(), seen: Mutex::new(seen) }
+    }
+
+    /// Looks at the workers, if it is time.
+    fn look(&self) -> MutexGuard<'_, Seen> {
+        let mut seen = self.seen.lock();
+        if seen.at.elapsed() >= LOOK {
+            let share = self.workers.share();
+            *seen = Seen { at: Instant::now(), share, gap: next(seen.gap, share) };
+        }
+        seen
+    }
+
     /// The gap as it was found last.
     pub(super) fn last(&self) -> Duration {
-        self.0.lock().gap
+        self.seen.lock().gap
     }
 
     /// What someone who uses most leaves before it goes on; at most 5 ms.
-    ///
-    /// # Panics
-    /// Outside of tokio's workers.
     pub(super) fn gap(&self) -> Duration {
-        let mut seen = self.0.lock();
-        seen.look();
-        seen.gap
+        self.look().gap
     }
 
     /// How much later the answer comes to whoever has so many deliveries waiting in memory; at most 10 ms.
-    ///
-    /// # Panics
-    /// Outside of tokio's workers.
     pub(super) fn delay(&self, waiting: usize) -> Duration {
         let delay = FOR_EACH.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)).min(LATEST);
         // What the timer can't tell from nothing.
         if delay < Duration::from_millis(1) {
             return Duration::ZERO;
         }
-        let mut seen = self.0.lock();
-        seen.look();
-        if seen.share > SHORT { delay } else { Duration::ZERO }
+        if self.look().share > SHORT { delay } else { Duration::ZERO }
     }
 }
 
@@ -123,17 +114,17 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn idle_workers_slow_nobody_down() {
-        let pressure = Pressure::default();
+        let pressure = Pressure::new();
         assert!(pressure.gap().is_zero());
         assert!(pressure.delay(usize::MAX).is_zero());
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn who_has_much_waiting_is_answered_later() {
-        let pressure = Pressure::default();
-        pressure.0.lock().share = 1.0;
+        let pressure = Pressure::new();
+        pressure.seen.lock().share = 1.0;
         for (waiting, millis) in [(0, 0), (99, 0), (100, 1), (500, 5), (1_000, 10), (usize::MAX, 10)] {
-            pressure.0.lock().at = Instant::now();
+            pressure.seen.lock().at = Instant::now();
             assert_eq!(pressure.delay(waiting), Duration::from_millis(millis), "{waiting}");
         }
     }

@@ -173,6 +173,8 @@ async fn subscriptions_from_their_making_to_their_end() {
     assert!(made.contains(" is made and active\n") && made.contains("whsec_"), "{made}");
     let id = made.split(' ').next().unwrap();
     let listed = home.says(&["subscriptions", "list"]).await;
+    assert_eq!(home.says(&["subscriptions", "list", "--state", "active"]).await, listed);
+    assert!(home.says(&["subscriptions", "list", "--state", "disabled"]).await.contains("there is none"));
     assert!(listed.contains(id) && listed.contains("order.*") && listed.contains("active"), "{listed}");
     for word in [id, "orders", "uid:orders", "The orders"] {
         let shown = parsed(&home.says(&["subscriptions", "show", word, "--json"]).await);

@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 
 use super::views::{CreatedSubscription, NewSubscription, SecretView, StatsView, SubscriptionView, VerifierView};
 use crate::control::{Change, Control, Expected, Pending};
-use crate::domain::{Role, TenantId, duration};
+use crate::domain::{self, Role, TenantId, duration};
 use crate::http::body::{Fields, Json, OptionalJson, answer, created, nothing, versioned};
 use crate::http::guard::{Access, Caller};
-use crate::http::params::{IfMatch, Paging, Params, Segments, list};
+use crate::http::params::{IfMatch, Params, Segments, list, page};
 use crate::http::problem::Problem;
 use crate::http::route::{Payload, Route, Tag};
 use crate::http::{App, Shared};
@@ -36,7 +36,9 @@ pub(super) fn routes() -> Vec<Route> {
     let one = "/v1/subscriptions/{subscription}";
     let at = |rest: &str| format!("{one}{rest}");
     vec![
-        reads(Route::get(base, "list_subscriptions", "List subscriptions", list_all)).lists::<SubscriptionView>(),
+        reads(Route::get(base, "list_subscriptions", "List subscriptions", list_all))
+            .query(&[("state", "Those that are `active`, `paused` or `disabled`.")])
+            .lists::<SubscriptionView>(),
         writes(Route::post(base, "create_subscription", "Make a subscription", create))
             .about("Checked as a whole before it is saved. The answer holds the signing secret in clear.")
             .takes(Payload::json::<NewSubscription>())
@@ -106,14 +108,25 @@ fn shown(app: &App, plan: &Plan) -> Response {
     versioned(StatusCode::OK, &version, &SubscriptionView::new(plan, &app.control))
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubscriptionQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    state: Option<domain::State>,
+}
+
 async fn list_all(
     State(app): State<Shared>,
     caller: Caller,
-    Params(paging): Params<Paging>,
+    Params(query): Params<SubscriptionQuery>,
 ) -> Result<Response, Problem> {
-    let plans = app.control.subscriptions(caller.tenant()?);
+    let mut plans = app.control.subscriptions(caller.tenant()?);
+    if let Some(state) = query.state {
+        plans.retain(|plan| plan.subscription.state == state);
+    }
     let view = |plan: &std::sync::Arc<Plan>| SubscriptionView::new(plan, &app.control);
-    list(plans, paging.read()?, |plan| plan.subscription.id, view).await
+    list(plans, page(query.limit, query.cursor.as_deref())?, |plan| plan.subscription.id, view).await
 }
 
 async fn create(State(app): State<Shared>, caller: Caller, Json(wanted): Fields) -> Result<Response, Problem> {

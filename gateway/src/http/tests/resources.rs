@@ -238,6 +238,13 @@ async fn pausing_and_enabling() {
     assert_eq!(world.patch(&path, &tenant.editor, json!({"name": "x"})).await.expect(200)["state"], "paused");
     assert_eq!(post("/resume").await.expect(200)["state"], "active");
     let disabled = world.patch(&path, &tenant.editor, json!({"enabled": false})).await.expect(200);
+    let mut in_state = Vec::new();
+    for state in ["active", "paused", "disabled"] {
+        let list = world.get(&format!("/v1/subscriptions?state={state}"), &tenant.viewer).await.expect(200);
+        in_state.push(list["data"].as_array().unwrap().iter().filter(|one| one["id"] == disabled["id"]).count());
+    }
+    assert_eq!(in_state, [0, 0, 1]);
+    world.get("/v1/subscriptions?state=tired", &tenant.viewer).await.problem(422, "invalid");
     assert_eq!((&disabled["state"], &disabled["enabled"]), (&json!("disabled"), &json!(false)));
     assert_eq!(world.patch(&path, &tenant.editor, json!({"name": "y"})).await.expect(200)["state"], "disabled");
     post("/pause").await.problem(409, "conflict");

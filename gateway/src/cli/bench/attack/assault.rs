@@ -277,9 +277,8 @@ async fn upload(aim: Aim, name: &'static str, component: Bytes, seen: Arc<Seen>)
 async fn enable(aim: Aim, seen: Arc<Seen>) {
     let mut api = aim.api();
     while !seen.over.load(Ordering::Relaxed) {
-        for subscription in api.list("/v1/subscriptions?limit=200").await.unwrap_or_default() {
-            if subscription["state"] == "disabled"
-                && let Some(id) = subscription["id"].as_str()
+        for subscription in api.list("/v1/subscriptions?limit=200&state=disabled").await.unwrap_or_default() {
+            if let Some(id) = subscription["id"].as_str()
                 && api.patch(&format!("/v1/subscriptions/{id}"), json!({"enabled": true}).to_string()).await.is_ok()
             {
                 seen.count("disabled, and enabled again".to_owned());

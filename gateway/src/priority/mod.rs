@@ -5,10 +5,13 @@
 //! kernel treats them alike, the former wait for the latter at each of a delivery's half a dozen steps, for as long as
 //! the kernel leaves a thread on a core: 1.4 to 3 ms, a lower priority notwithstanding (since Linux 6.6). **Who acts.** A
 //! thread asks for itself, when it starts: the gateway's workers and the store's committer to be [`prompt`], slow calls
-//! and compiles to be [`last`], those of them that the machine leaves nothing to have [`little`]. What may take long on
-//! a worker goes on in [`Slices`]. **What is promised.** Nothing breaks where the kernel refuses or is too old: then
+//! and compiles to be [`last`], those of them that the machine leaves nothing to have [`little`]. Who comes last rests
+//! between, the more the busier the [`Workers`] are. What may take long on a worker goes on in [`Slices`]. **What is
+//! promised.** Nothing breaks where the kernel refuses or is too old: then
 //! others are felt more. **What is deliberately not.** What needs privileges, such as a priority above that of other
 //! programs.
+
+mod workers;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,6 +19,8 @@ use std::time::{Duration, Instant};
 use rustix::process::nice;
 use rustix::thread::nanosleep;
 use rustix::time::Timespec;
+
+pub use self::workers::Workers;
 
 /// The kernel's steps by which those are lower that have little: where all cores are busy, about a tenth of what one of
 /// the gateway's workers has.
@@ -72,6 +77,12 @@ const GAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000 };
 pub fn leave() {
     // A system call and nothing else, not even `errno`: a signal's handler may make it anywhere. Cut short, it has left.
     let _ = nanosleep(&GAP);
+}
+
+/// The same for longer.
+pub fn leave_for(rest: Duration) {
+    let rest = Timespec { tv_sec: rest.as_secs().cast_signed(), tv_nsec: i64::from(rest.subsec_nanos()) };
+    let _ = nanosleep(if rest > GAP { &rest } else { &GAP });
 }
 
 /// From now on every thread of this process [leaves](leave) its core whenever a tick of the kernel's finds it there, each
