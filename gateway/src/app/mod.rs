@@ -34,7 +34,7 @@ use crate::http::{self, AppState, Doors, HttpConfig, Readiness};
 use crate::pipeline::{self, ParseLimits, Pipeline};
 use crate::registry::{PluginLimits, Registry, Shelf, Surroundings};
 use crate::store::sled::{Opened, SledOptions, SledStore};
-use crate::store::{Record, Store};
+use crate::store::{self, Record, Store};
 use crate::vault::Vault;
 
 /// What a gateway is started with, beside its settings.
@@ -99,6 +99,21 @@ impl Gateway {
     /// # Errors
     /// A chain of sentences that says what could not be done and why.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let started = Self::start_on_store(options).await;
+        started.map_err(|error| {
+            let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<store::Error>());
+            match causes.any(|cause| matches!(cause, store::Error::Fatal(_))) {
+                // It opened, and was found damaged by what was read then.
+                true => error.context(
+                    "nothing was served; `hookmill store check` tells what is wrong with the store, and `hookmill store \
+                     salvage` makes a new one of what is left",
+                ),
+                false => error,
+            }
+        })
+    }
+
+    async fn start_on_store(options: Options) -> anyhow::Result<Self> {
         let Options { config, clock, .. } = &options;
         let recorder = metrics_recorder()?;
         let vault = open_vault(&options)?;

@@ -95,6 +95,7 @@ impl Inspection {
     pub fn export(&self, out: &mut dyn Write, mut seen: impl FnMut(u64)) -> io::Result<Exported> {
         let mut lines = Lines { out, counts: BTreeMap::new(), failed: None };
         let (mut unread, mut total) = (self.wrongs.clone(), 0);
+        unread.join(self.unknown.clone());
         for table in ORDER {
             let mut wrong = Wrongs::default();
             self.walk(table, &mut unread, |key, stored| {

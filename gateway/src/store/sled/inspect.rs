@@ -93,6 +93,8 @@ pub struct Inspection {
     pub reach: Reach,
     /// What was wrong before any record was read.
     pub wrongs: Wrongs,
+    /// What is wrong with the table that says which deliveries have no rows yet: they may be missing.
+    pub(super) unknown: Wrongs,
     _lock: File,
 }
 
@@ -152,8 +154,8 @@ impl Inspection {
         if acknowledged.is_some_and(|acknowledged| tally.seq < acknowledged) {
             wrongs.add("acknowledged commits are missing", format!("after commit {}", tally.seq));
         }
-        let (gone, fresh, parts) = Default::default();
-        let mut inspection = Self { tables, tally, pruned, gone, fresh, parts, reach, wrongs, _lock: lock };
+        let (gone, fresh, parts, unknown) = Default::default();
+        let mut inspection = Self { tables, tally, pruned, gone, fresh, parts, reach, wrongs, unknown, _lock: lock };
         inspection.look_around();
         Ok(inspection)
     }
@@ -161,12 +163,12 @@ impl Inspection {
     /// Reads the small tables that explain what may be missing elsewhere.
     fn look_around(&mut self) {
         // Whoever goes through these tables for their own sake counts what is wrong with them.
-        let mut ignored = Wrongs::default();
+        let (mut ignored, mut unknown) = (Wrongs::default(), Wrongs::default());
         let (mut gone, mut fresh, mut parts) = (HashSet::new(), HashSet::new(), HashSet::new());
         self.walk(Table::Gone, &mut ignored, |key, _| {
             gone.extend(keys::bytes_at(key, 0).map(TenantId::from_bytes));
         });
-        self.walk(Table::Recent, &mut ignored, |_, value| {
+        self.walk(Table::Recent, &mut unknown, |_, value| {
             let seq = keys::bytes_at(&value, 1).map_or(0, u64::from_be_bytes);
             if seq > self.tally.written && seq <= self.tally.seq {
                 fresh.extend(open::events_in(&value).filter_map(Result::ok).map(|(_, id, _)| id));
@@ -176,7 +178,7 @@ impl Inspection {
             let records = self.part(key, stored).unwrap_or_default();
             parts.extend(records.iter().map(|record| record.delivery.id));
         });
-        (self.gone, self.fresh, self.parts) = (gone, fresh, parts);
+        (self.gone, self.fresh, self.parts, self.unknown) = (gone, fresh, parts, unknown);
     }
 
     /// Shows every record of a table that can be read, in order where nothing is damaged.
