@@ -283,8 +283,7 @@ async fn tools(scene: &mut Scene, damage: &Damage, sentence: &str) -> usize {
     assert!(said(&checked).contains('!'), "{damage:?}: it says what is wrong: {}", said(&checked));
     let exported = store(&["export"], &data).await;
     let found = lines(&exported);
-    // What the store keeps for itself (what its last commits held, pages of no table) is not exported, so that all of the
-    // rest may be there.
+    // A page that no table leads to is wrong for the check and nothing to an export, which is whole then.
     let is_whole = exported.status.code() == Some(0);
     assert!(is_whole || exported.status.code() == Some(1), "{damage:?}: {}", said(&exported));
     if is_whole {

@@ -162,7 +162,8 @@ impl Inspection {
 
     /// Reads the small tables that explain what may be missing elsewhere.
     fn look_around(&mut self) {
-        // Whoever goes through these tables for their own sake counts what is wrong with them.
+        // Whoever goes through these tables for their own sake counts what is wrong with them; an export does not go through
+        // the last commits, and without them does not know what it lacks.
         let (mut ignored, mut unknown) = (Wrongs::default(), Wrongs::default());
         let (mut gone, mut fresh, mut parts) = (HashSet::new(), HashSet::new(), HashSet::new());
         self.walk(Table::Gone, &mut ignored, |key, _| {
