@@ -22,7 +22,8 @@ use tokio::task::JoinSet;
 
 use crate::priority::{self, Workers};
 
-/// A call that has had less than one part in so many of the time that passed, and for so long, is starved.
+/// A call that has had less than one part in so many of the time that passed, its rests left out, and for so long, is
+/// starved.
 const STARVED_BELOW: u32 = 20;
 const STARVED_AFTER: Duration = Duration::from_millis(100);
 
@@ -45,7 +46,12 @@ impl Aside {
 
     /// Runs a call there; here, if no threads are to be had. If this is dropped, the call is, when it next gives way.
     pub(super) async fn run<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> T {
-        match self.last.run(until_starved(Box::pin(call)), Some(self.workers())).await {
+        let workers = self.workers();
+        let ended = {
+            let _last = workers.last(1);
+            self.last.run(until_starved(Box::pin(call)), Some(workers)).await
+        };
+        match ended {
             Ok(done) => done,
             Err(starved) => self.little.run(starved, None).await,
         }
@@ -77,6 +83,8 @@ async fn until_starved<T, C: Future<Output = T> + Unpin>(mut call: C) -> Result<
 /// What a call has had of the processor, on the threads that it ran on.
 pub(super) struct Had {
     since: Instant,
+    /// How much of that time it left by itself.
+    rested: Duration,
     before: Duration,
     /// What the thread it is on had had when it came there; unknown until it has looked.
     thread: Option<Duration>,
@@ -88,8 +96,9 @@ pub(super) struct Had {
 impl Had {
     /// A call begins on the calling thread.
     pub(super) fn nothing() -> Self {
-        let (before, at_last) = (Duration::ZERO, Duration::ZERO);
-        Self { since: Instant::now(), before, thread: Some(thread_time()), at_last, moved: false }
+        let none = Duration::ZERO;
+        let (since, thread) = (Instant::now(), Some(thread_time()));
+        Self { since, rested: none, before: none, thread, at_last: none, moved: false }
     }
 
     /// How much it is so far. To be asked for on the thread that the call runs on, and by nothing else there.
@@ -101,15 +110,15 @@ impl Had {
     /// Leaves the core to others for a while: at once, or, if the call is starved, once it has changed to threads that
     /// have more.
     pub(super) fn give_way(&mut self, so_far: Duration) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let passed = self.since.elapsed();
+        let passed = self.since.elapsed().saturating_sub(self.rested);
         if self.moved || passed < STARVED_AFTER || so_far * STARVED_BELOW > passed {
             let ran = so_far.saturating_sub(std::mem::replace(&mut self.at_last, so_far));
-            priority::leave_for(
-                WORKERS.with(|workers| workers.get().map_or(Duration::ZERO, |workers| workers.rest(ran))),
-            );
+            let rest = WORKERS.with(|workers| workers.get().map_or(Duration::ZERO, |workers| workers.rest(ran)));
+            self.rested += rest;
+            priority::leave_for(rest);
             return None;
         }
-        *self = Self { since: self.since, before: so_far, thread: None, at_last: so_far, moved: true };
+        *self = Self { before: so_far, thread: None, at_last: so_far, moved: true, ..*self };
         Some(async {
             STARVED.set(true);
             tokio::task::yield_now().await;
@@ -227,7 +236,7 @@ mod tests {
         assert_eq!(aside.run(async { here() }).await, "slow-plugins");
     }
 
-    #[tokio::test(flavor = "multi_thread")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_call_rests_for_busy_workers_as_long_as_it_should() {
         let aside = Aside { workers: Arc::new(Workers::always_busy()).into(), ..Aside::new(1) };
         let rested = aside
@@ -248,6 +257,8 @@ mod tests {
         assert!(Had::nothing().give_way(Duration::ZERO).is_none(), "it has only begun");
         assert!(starved().give_way(twentieth * 100).is_none());
         assert!(starved().give_way(twentieth / 2).is_some());
+        let rested = Had { rested: STARVED_AFTER, ..starved() }.give_way(Duration::ZERO);
+        assert!(rested.is_none(), "what it left by itself was not kept from it");
         // Where nobody moves it, it goes on all the same.
         starved().give_way(Duration::ZERO).unwrap().await;
     }

@@ -26,7 +26,7 @@ use crate::domain::{Manifest, TenantId};
 use crate::priority::Workers;
 
 /// How long it runs before it rests, where others have something to do.
-const STINT: Duration = Duration::from_millis(10);
+const STINT: Duration = Duration::from_millis(5);
 /// How many times as long as its processor time it may take while it gives way to everything else on the machine, and
 /// how many when it begins anew because that left it nothing.
 const PATIENCE: u32 = 6;
@@ -197,6 +197,8 @@ impl Compiler {
 /// Has a process rest as long as it should, again and again.
 async fn rest_between(pid: Option<Pid>, workers: Option<&Workers>) -> Infallible {
     let (Some(pid), Some(workers)) = (pid, workers) else { return std::future::pending().await };
+    // It compiles on all of them.
+    let _last = workers.last(workers.cores());
     loop {
         tokio::time::sleep(STINT).await;
         let rest = workers.rest(STINT);

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use super::lanes::{UNBEGUN_OF_MANY, Work};
+use super::lanes::{MANY, UNBEGUN_OF_MANY, Work};
 use super::parse::NewEvent;
 use super::{Parts, Pipeline, dispatch, meters};
 use crate::clock::{later, since};
@@ -116,9 +116,14 @@ impl Pipeline {
             kept.push(Kept::of(accepted, &mut pace).await);
         }
         pace.rest();
-        let written = parts.writing.begin(tenant, accepted.iter().map(weight).sum()).await;
-        let deliveries: usize = accepted.iter().map(|accepted| accepted.deliveries.len()).sum();
-        let behind = accepted.iter().any(|accepted| accepted.in_hand * 2 < accepted.deliveries.len());
+        let count = |of: fn(&Accepted) -> usize| accepted.iter().map(of).sum::<usize>();
+        let (deliveries, in_hand) = (count(|accepted| accepted.deliveries.len()), count(|accepted| accepted.in_hand));
+        // Those in hand are among them already.
+        let waiting = parts.lanes.waiting(tenant);
+        let piles_up = deliveries > 0 && waiting.saturating_sub(in_hand) >= MANY;
+        let bytes = accepted.iter().map(|accepted| weight(accepted, piles_up)).sum();
+        let behind = piles_up || accepted.iter().any(|accepted| accepted.in_hand * 2 < accepted.deliveries.len());
+        let written = parts.writing.begin(tenant, bytes, piles_up).await;
         let began = Instant::now();
         let receipts = match parts.store.accept(accepted).await {
             Ok(receipts) => receipts,
@@ -128,17 +133,21 @@ impl Pipeline {
                 return kept.iter().map(|_| Err(error.clone().into())).collect();
             }
         };
-        written.end(began.elapsed(), || {
+        let delivering = || {
             let each = DELIVERING.max(parts.pressure.last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
+            let deliveries = if piles_up { deliveries.max(WRITING / WAITING_WEIGHT) } else { deliveries };
             each.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX))
-        });
+        };
+        let pipeline = self.clone();
+        let caught_up = move || piles_up && pipeline.0.lanes.waiting(tenant) < MANY;
+        written.end(began.elapsed(), delivering, caught_up);
         let mut pace = Pace::begin(&parts.long_matches);
         let mut answers = Vec::with_capacity(kept.len());
         for (kept, receipt) in kept.into_iter().zip(receipts) {
             answers.push(kept.answer(parts, receipt, &mut pace).await);
         }
         dispatch::pump(parts);
-        let delay = parts.pressure.delay(parts.lanes.waiting(tenant));
+        let delay = parts.pressure.delay(waiting);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -339,16 +348,22 @@ const WRITING: usize = 1 << 20;
 const MUCH: usize = 128 << 10;
 const RESTS: u32 = 4;
 /// About what it costs to deliver one of a large fan-out. What a tenant is owed faster than that, or than the gaps that
-/// it leaves between attempts, only piles up; where much has, it takes longer still.
+/// it leaves between attempts, only piles up; where much has, it takes [longer](RESTS) still, however small the events
+/// are that it comes in: what is written fills the room and keeps it for as long as all that has room there would take.
 const DELIVERING: Duration = Duration::from_micros(100);
-/// What a delivery counts beside its event, and one that has to wait in the store: its tenant is behind already.
+/// How often it is looked, meanwhile, whether the tenant has caught up: so many times, and no sooner than that.
+const LOOKS: u32 = 16;
+const LOOK: Duration = Duration::from_millis(10);
+/// What a delivery counts beside its event, and one of a tenant that is behind already: it has to wait in the store, or
+/// for [`MANY`] others.
 const DELIVERY_WEIGHT: usize = 128;
 const WAITING_WEIGHT: usize = 16 << 10;
 
-/// About how many bytes of the store an event with its deliveries takes.
-fn weight(accepted: &Accepted) -> usize {
-    let waiting = accepted.deliveries.len().saturating_sub(accepted.in_hand);
-    accepted.event.weight() + accepted.in_hand * DELIVERY_WEIGHT + waiting * WAITING_WEIGHT
+/// About how many bytes of the store an event with its deliveries takes; if they pile up, what it counts.
+fn weight(accepted: &Accepted, piles_up: bool) -> usize {
+    let brisk = if piles_up { 0 } else { accepted.in_hand };
+    let waiting = accepted.deliveries.len().saturating_sub(brisk);
+    accepted.event.weight() + brisk * DELIVERY_WEIGHT + waiting * WAITING_WEIGHT
 }
 
 /// What each tenant has on its way into the store.
@@ -363,7 +378,7 @@ struct Room {
 
 impl Writing {
     /// Waits until the tenant may write so many bytes more; in the order of asking.
-    async fn begin(&self, tenant: TenantId, bytes: usize) -> Write<'_> {
+    async fn begin(&self, tenant: TenantId, bytes: usize, piles_up: bool) -> Write<'_> {
         let new = || Room { bytes: Arc::new(Semaphore::new(WRITING)), writing: 0 };
         let room = self.0.lock().entry(tenant).or_insert_with(new).bytes.clone();
         // It is never closed, so there is always a permit.
@@ -371,7 +386,7 @@ impl Writing {
         if let Some(room) = self.0.lock().get_mut(&tenant) {
             room.writing += 1;
         }
-        Write { all: self, tenant, permit, is_much: bytes >= MUCH }
+        Write { all: self, tenant, permit, is_much: piles_up || bytes >= MUCH }
     }
 }
 
@@ -385,14 +400,24 @@ struct Write<'a> {
 
 impl Write<'_> {
     /// It is there; it took so long, and will take so long to deliver, which is asked only where it matters. A tenant
-    /// that writes much leaves others most of the store's time.
-    fn end(mut self, took: Duration, delivering: impl FnOnce() -> Duration) {
+    /// that writes much leaves others most of the store's time, and writes no faster than it is delivered to until it has
+    /// caught up.
+    fn end(
+        mut self,
+        took: Duration,
+        delivering: impl FnOnce() -> Duration,
+        caught_up: impl Fn() -> bool + Send + 'static,
+    ) {
         let others_write = || self.all.0.lock().iter().any(|(tenant, room)| *tenant != self.tenant && room.writing > 0);
         if self.is_much && others_write() {
             let permit = self.permit.take();
-            let rest = took.saturating_mul(RESTS).max(delivering());
+            let (begun, writing, delivering) = (Instant::now(), took.saturating_mul(RESTS), delivering());
+            let look = LOOK.max(delivering / LOOKS);
             tokio::spawn(async move {
-                tokio::time::sleep(rest).await;
+                tokio::time::sleep(writing).await;
+                while begun.elapsed() < delivering && !caught_up() {
+                    tokio::time::sleep(look.min(delivering.saturating_sub(begun.elapsed()))).await;
+                }
                 drop(permit);
             });
         }
@@ -615,16 +640,29 @@ mod tests {
         let writing = Writing::default();
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let (one, other) = (TenantId::new(now), TenantId::new(now));
-        let large = writing.begin(one, WRITING * 2).await;
-        assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_pending());
-        large.end(Duration::from_secs(60), Duration::default);
-        let small = writing.begin(one, 1).await;
+        let large = writing.begin(one, WRITING * 2, false).await;
+        assert!(futures_util::poll!(Box::pin(writing.begin(one, 1, false))).is_pending());
+        large.end(Duration::from_secs(60), Duration::default, || false);
+        let small = writing.begin(one, 1, false).await;
         // Beside another it would rest: the room is not given back at once.
-        let large = writing.begin(other, WRITING * 2).await;
-        large.end(Duration::from_secs(60), Duration::default);
-        assert!(futures_util::poll!(Box::pin(writing.begin(other, 1))).is_pending());
-        assert!(futures_util::poll!(Box::pin(writing.begin(one, 1))).is_ready());
-        small.end(Duration::ZERO, Duration::default);
+        let large = writing.begin(other, WRITING * 2, false).await;
+        large.end(Duration::from_secs(60), Duration::default, || false);
+        assert!(futures_util::poll!(Box::pin(writing.begin(other, 1, false))).is_pending());
+        assert!(futures_util::poll!(Box::pin(writing.begin(one, 1, false))).is_ready());
+        // So it would with little, if that piles up, until it has caught up; but not with little that does not.
+        let thirds = [(3, true, false), (4, true, true), (5, false, false)];
+        for (third, piles_up, caught_up) in thirds {
+            let third = TenantId::from_bytes([third; 16]);
+            let little = writing.begin(third, WAITING_WEIGHT, piles_up).await;
+            little.end(Duration::ZERO, || Duration::from_secs(60), move || caught_up);
+            let mut all = Box::pin(writing.begin(third, WRITING, false));
+            assert_eq!(futures_util::poll!(&mut all).is_pending(), piles_up);
+            if caught_up {
+                // Without it this would take a minute.
+                drop(all.await);
+            }
+        }
+        small.end(Duration::ZERO, Duration::default, || false);
     }
 
     #[tokio::test]

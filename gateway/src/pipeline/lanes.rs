@@ -122,7 +122,7 @@ const UNBEGUN: usize = 16;
 /// The same of a tenant that has so many waiting, and more than all others together, as long as there are others. Who has
 /// fewer is not the one they wait for.
 pub(super) const UNBEGUN_OF_MANY: u32 = 4;
-const MANY: usize = 4_096;
+pub(super) const MANY: usize = 4_096;
 /// So long after its last attempt a tenant is still one of those that others leave room for.
 const PRESENT: Duration = Duration::from_secs(1);
 

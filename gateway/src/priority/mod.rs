@@ -20,7 +20,7 @@ use rustix::process::nice;
 use rustix::thread::nanosleep;
 use rustix::time::Timespec;
 
-pub use self::workers::Workers;
+pub use self::workers::{Last, Workers};
 
 /// The kernel's steps by which those are lower that have little: where all cores are busy, about a tenth of what one of
 /// the gateway's workers has.

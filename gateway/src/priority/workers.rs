@@ -1,5 +1,6 @@
-//! How busy the gateway's workers are, and how much that leaves to whoever comes last.
+//! How busy the gateway's workers are, and how much that leaves to those who come last.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -7,19 +8,34 @@ use tokio::runtime::Handle;
 
 /// How often it looks at them.
 const LOOK: Duration = Duration::from_millis(10);
-/// How many times as long as it ran whoever comes last rests where workers are busy for all of their time, and at most.
-/// The kernel takes a core from it at once, but a delivery has half a dozen steps, and at each it takes longer to be
-/// given a core that computes than one that is idle. So it computes for a quarter of the time at most, from where workers
-/// are busy for a seventh of theirs. Where it has the machine to itself its own events keep them busy for less than a
-/// hundredth.
-const RESTS: f64 = 20.0;
-const MOST_RESTS: f64 = 3.0;
+/// The share of the machine's time that those who come last have together where workers are busy. The kernel takes a core
+/// from them at once, but a delivery has half a dozen steps, and at each it takes longer to be given a core that computes
+/// than one that is idle: of two cores, one so computes for a quarter of the time.
+const LAST: f64 = 1.0 / 8.0;
+/// How busy workers are from where on that is so; those who come last have more where they are less busy. Where they have
+/// the machine to themselves their own events keep workers busy for less than a hundredth.
+const BUSY: f64 = 0.15;
 
 /// The workers of one runtime.
 #[derive(Debug)]
 pub struct Workers {
     runtime: Handle,
     seen: Mutex<Seen>,
+    /// Threads that come last, for now.
+    last: AtomicUsize,
+}
+
+/// Threads that come last, until this is dropped.
+#[derive(Debug)]
+pub struct Last<'a> {
+    workers: &'a Workers,
+    threads: usize,
+}
+
+impl Drop for Last<'_> {
+    fn drop(&mut self) {
+        self.workers.last.fetch_sub(self.threads, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -38,7 +54,8 @@ impl Workers {
     pub fn of_caller() -> Self {
         let runtime = Handle::current();
         let busy = busy(&runtime);
-        Self { runtime, seen: Mutex::new(Seen { at: Instant::now(), busy, share: 0.0 }) }
+        let seen = Mutex::new(Seen { at: Instant::now(), busy, share: 0.0 });
+        Self { runtime, seen, last: AtomicUsize::new(0) }
     }
 
     /// Some that never have a moment.
@@ -58,18 +75,31 @@ impl Workers {
         let passed = seen.at.elapsed();
         if passed >= LOOK {
             let busy = busy(&self.runtime);
-            let of_all = passed.as_secs_f64() * self.runtime.metrics().num_workers().max(1) as f64;
+            let of_all = passed.as_secs_f64() * self.cores() as f64;
             let share = busy.saturating_sub(seen.busy).as_secs_f64() / of_all;
             *seen = Seen { at: Instant::now(), busy, share };
         }
         seen.share
     }
 
-    /// How long whoever comes last is to rest after it has run for so long: not at all where nobody else has anything to
-    /// do, at most three times as long as it ran.
+    /// So many threads come last from now on: the more there are, the longer each of them rests.
+    #[must_use]
+    pub fn last(&self, threads: usize) -> Last<'_> {
+        self.last.fetch_add(threads, Ordering::Relaxed);
+        Last { workers: self, threads }
+    }
+
+    /// How long each of those who come last is to rest after it has run for so long: not at all where nobody else has
+    /// anything to do, and so that they have an eighth of the machine together where workers are busy.
     #[must_use]
     pub fn rest(&self, ran: Duration) -> Duration {
-        rest(ran, self.share())
+        rest(ran, self.share(), self.last.load(Ordering::Relaxed) as f64 / self.cores() as f64)
+    }
+
+    /// As many as there are workers.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.runtime.metrics().num_workers().max(1)
     }
 }
 
@@ -78,8 +108,10 @@ fn busy(runtime: &Handle) -> Duration {
     (0..workers.num_workers()).map(|worker| workers.worker_total_busy_duration(worker)).sum()
 }
 
-fn rest(ran: Duration, share: f64) -> Duration {
-    ran.mul_f64((RESTS * share).clamp(0.0, MOST_RESTS))
+/// `last`: how many there are for each core.
+fn rest(ran: Duration, share: f64, last: f64) -> Duration {
+    let most = (last / LAST - 1.0).max(0.0);
+    ran.mul_f64(most * (share / BUSY).clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -89,9 +121,33 @@ mod tests {
     #[test]
     fn who_comes_last_rests_for_those_who_are_there() {
         let ran = Duration::from_millis(10);
-        for (share, millis) in [(0.0, 0), (0.005, 1), (0.05, 10), (0.1, 20), (0.15, 30), (1.0, 30), (1.5, 30)] {
-            assert_eq!(rest(ran, share).as_millis(), millis, "{share}");
+        for (share, last, millis) in [
+            (0.0, 1.0, 0),
+            (0.075, 0.5, 15),
+            (0.15, 0.5, 30),
+            (1.0, 0.5, 30),
+            (1.5, 0.5, 30),
+            // All of the machine for an eighth of the time.
+            (1.0, 1.0, 70),
+            (1.0, 2.0, 150),
+            // One of sixteen is less than they may have.
+            (1.0, 1.0 / 16.0, 0),
+        ] {
+            assert_eq!(rest(ran, share, last).as_millis(), millis, "{share} {last}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_more_come_last_the_longer_each_rests() {
+        let (workers, ran) = (Workers::always_busy(), Duration::from_millis(1));
+        let first = workers.last(1);
+        let alone = workers.rest(ran);
+        let others = workers.last(3);
+        assert!(workers.rest(ran) > 3 * alone);
+        drop(others);
+        assert_eq!(workers.rest(ran), alone);
+        drop(first);
+        assert_eq!(workers.rest(ran), Duration::ZERO);
     }
 
     #[test]
@@ -100,8 +156,8 @@ mod tests {
         runtime.block_on(async {
             let workers = tokio::spawn(async { Workers::of_caller() }).await.unwrap();
             let share_while = async |computes: bool| {
-                workers.seen.lock().at = Instant::now();
-                workers.seen.lock().busy = busy(&workers.runtime);
+                let before = busy(&workers.runtime);
+                *workers.seen.lock() = Seen { at: Instant::now(), busy: before, share: 0.0 };
                 tokio::spawn(async move {
                     let begun = Instant::now();
                     while begun.elapsed() < 5 * LOOK {
@@ -112,10 +168,15 @@ mod tests {
                 })
                 .await
                 .unwrap();
+                // A worker says what it did when it next has nothing to do. No deadline: one that never says it is what
+                // this test is against.
+                while computes && busy(&workers.runtime) < before + 5 * LOOK {
+                    std::thread::yield_now();
+                }
                 workers.share()
             };
             let (computing, sleeping) = (share_while(true).await, share_while(false).await);
-            assert!(computing > 2.0 * sleeping && computing > 0.05, "{computing} and {sleeping}");
+            assert!(computing > 2.0 * sleeping && computing > 0.2, "{computing} and {sleeping}");
             assert!(workers.share() == sleeping, "it was looked at a moment ago");
         });
     }

@@ -3,7 +3,9 @@
 //! A bystander's events come at a steady rate and go to two subscriptions, one of them through a plugin. They are
 //! measured first with the attacker's subscriptions and endpoints there and at rest, then while all cores are kept
 //! [`busy`](Busy) and nobody attacks, then while it attacks. Reported are all three, side by side, the memory of the
-//! gateway, and what the attack's own requests and attempts came to, by the names the API gives them. **What is
+//! gateway, and what the attack's own requests and attempts came to, by the names the API gives them; of several rounds,
+//! each with a gateway of its own, in the end the middle one's ratios, since a shared machine's pauses are in any one of
+//! them. **What is
 //! promised.** Every acknowledged event of the bystander is looked for at both endpoints. **What is deliberately not.**
 //! The attacker's clients and endpoints share the machine too: what they cost is in the bystander's figures. What the
 //! machine costs by itself when no core of it is idle is told by the second of the three; a virtual one may then stand
@@ -59,6 +61,7 @@ pub(super) struct Siege {
     pub(super) machine: Machine,
     /// What the bystander did, in words.
     pub(super) load: String,
+    /// Each round of each attack.
     pub(super) attacks: Vec<Endured>,
 }
 
@@ -104,28 +107,33 @@ impl Contrast {
         Self { quiet, busy, attacked, p99_ratio: ratio_to(quiet), p99_ratio_to_busy: ratio_to(busy) }
     }
 
-    fn ratios(&self) -> String {
-        let [quiet, busy] = [self.p99_ratio, self.p99_ratio_to_busy]
-            .map(|ratio| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")));
-        format!("{quiet}, {busy} of busy")
-    }
-
     /// The rows of a table.
     fn rows(&self, name: &'static str) -> [(&'static str, String); 3] {
         [
             (name, spread(self.quiet)),
             ("  machine busy", spread(self.busy)),
-            ("  attacked", format!("{} (p99 times {})", spread(self.attacked), self.ratios())),
+            ("  attacked", format!("{} (p99 times {})", spread(self.attacked), ratios(std::iter::once(*self)))),
         ]
     }
+}
+
+/// The middle ratios of some rounds.
+fn ratios(rounds: impl Iterator<Item = Contrast> + Clone) -> String {
+    let middle = |ratio: fn(Contrast) -> Option<f64>| {
+        let mut found: Vec<f64> = rounds.clone().filter_map(ratio).collect();
+        found.sort_unstable_by(f64::total_cmp);
+        found.get(found.len().saturating_sub(1) / 2).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))
+    };
+    format!("{}, {} of busy", middle(|round| round.p99_ratio), middle(|round| round.p99_ratio_to_busy))
 }
 
 impl Siege {
     /// For people; each attack has been shown as it ended.
     pub(super) fn table(&self) -> String {
-        let endured = self.attacks.iter().map(|endured| {
-            let Endured { attack, plain, through_plugin, .. } = endured;
-            format!("{attack} {} (through a plugin {})", plain.ratios(), through_plugin.ratios())
+        let endured = self.attacks.chunk_by(|one, next| one.attack == next.attack).map(|rounds| {
+            let of_all = |contrast: fn(&Endured) -> Contrast| ratios(rounds.iter().map(contrast));
+            let (plain, through_plugin) = (of_all(|round| round.plain), of_all(|round| round.through_plugin));
+            format!("{} {plain} (through a plugin {through_plugin})", rounds[0].attack)
         });
         lines(&[
             ("machine", self.machine.line()),
@@ -159,18 +167,20 @@ impl Endured {
 }
 
 impl Bench {
-    /// Endures one attack after the other, each with a gateway of its own.
+    /// Endures one attack after the other, each round with a gateway of its own.
     pub(super) async fn endure(&self, attacks: &Attacks) -> anyhow::Result<Siege> {
         let rate = self.rate.unwrap_or(RATE);
         let load =
             format!("{} connections, {rate} events/s, {} bytes, to two subscriptions", self.connections, self.size);
         let mut siege = Siege { machine: Machine::read(), load, attacks: Vec::new() };
         for attack in &attacks.0 {
-            let endured = self.endure_one(*attack, rate).await?;
-            if !self.json {
-                print(&endured.table());
+            for _ in 0..self.rounds {
+                let endured = self.endure_one(*attack, rate).await?;
+                if !self.json {
+                    print(&endured.table());
+                }
+                siege.attacks.push(endured);
             }
-            siege.attacks.push(endured);
         }
         Ok(siege)
     }
@@ -266,6 +276,14 @@ async fn most_memory(gateway: &Process, until: Instant) -> anyhow::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_rounds_the_middle_one_counts() {
+        let round = |quiet, attacked| Contrast::of(vec![quiet], vec![], vec![attacked]);
+        let rounds = [round(100, 900), round(100, 150), round(100, 200), round(100, 80)];
+        assert_eq!(ratios(rounds.into_iter()), "1.50, - of busy");
+        assert_eq!(ratios(rounds[..3].iter().copied()), "2.00, - of busy");
+    }
 
     #[test]
     fn an_attack_is_shown_beside_the_quiet_before_it() {

@@ -61,6 +61,9 @@ pub(super) struct Bench {
     #[arg(long, value_name = "ATTACK", value_parser = Attacks::parser(),
           conflicts_with_all = ["events", "pending", "fan_out", "transform"])]
     against: Option<Attacks>,
+    /// How often each attack is made; the middle one of its ratios is told in the end
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100), requires = "against")]
+    rounds: u16,
     /// Measure instead, minute by minute, whether anything grows over this time
     #[arg(long, value_name = "TIME", value_parser = duration::parse,
           conflicts_with_all = ["events", "duration", "warmup", "pending", "against"])]
@@ -318,6 +321,8 @@ mod tests {
             (&["--bare", "--transform", "slack"], "cannot be used with"),
             (&["--against", "looping", "--pending", "9"], "cannot be used with"),
             (&["--soak", "4m", "--duration", "10s"], "cannot be used with"),
+            (&["--rounds", "3"], "--against"),
+            (&["--against", "all", "--rounds", "0"], "rounds"),
             (&["--against", "nobody"], "possible values: silent, looping"),
             (&["--transform", "other"], "other"),
         ] {
