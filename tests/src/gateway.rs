@@ -412,6 +412,24 @@ impl Gateway {
         kill_process(pid.expect("it runs"), Signal::HUP).expect("a child can be signalled");
     }
 
+    /// The process that compiles a plugin for it, if one is at work: one with more than its first thread.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn compile(&self) -> Option<Pid> {
+        let parent = self.child.as_ref().and_then(Child::id).expect("it runs");
+        fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|process| {
+            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+            // The second field after the name of proc_pid_stat(5).
+            let (_, after_name) = stat.rsplit_once(") ")?;
+            let is_its = after_name.split(' ').nth(1)?.parse() == Ok(parent);
+            let is_at_work = fs::read_dir(process.path().join("task")).ok()?.nth(1).is_some();
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            (is_its && is_at_work).then(|| Pid::from_raw(pid))?
+        })
+    }
+
     /// Tells it to end as an operator would, and waits until it has.
     ///
     /// # Panics

@@ -81,17 +81,22 @@ impl Pipeline {
         if let Err(retry_after) = parts.rates.take(tenant, items.len(), rate, second, now) {
             return items.iter().map(|_| Err(IngestError::RateLimited { retry_after })).collect();
         }
-        let mut accepted = Vec::with_capacity(items.len());
+        let (mut accepted, mut ahead) = (Vec::with_capacity(items.len()), 0);
         let mut pace = Pace::begin(&parts.long_matches);
         let mut refused = Vec::new();
         let profile = owner.profile.as_ref().and_then(|name| parts.registry.profiles().get(name).cloned());
         for (at, item) in items.into_iter().enumerate() {
             match checked(parts, tenant, item, &mut pace).await {
-                Ok(item) => accepted.push(accept(parts, tenant, profile.as_deref(), item, now, &mut pace).await),
+                Ok(item) => {
+                    let (item, of_it) = accept(parts, tenant, profile.as_deref(), item, now, &mut pace).await;
+                    accepted.push(item);
+                    ahead = of_it.max(ahead);
+                }
                 Err(errors) => refused.push((at, errors)),
             }
         }
-        let mut answers = if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted, pace).await };
+        let mut answers =
+            if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted, ahead, pace).await };
         if !refused.is_empty() {
             meters::events("invalid").increment(refused.len() as u64);
         }
@@ -101,11 +106,12 @@ impl Pipeline {
         answers
     }
 
-    /// Writes events down and puts them on their way.
+    /// Writes events down and puts them on their way. Before the deliveries of one of them go so many.
     async fn write(
         &self,
         tenant: TenantId,
         accepted: Vec<Accepted>,
+        ahead: usize,
         mut pace: Pace<'_>,
     ) -> Vec<Result<Ingested, IngestError>> {
         let parts = &self.0;
@@ -116,22 +122,20 @@ impl Pipeline {
             kept.push(Kept::of(accepted, &mut pace).await);
         }
         pace.rest();
-        let count = |of: fn(&Accepted) -> usize| accepted.iter().map(of).sum::<usize>();
-        let (deliveries, in_hand) = (count(|accepted| accepted.deliveries.len()), count(|accepted| accepted.in_hand));
-        // Those in hand are among them already.
-        let waiting = parts.lanes.waiting(tenant);
-        let piles_up = deliveries > 0 && waiting.saturating_sub(in_hand) >= MANY;
+        let deliveries: usize = accepted.iter().map(|accepted| accepted.deliveries.len()).sum();
+        let in_hand: usize = accepted.iter().map(|accepted| accepted.in_hand).sum();
+        let piles_up = ahead >= MANY;
+        // Its own have room already.
+        let before = if piles_up { parts.lanes.waiting(tenant).saturating_sub(in_hand) } else { 0 };
         let bytes = accepted.iter().map(|accepted| weight(accepted, piles_up)).sum();
         let behind = piles_up || accepted.iter().any(|accepted| accepted.in_hand * 2 < accepted.deliveries.len());
-        let written = parts.writing.begin(tenant, bytes, piles_up).await;
+        let Some(written) = parts.writing.begin(tenant, bytes, piles_up).await else {
+            return refuse(parts, &kept, &store::Error::Overloaded);
+        };
         let began = Instant::now();
         let receipts = match parts.store.accept(accepted).await {
             Ok(receipts) => receipts,
-            Err(error) => {
-                kept.iter().for_each(|kept| kept.unreserve(parts));
-                meters::events(metric(&error)).increment(kept.len() as u64);
-                return kept.iter().map(|_| Err(error.clone().into())).collect();
-            }
+            Err(error) => return refuse(parts, &kept, &error),
         };
         let delivering = || {
             let each = DELIVERING.max(parts.pressure.last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
@@ -139,7 +143,7 @@ impl Pipeline {
             each.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX))
         };
         let pipeline = self.clone();
-        let caught_up = move || piles_up && pipeline.0.lanes.waiting(tenant) < MANY;
+        let caught_up = move || piles_up && pipeline.0.lanes.is_down_to(tenant, before);
         written.end(began.elapsed(), delivering, caught_up);
         let mut pace = Pace::begin(&parts.long_matches);
         let mut answers = Vec::with_capacity(kept.len());
@@ -147,7 +151,7 @@ impl Pipeline {
             answers.push(kept.answer(parts, receipt, &mut pace).await);
         }
         dispatch::pump(parts);
-        let delay = parts.pressure.delay(waiting);
+        let delay = parts.pressure.delay(parts.lanes.waiting(tenant));
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -193,6 +197,13 @@ impl Pipeline {
         }
         answers
     }
+}
+
+/// They were not written.
+fn refuse(parts: &Parts, kept: &[Kept], error: &store::Error) -> Vec<Result<Ingested, IngestError>> {
+    kept.iter().for_each(|kept| kept.unreserve(parts));
+    meters::events(metric(error)).increment(kept.len() as u64);
+    kept.iter().map(|_| Err(error.clone().into())).collect()
 }
 
 fn metric(error: &store::Error) -> &'static str {
@@ -255,7 +266,7 @@ async fn checked(
     }
 }
 
-/// Makes the event and what is owed for it.
+/// Makes the event and what is owed for it; and says how many go before those deliveries, in their lanes.
 async fn accept(
     parts: &Parts,
     tenant: TenantId,
@@ -263,13 +274,12 @@ async fn accept(
     item: NewEvent,
     now: Timestamp,
     pace: &mut Pace<'_>,
-) -> Accepted {
+) -> (Accepted, usize) {
     let until = later(now, item.dedupe_window.unwrap_or(parts.limits.dedupe_window));
     let by_profile = profile.and_then(|profile| dedupe_by_profile(profile, &item, until));
     let dedupe = by_profile.or_else(|| dedupe(&item, until));
     let event = Arc::new(event(tenant, item, now));
-    let mut deliveries = Vec::new();
-    let mut waiting = Vec::new();
+    let (mut deliveries, mut waiting, mut ahead) = (Vec::new(), Vec::new(), 0);
     if let Some(matcher) = parts.registry.matcher(tenant) {
         let document = Document::of(&event);
         for plan in matcher.candidates(event.event_type.as_str()) {
@@ -279,16 +289,21 @@ async fn accept(
             }
             let delivery = delivery(plan, &event, Trigger::Automatic, now);
             let at_once = delivery.next_attempt_at.is_some_and(|due| due <= now);
-            if at_once && plan.sends() && parts.lanes.reserve(delivery.lane, tenant, event.weight(), now) {
-                deliveries.push(delivery);
-            } else {
-                waiting.push(delivery);
+            let room = (at_once && plan.sends())
+                .then(|| parts.lanes.reserve(delivery.lane, tenant, event.weight(), now))
+                .flatten();
+            match room {
+                Some(others) => {
+                    ahead += others;
+                    deliveries.push(delivery);
+                }
+                None => waiting.push(delivery),
             }
         }
     }
     let in_hand = deliveries.len();
     deliveries.append(&mut waiting);
-    Accepted { event, deliveries, in_hand, dedupe }
+    (Accepted { event, deliveries, in_hand, dedupe }, ahead)
 }
 
 fn event(tenant: TenantId, item: NewEvent, now: Timestamp) -> Event {
@@ -348,14 +363,15 @@ const WRITING: usize = 1 << 20;
 const MUCH: usize = 128 << 10;
 const RESTS: u32 = 4;
 /// About what it costs to deliver one of a large fan-out. What a tenant is owed faster than that, or than the gaps that
-/// it leaves between attempts, only piles up; where much has, it takes [longer](RESTS) still, however small the events
-/// are that it comes in: what is written fills the room and keeps it for as long as all that has room there would take.
+/// it leaves between attempts, only piles up. Where much has, it takes [longer](RESTS) still, however small the events
+/// are that it comes in: what is written keeps its part of the room for as long as all that has room there would take, or
+/// until the tenant has as little waiting as before.
 const DELIVERING: Duration = Duration::from_micros(100);
 /// How often it is looked, meanwhile, whether the tenant has caught up: so many times, and no sooner than that.
 const LOOKS: u32 = 16;
 const LOOK: Duration = Duration::from_millis(10);
-/// What a delivery counts beside its event, and one of a tenant that is behind already: it has to wait in the store, or
-/// for [`MANY`] others.
+/// What a delivery counts beside its event, and one that is late already: it has to wait in the store, or its event's
+/// deliveries have [`MANY`] others before them.
 const DELIVERY_WEIGHT: usize = 128;
 const WAITING_WEIGHT: usize = 16 << 10;
 
@@ -366,27 +382,40 @@ fn weight(accepted: &Accepted, piles_up: bool) -> usize {
     accepted.event.weight() + brisk * DELIVERY_WEIGHT + waiting * WAITING_WEIGHT
 }
 
+/// Requests of a tenant that may wait for that. Those beyond are refused.
+const REQUESTS: usize = 1_024;
+
 /// What each tenant has on its way into the store.
 #[derive(Default)]
 pub(super) struct Writing(Mutex<IdMap<TenantId, Room>>);
 
-/// One tenant's room, and how many of its requests write.
+/// One tenant's room, and how many of its requests wait for it and write.
 struct Room {
     bytes: Arc<Semaphore>,
+    waiting: usize,
     writing: usize,
 }
 
 impl Writing {
-    /// Waits until the tenant may write so many bytes more; in the order of asking.
-    async fn begin(&self, tenant: TenantId, bytes: usize, piles_up: bool) -> Write<'_> {
-        let new = || Room { bytes: Arc::new(Semaphore::new(WRITING)), writing: 0 };
-        let room = self.0.lock().entry(tenant).or_insert_with(new).bytes.clone();
+    /// Waits until the tenant may write so many bytes more, in the order of asking; not if too many wait already.
+    async fn begin(&self, tenant: TenantId, bytes: usize, piles_up: bool) -> Option<Write<'_>> {
+        let bytes_left = {
+            let mut all = self.0.lock();
+            let new = || Room { bytes: Arc::new(Semaphore::new(WRITING)), waiting: 0, writing: 0 };
+            let room = all.entry(tenant).or_insert_with(new);
+            if room.waiting >= REQUESTS {
+                return None;
+            }
+            room.waiting += 1;
+            room.bytes.clone()
+        };
         // It is never closed, so there is always a permit.
-        let permit = room.acquire_many_owned(u32::try_from(bytes.min(WRITING)).unwrap_or(u32::MAX)).await.ok();
+        let permit = bytes_left.acquire_many_owned(u32::try_from(bytes.min(WRITING)).unwrap_or(u32::MAX)).await.ok();
         if let Some(room) = self.0.lock().get_mut(&tenant) {
+            room.waiting -= 1;
             room.writing += 1;
         }
-        Write { all: self, tenant, permit, is_much: piles_up || bytes >= MUCH }
+        Some(Write { all: self, tenant, permit, is_much: piles_up || bytes >= MUCH })
     }
 }
 
@@ -426,10 +455,11 @@ impl Write<'_> {
 
 impl Drop for Write<'_> {
     fn drop(&mut self) {
+        drop(self.permit.take());
         let mut all = self.all.0.lock();
         if let Some(room) = all.get_mut(&self.tenant) {
-            room.writing = room.writing.saturating_sub(1);
-            if room.writing == 0 && room.bytes.available_permits() == WRITING {
+            room.writing -= 1;
+            if room.writing == 0 && room.waiting == 0 && room.bytes.available_permits() == WRITING {
                 all.remove(&self.tenant);
             }
         }
@@ -640,12 +670,12 @@ mod tests {
         let writing = Writing::default();
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let (one, other) = (TenantId::new(now), TenantId::new(now));
-        let large = writing.begin(one, WRITING * 2, false).await;
+        let large = writing.begin(one, WRITING * 2, false).await.unwrap();
         assert!(futures_util::poll!(Box::pin(writing.begin(one, 1, false))).is_pending());
         large.end(Duration::from_secs(60), Duration::default, || false);
-        let small = writing.begin(one, 1, false).await;
+        let small = writing.begin(one, 1, false).await.unwrap();
         // Beside another it would rest: the room is not given back at once.
-        let large = writing.begin(other, WRITING * 2, false).await;
+        let large = writing.begin(other, WRITING * 2, false).await.unwrap();
         large.end(Duration::from_secs(60), Duration::default, || false);
         assert!(futures_util::poll!(Box::pin(writing.begin(other, 1, false))).is_pending());
         assert!(futures_util::poll!(Box::pin(writing.begin(one, 1, false))).is_ready());
@@ -653,7 +683,7 @@ mod tests {
         let thirds = [(3, true, false), (4, true, true), (5, false, false)];
         for (third, piles_up, caught_up) in thirds {
             let third = TenantId::from_bytes([third; 16]);
-            let little = writing.begin(third, WAITING_WEIGHT, piles_up).await;
+            let little = writing.begin(third, WAITING_WEIGHT, piles_up).await.unwrap();
             little.end(Duration::ZERO, || Duration::from_secs(60), move || caught_up);
             let mut all = Box::pin(writing.begin(third, WRITING, false));
             assert_eq!(futures_util::poll!(&mut all).is_pending(), piles_up);
@@ -663,6 +693,27 @@ mod tests {
             }
         }
         small.end(Duration::ZERO, Duration::default, || false);
+        let rooms = || writing.0.lock().len();
+        let before = rooms();
+        drop(writing.begin(TenantId::from_bytes([6; 16]), WRITING, false).await.unwrap());
+        assert_eq!(rooms(), before, "nothing is left of who writes no more");
+    }
+
+    #[tokio::test]
+    async fn only_so_many_wait_for_it() {
+        let (writing, tenant) = (Writing::default(), TenantId::from_bytes([1; 16]));
+        let first = writing.begin(tenant, WRITING, false).await.unwrap();
+        let mut waiting: Vec<_> = (0..REQUESTS).map(|_| Box::pin(writing.begin(tenant, 1, false))).collect();
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one).is_pending());
+        }
+        assert!(writing.begin(tenant, 1, false).await.is_none());
+        assert!(writing.begin(TenantId::from_bytes([2; 16]), 1, false).await.is_some(), "that is one tenant's alone");
+        drop(first);
+        for one in waiting {
+            assert!(one.await.is_some());
+        }
+        assert!(writing.begin(tenant, 1, false).await.is_some());
     }
 
     #[tokio::test]

@@ -260,22 +260,26 @@ impl Lanes {
     }
 
     /// Asks for room for a fresh delivery, before it is accepted. Without room it will wait in the store, and
-    /// so it does behind others that already wait there.
-    pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> bool {
+    /// so it does behind others that already wait there. With room, gives how many in the lane go before it; none where
+    /// they wait for an endpoint that does not answer, or wants to be left alone.
+    pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> Option<usize> {
         let bytes = bytes + ENTRY;
         let mut core = self.core.lock();
         let bounds = core.bounds;
         if core.stopped || core.tenant_bytes(tenant) + bytes > bounds.waiting_bytes.saturating_sub(core.waiting_bytes) {
-            return false;
+            return None;
         }
         let state = core.lanes.entry(lane).or_insert_with(|| State::new(tenant));
         if state.ready.len() + state.reserved >= bounds.waiting_per_lane || state.in_store.is_some_and(|due| due <= now)
         {
-            return false;
+            return None;
         }
         state.reserved += 1;
+        let goes_on =
+            state.timeouts < bounds.breaker_timeouts && state.leave_alone_until.is_none_or(|until| until <= now);
+        let ahead = if goes_on { state.ready.len() } else { 0 };
         core.wait(tenant, 1, bytes);
-        true
+        Some(ahead)
     }
 
     /// Gives back room that was asked for and is not needed: the event was a duplicate.
@@ -403,6 +407,12 @@ impl Lanes {
     /// Deliveries of a tenant that wait in memory.
     pub(super) fn waiting(&self, tenant: TenantId) -> usize {
         self.core.lock().tenants.get(&tenant).map_or(0, |tenant| tenant.waiting)
+    }
+
+    /// Whether no more of a tenant's wait than so many, or nothing goes on any more.
+    pub(super) fn is_down_to(&self, tenant: TenantId, waiting: usize) -> bool {
+        let core = self.core.lock();
+        core.stopped || core.tenants.get(&tenant).is_none_or(|tenant| tenant.waiting <= waiting)
     }
 
     /// When the longest-waiting delivery was due, as far as it is known here.
@@ -814,7 +824,7 @@ mod tests {
     fn put(lanes: &Lanes, lane: Lane, tenant: TenantId, count: usize) {
         for _ in 0..count {
             let work = work(lane, tenant);
-            assert!(lanes.reserve(lane, tenant, work.event.weight(), at(0)));
+            assert!(lanes.reserve(lane, tenant, work.event.weight(), at(0)).is_some());
             lanes.put([work]);
         }
     }
@@ -910,7 +920,7 @@ mod tests {
             let tenant = TenantId::new(at(0));
             let mut waiting = 0;
             for _ in 0..20 {
-                waiting += usize::from(lanes.reserve(lane(), tenant, 400, at(0)));
+                waiting += usize::from(lanes.reserve(lane(), tenant, 400, at(0)).is_some());
             }
             counts.push(waiting);
         }
@@ -1021,7 +1031,7 @@ mod tests {
     fn memory_that_is_full_leaves_every_lane_one() {
         let lanes = Lanes::new(&Limits { waiting_bytes: 5 * (400 + ENTRY), ..limits() }, vec![]);
         let (stuck, other, tenant) = (lane(), lane(), TenantId::new(at(0)));
-        while lanes.reserve(stuck, tenant, 400, at(0)) {}
+        while lanes.reserve(stuck, tenant, 400, at(0)).is_some() {}
         lanes.note_due(other, tenant, at(0));
         lanes.wake(at(0));
         assert_eq!(lanes.next(at(0), open).load, [(other, 1)]);
@@ -1047,7 +1057,36 @@ mod tests {
     fn fresh_deliveries_stand_behind_those_that_wait_in_the_store() {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         lanes.note_due(lane, tenant, at(0));
-        assert!(!lanes.reserve(lane, tenant, 1, at(1)));
+        assert!(lanes.reserve(lane, tenant, 1, at(1)).is_none());
+    }
+
+    #[test]
+    fn a_fresh_delivery_knows_how_many_go_before_it() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        let ahead = |now| lanes.reserve(lane, tenant, 1, now);
+        assert_eq!((ahead(at(0)), ahead(at(0))), (Some(0), Some(0)), "what is only being accepted does not");
+        put(&lanes, lane, tenant, 9);
+        assert_eq!(ahead(at(0)), Some(9));
+        let tried = lanes.next(at(0), open).start;
+        assert_eq!(ahead(at(0)), Some(5));
+        lanes.ended(&tried[0], End::LeaveAlone { until: at(10), host: false }, at(1));
+        assert_eq!((ahead(at(9)), ahead(at(10))), (Some(0), Some(5)), "nothing goes on there until then");
+        tried[1..3].iter().for_each(|work| lanes.ended(work, End::TimedOut, at(10)));
+        assert_eq!(ahead(at(60_000)), Some(0), "nor where nobody answers");
+        lanes.ended(&tried[3], End::Answered, at(60_000));
+        assert_eq!(ahead(at(60_000)), Some(5));
+    }
+
+    #[test]
+    fn a_tenant_is_down_to_what_it_had_when_as_many_have_gone() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        assert!(lanes.is_down_to(tenant, 0));
+        put(&lanes, lane, tenant, 6);
+        assert!(!lanes.is_down_to(tenant, 2) && lanes.is_down_to(tenant, 6));
+        lanes.next(at(0), open);
+        assert!(lanes.is_down_to(tenant, 2) && !lanes.is_down_to(tenant, 1));
+        lanes.stop();
+        assert!(lanes.is_down_to(tenant, 1), "nobody waits for what does not go on");
     }
 
     #[test]

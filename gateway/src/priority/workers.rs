@@ -97,8 +97,7 @@ impl Workers {
     }
 
     /// As many as there are workers.
-    #[must_use]
-    pub fn cores(&self) -> usize {
+    fn cores(&self) -> usize {
         self.runtime.metrics().num_workers().max(1)
     }
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hookmill_tests::{Gateway, Guest, Receiver, Setup, Tenant, Unsynced};
+use hookmill_tests::{Gateway, Guest, Receiver, Setup, Tenant, Unsynced, eventually};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 /// A transform of this version that says so in every event.
@@ -434,6 +435,27 @@ async fn bomb(gateway: &Gateway, bytes: Vec<u8>, problem: &str, says: &str) {
     let left = fs::read_dir(gateway.data().join("compiled")).unwrap().map(|file| file.unwrap().file_name());
     let left: Vec<_> = left.filter(|name| name.to_string_lossy().ends_with(".tmp")).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// A compile that is stopped, on account of others, ends with its gateway.
+#[tokio::test]
+async fn none_stays_behind() {
+    let mut gateway = impatient("1m", 1 << 30).await;
+    let tenant = gateway.tenant("acme").await;
+    let uploading = tokio::spawn({
+        let (api, bomb) = (tenant.api.clone(), many_functions(60_000));
+        async move { api.try_send("POST", "/v1/plugins", &[("content-type", "application/wasm")], bomb).await }
+    });
+    let compile = eventually("something is compiled", async || gateway.compile()).await;
+    kill_process(compile, Signal::STOP).unwrap();
+    gateway.kill9().await;
+    eventually("the compile has ended, too", async || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", compile.as_raw_nonzero())).unwrap_or_default();
+        // Whoever it is left to may not have looked at it yet.
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X'])).then_some(())
+    })
+    .await;
+    assert!(uploading.await.unwrap().is_none(), "nobody was left to answer");
 }
 
 /// A tenant has as many versions, bytes and seconds of the compiler as it may have, and its operator can change that.
