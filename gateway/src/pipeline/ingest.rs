@@ -127,9 +127,13 @@ impl Pipeline {
         let piles_up = ahead >= MANY;
         // Its own have room already.
         let before = if piles_up { parts.lanes.waiting(tenant).saturating_sub(in_hand) } else { 0 };
-        let bytes = accepted.iter().map(|accepted| weight(accepted, piles_up)).sum();
+        let load = Load {
+            room: accepted.iter().map(|accepted| weight(accepted, piles_up)).sum(),
+            memory: accepted.iter().map(memory).sum(),
+            piles_up,
+        };
         let behind = piles_up || accepted.iter().any(|accepted| accepted.in_hand * 2 < accepted.deliveries.len());
-        let Some(written) = parts.writing.begin(tenant, bytes, piles_up).await else {
+        let Some(written) = parts.writing.begin(tenant, load).await else {
             return refuse(parts, &kept, &store::Error::Overloaded);
         };
         let began = Instant::now();
@@ -382,14 +386,29 @@ fn weight(accepted: &Accepted, piles_up: bool) -> usize {
     accepted.event.weight() + brisk * DELIVERY_WEIGHT + waiting * WAITING_WEIGHT
 }
 
-/// Requests of a tenant that may wait for that. Those beyond are refused.
-const REQUESTS: usize = 1_024;
+/// About how much memory it takes while it waits to be written: what is in hand is there twice.
+fn memory(accepted: &Accepted) -> usize {
+    accepted.event.weight() + (accepted.deliveries.len() + accepted.in_hand) * size_of::<Delivery>()
+}
+
+/// What a request brings.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    /// What it takes of its tenant's room.
+    room: usize,
+    /// Bytes of memory, while it waits for that.
+    memory: usize,
+    piles_up: bool,
+}
+
+/// Memory for what waits for a tenant's room. What is beyond is refused, unless nothing waits.
+const WAITING: usize = 64 << 20;
 
 /// What each tenant has on its way into the store.
 #[derive(Default)]
 pub(super) struct Writing(Mutex<IdMap<TenantId, Room>>);
 
-/// One tenant's room, and how many of its requests wait for it and write.
+/// One tenant's room, the memory of what waits for it, and how many of its requests write.
 struct Room {
     bytes: Arc<Semaphore>,
     waiting: usize,
@@ -397,22 +416,24 @@ struct Room {
 }
 
 impl Writing {
-    /// Waits until the tenant may write so many bytes more, in the order of asking; not if too many wait already.
-    async fn begin(&self, tenant: TenantId, bytes: usize, piles_up: bool) -> Option<Write<'_>> {
-        let bytes_left = {
+    /// Waits until the tenant may write that, too, in the order of asking; not if too much waits already. It is not given
+    /// up meanwhile, since what is taken in is taken in [`to_the_end`].
+    async fn begin(&self, tenant: TenantId, load: Load) -> Option<Write<'_>> {
+        let Load { room: bytes, memory, piles_up } = load;
+        let room = {
             let mut all = self.0.lock();
             let new = || Room { bytes: Arc::new(Semaphore::new(WRITING)), waiting: 0, writing: 0 };
             let room = all.entry(tenant).or_insert_with(new);
-            if room.waiting >= REQUESTS {
+            if room.waiting > 0 && room.waiting + memory > WAITING {
                 return None;
             }
-            room.waiting += 1;
+            room.waiting += memory;
             room.bytes.clone()
         };
         // It is never closed, so there is always a permit.
-        let permit = bytes_left.acquire_many_owned(u32::try_from(bytes.min(WRITING)).unwrap_or(u32::MAX)).await.ok();
+        let permit = room.acquire_many_owned(u32::try_from(bytes.min(WRITING)).unwrap_or(u32::MAX)).await.ok();
         if let Some(room) = self.0.lock().get_mut(&tenant) {
-            room.waiting -= 1;
+            room.waiting -= memory;
             room.writing += 1;
         }
         Some(Write { all: self, tenant, permit, is_much: piles_up || bytes >= MUCH })
@@ -665,27 +686,32 @@ impl<K: Eq + Hash> Rates<K> {
 mod tests {
     use super::*;
 
+    /// Something that takes so much of the room, and as much memory.
+    fn load(bytes: usize, piles_up: bool) -> Load {
+        Load { room: bytes, memory: bytes, piles_up }
+    }
+
     #[tokio::test]
     async fn one_tenant_has_only_so_much_on_its_way_into_the_store() {
         let writing = Writing::default();
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let (one, other) = (TenantId::new(now), TenantId::new(now));
-        let large = writing.begin(one, WRITING * 2, false).await.unwrap();
-        assert!(futures_util::poll!(Box::pin(writing.begin(one, 1, false))).is_pending());
+        let large = writing.begin(one, load(WRITING * 2, false)).await.unwrap();
+        assert!(futures_util::poll!(Box::pin(writing.begin(one, load(1, false)))).is_pending());
         large.end(Duration::from_secs(60), Duration::default, || false);
-        let small = writing.begin(one, 1, false).await.unwrap();
+        let small = writing.begin(one, load(1, false)).await.unwrap();
         // Beside another it would rest: the room is not given back at once.
-        let large = writing.begin(other, WRITING * 2, false).await.unwrap();
+        let large = writing.begin(other, load(WRITING * 2, false)).await.unwrap();
         large.end(Duration::from_secs(60), Duration::default, || false);
-        assert!(futures_util::poll!(Box::pin(writing.begin(other, 1, false))).is_pending());
-        assert!(futures_util::poll!(Box::pin(writing.begin(one, 1, false))).is_ready());
+        assert!(futures_util::poll!(Box::pin(writing.begin(other, load(1, false)))).is_pending());
+        assert!(futures_util::poll!(Box::pin(writing.begin(one, load(1, false)))).is_ready());
         // So it would with little, if that piles up, until it has caught up; but not with little that does not.
         let thirds = [(3, true, false), (4, true, true), (5, false, false)];
         for (third, piles_up, caught_up) in thirds {
             let third = TenantId::from_bytes([third; 16]);
-            let little = writing.begin(third, WAITING_WEIGHT, piles_up).await.unwrap();
+            let little = writing.begin(third, load(WAITING_WEIGHT, piles_up)).await.unwrap();
             little.end(Duration::ZERO, || Duration::from_secs(60), move || caught_up);
-            let mut all = Box::pin(writing.begin(third, WRITING, false));
+            let mut all = Box::pin(writing.begin(third, load(WRITING, false)));
             assert_eq!(futures_util::poll!(&mut all).is_pending(), piles_up);
             if caught_up {
                 // Without it this would take a minute.
@@ -695,25 +721,35 @@ mod tests {
         small.end(Duration::ZERO, Duration::default, || false);
         let rooms = || writing.0.lock().len();
         let before = rooms();
-        drop(writing.begin(TenantId::from_bytes([6; 16]), WRITING, false).await.unwrap());
+        drop(writing.begin(TenantId::from_bytes([6; 16]), load(WRITING, false)).await.unwrap());
         assert_eq!(rooms(), before, "nothing is left of who writes no more");
     }
 
     #[tokio::test]
-    async fn only_so_many_wait_for_it() {
+    async fn only_so_much_waits_for_it() {
         let (writing, tenant) = (Writing::default(), TenantId::from_bytes([1; 16]));
-        let first = writing.begin(tenant, WRITING, false).await.unwrap();
-        let mut waiting: Vec<_> = (0..REQUESTS).map(|_| Box::pin(writing.begin(tenant, 1, false))).collect();
-        for one in &mut waiting {
-            assert!(futures_util::poll!(one).is_pending());
+        let first = writing.begin(tenant, load(WRITING, false)).await.unwrap();
+        let beyond = Load { memory: WAITING + 1, ..load(1, false) };
+        let mut waiting = vec![Box::pin(writing.begin(tenant, beyond))];
+        assert!(futures_util::poll!(&mut waiting[0]).is_pending(), "where nothing waits, anything may");
+        assert!(writing.begin(tenant, load(1, false)).await.is_none());
+        assert!(
+            writing.begin(TenantId::from_bytes([2; 16]), load(1, false)).await.is_some(),
+            "that is one tenant's alone"
+        );
+        drop(first);
+        assert!(waiting.remove(0).await.is_some());
+        assert!(writing.0.lock().is_empty(), "all have come to their end");
+        let first = writing.begin(tenant, load(WRITING, false)).await.unwrap();
+        for _ in 0..2 {
+            waiting.push(Box::pin(writing.begin(tenant, load(WAITING / 2, false))));
+            assert!(futures_util::poll!(waiting.last_mut().unwrap()).is_pending());
         }
-        assert!(writing.begin(tenant, 1, false).await.is_none());
-        assert!(writing.begin(TenantId::from_bytes([2; 16]), 1, false).await.is_some(), "that is one tenant's alone");
+        assert!(writing.begin(tenant, load(1, false)).await.is_none());
         drop(first);
         for one in waiting {
             assert!(one.await.is_some());
         }
-        assert!(writing.begin(tenant, 1, false).await.is_some());
     }
 
     #[tokio::test]
