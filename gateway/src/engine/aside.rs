@@ -48,7 +48,7 @@ impl Aside {
     pub(super) async fn run<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> T {
         let workers = self.workers();
         let ended = {
-            let _last = workers.last(1);
+            let _last = workers.last();
             self.last.run(until_starved(Box::pin(call)), Some(workers)).await
         };
         match ended {

@@ -199,7 +199,7 @@ impl Compiler {
 async fn rest_between(pid: Option<Pid>, workers: Option<&Workers>) -> Infallible {
     let (Some(pid), Some(workers)) = (pid, workers) else { return std::future::pending().await };
     // The engine compiles on one thread.
-    let _last = workers.last(1);
+    let _last = workers.last();
     loop {
         tokio::time::sleep(STINT).await;
         let rest = workers.rest(STINT);

@@ -2,15 +2,16 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::lanes::{MANY, UNBEGUN_OF_MANY, Work};
+use super::lanes::Work;
 use super::parse::NewEvent;
+use super::writing::Load;
 use super::{Parts, Pipeline, dispatch, meters};
 use crate::clock::{later, since};
 use crate::domain::{
@@ -122,33 +123,20 @@ impl Pipeline {
             kept.push(Kept::of(accepted, &mut pace).await);
         }
         pace.rest();
-        let deliveries: usize = accepted.iter().map(|accepted| accepted.deliveries.len()).sum();
-        let in_hand: usize = accepted.iter().map(|accepted| accepted.in_hand).sum();
-        let piles_up = ahead >= MANY;
+        let load = Load::of(&accepted, ahead);
         // Its own have room already.
-        let before = if piles_up { parts.lanes.waiting(tenant).saturating_sub(in_hand) } else { 0 };
-        let load = Load {
-            room: accepted.iter().map(|accepted| weight(accepted, piles_up)).sum(),
-            memory: accepted.iter().map(memory).sum(),
-            piles_up,
-        };
-        let behind = piles_up || accepted.iter().any(|accepted| accepted.in_hand * 2 < accepted.deliveries.len());
+        let in_hand: usize = accepted.iter().map(|accepted| accepted.in_hand).sum();
+        let before = if load.piles_up() { parts.lanes.waiting(tenant).saturating_sub(in_hand) } else { 0 };
         let Some(written) = parts.writing.begin(tenant, load).await else {
             return refuse(parts, &kept, &store::Error::Overloaded);
         };
-        let began = Instant::now();
         let receipts = match parts.store.accept(accepted).await {
             Ok(receipts) => receipts,
             Err(error) => return refuse(parts, &kept, &error),
         };
-        let delivering = || {
-            let each = DELIVERING.max(parts.pressure.last() / UNBEGUN_OF_MANY) * if behind { RESTS } else { 1 };
-            let deliveries = if piles_up { deliveries.max(WRITING / WAITING_WEIGHT) } else { deliveries };
-            each.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX))
-        };
         let pipeline = self.clone();
-        let caught_up = move || piles_up && pipeline.0.lanes.is_down_to(tenant, before);
-        written.end(began.elapsed(), delivering, caught_up);
+        let caught_up = move || load.piles_up() && pipeline.0.lanes.is_down_to(tenant, before);
+        written.end(|| parts.pressure.last(), caught_up);
         let mut pace = Pace::begin(&parts.long_matches);
         let mut answers = Vec::with_capacity(kept.len());
         for (kept, receipt) in kept.into_iter().zip(receipts) {
@@ -360,133 +348,6 @@ impl<'a> Pace<'a> {
     }
 }
 
-/// Bytes of events that a tenant may have on their way into the store at once. What is beyond waits before it, so that
-/// one tenant's mebibytes do not stand in one commit with another's few hundred bytes.
-const WRITING: usize = 1 << 20;
-/// What counts as much to write, and for how many times as long as it took the next then waits, if others write too.
-const MUCH: usize = 128 << 10;
-const RESTS: u32 = 4;
-/// About what it costs to deliver one of a large fan-out. What a tenant is owed faster than that, or than the gaps that
-/// it leaves between attempts, only piles up. Where much has, it takes [longer](RESTS) still, however small the events
-/// are that it comes in: what is written keeps its part of the room for as long as all that has room there would take, or
-/// until the tenant has as little waiting as before.
-const DELIVERING: Duration = Duration::from_micros(100);
-/// How often it is looked, meanwhile, whether the tenant has caught up: so many times, and no sooner than that.
-const LOOKS: u32 = 16;
-const LOOK: Duration = Duration::from_millis(10);
-/// What a delivery counts beside its event, and one that is late already: it has to wait in the store, or its event's
-/// deliveries have [`MANY`] others before them.
-const DELIVERY_WEIGHT: usize = 128;
-const WAITING_WEIGHT: usize = 16 << 10;
-
-/// About how many bytes of the store an event with its deliveries takes; if they pile up, what it counts.
-fn weight(accepted: &Accepted, piles_up: bool) -> usize {
-    let brisk = if piles_up { 0 } else { accepted.in_hand };
-    let waiting = accepted.deliveries.len().saturating_sub(brisk);
-    accepted.event.weight() + brisk * DELIVERY_WEIGHT + waiting * WAITING_WEIGHT
-}
-
-/// About how much memory it takes while it waits to be written: what is in hand is there twice.
-fn memory(accepted: &Accepted) -> usize {
-    accepted.event.weight() + (accepted.deliveries.len() + accepted.in_hand) * size_of::<Delivery>()
-}
-
-/// What a request brings.
-#[derive(Debug, Clone, Copy)]
-struct Load {
-    /// What it takes of its tenant's room.
-    room: usize,
-    /// Bytes of memory, while it waits for that.
-    memory: usize,
-    piles_up: bool,
-}
-
-/// Memory for what waits for a tenant's room. What is beyond is refused, unless nothing waits.
-const WAITING: usize = 64 << 20;
-
-/// What each tenant has on its way into the store.
-#[derive(Default)]
-pub(super) struct Writing(Mutex<IdMap<TenantId, Room>>);
-
-/// One tenant's room, the memory of what waits for it, and how many of its requests write.
-struct Room {
-    bytes: Arc<Semaphore>,
-    waiting: usize,
-    writing: usize,
-}
-
-impl Writing {
-    /// Waits until the tenant may write that, too, in the order of asking; not if too much waits already. It is not given
-    /// up meanwhile, since what is taken in is taken in [`to_the_end`].
-    async fn begin(&self, tenant: TenantId, load: Load) -> Option<Write<'_>> {
-        let Load { room: bytes, memory, piles_up } = load;
-        let room = {
-            let mut all = self.0.lock();
-            let new = || Room { bytes: Arc::new(Semaphore::new(WRITING)), waiting: 0, writing: 0 };
-            let room = all.entry(tenant).or_insert_with(new);
-            if room.waiting > 0 && room.waiting + memory > WAITING {
-                return None;
-            }
-            room.waiting += memory;
-            room.bytes.clone()
-        };
-        // It is never closed, so there is always a permit.
-        let permit = room.acquire_many_owned(u32::try_from(bytes.min(WRITING)).unwrap_or(u32::MAX)).await.ok();
-        if let Some(room) = self.0.lock().get_mut(&tenant) {
-            room.waiting -= memory;
-            room.writing += 1;
-        }
-        Some(Write { all: self, tenant, permit, is_much: piles_up || bytes >= MUCH })
-    }
-}
-
-/// Something on its way into the store.
-struct Write<'a> {
-    all: &'a Writing,
-    tenant: TenantId,
-    permit: Option<OwnedSemaphorePermit>,
-    is_much: bool,
-}
-
-impl Write<'_> {
-    /// It is there; it took so long, and will take so long to deliver, which is asked only where it matters. A tenant
-    /// that writes much leaves others most of the store's time, and writes no faster than it is delivered to until it has
-    /// caught up.
-    fn end(
-        mut self,
-        took: Duration,
-        delivering: impl FnOnce() -> Duration,
-        caught_up: impl Fn() -> bool + Send + 'static,
-    ) {
-        let others_write = || self.all.0.lock().iter().any(|(tenant, room)| *tenant != self.tenant && room.writing > 0);
-        if self.is_much && others_write() {
-            let permit = self.permit.take();
-            let (begun, writing, delivering) = (Instant::now(), took.saturating_mul(RESTS), delivering());
-            let look = LOOK.max(delivering / LOOKS);
-            tokio::spawn(async move {
-                tokio::time::sleep(writing).await;
-                while begun.elapsed() < delivering && !caught_up() {
-                    tokio::time::sleep(look.min(delivering.saturating_sub(begun.elapsed()))).await;
-                }
-                drop(permit);
-            });
-        }
-    }
-}
-
-impl Drop for Write<'_> {
-    fn drop(&mut self) {
-        drop(self.permit.take());
-        let mut all = self.all.0.lock();
-        if let Some(room) = all.get_mut(&self.tenant) {
-            room.writing -= 1;
-            if room.writing == 0 && room.waiting == 0 && room.bytes.available_permits() == WRITING {
-                all.remove(&self.tenant);
-            }
-        }
-    }
-}
-
 /// A delivery of this event to this subscription, due now.
 pub(super) fn delivery(plan: &Plan, event: &Event, trigger: Trigger, now: Timestamp) -> Delivery {
     let subscription = &plan.subscription;
@@ -685,72 +546,6 @@ impl<K: Eq + Hash> Rates<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Something that takes so much of the room, and as much memory.
-    fn load(bytes: usize, piles_up: bool) -> Load {
-        Load { room: bytes, memory: bytes, piles_up }
-    }
-
-    #[tokio::test]
-    async fn one_tenant_has_only_so_much_on_its_way_into_the_store() {
-        let writing = Writing::default();
-        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let (one, other) = (TenantId::new(now), TenantId::new(now));
-        let large = writing.begin(one, load(WRITING * 2, false)).await.unwrap();
-        assert!(futures_util::poll!(Box::pin(writing.begin(one, load(1, false)))).is_pending());
-        large.end(Duration::from_secs(60), Duration::default, || false);
-        let small = writing.begin(one, load(1, false)).await.unwrap();
-        // Beside another it would rest: the room is not given back at once.
-        let large = writing.begin(other, load(WRITING * 2, false)).await.unwrap();
-        large.end(Duration::from_secs(60), Duration::default, || false);
-        assert!(futures_util::poll!(Box::pin(writing.begin(other, load(1, false)))).is_pending());
-        assert!(futures_util::poll!(Box::pin(writing.begin(one, load(1, false)))).is_ready());
-        // So it would with little, if that piles up, until it has caught up; but not with little that does not.
-        let thirds = [(3, true, false), (4, true, true), (5, false, false)];
-        for (third, piles_up, caught_up) in thirds {
-            let third = TenantId::from_bytes([third; 16]);
-            let little = writing.begin(third, load(WAITING_WEIGHT, piles_up)).await.unwrap();
-            little.end(Duration::ZERO, || Duration::from_secs(60), move || caught_up);
-            let mut all = Box::pin(writing.begin(third, load(WRITING, false)));
-            assert_eq!(futures_util::poll!(&mut all).is_pending(), piles_up);
-            if caught_up {
-                // Without it this would take a minute.
-                drop(all.await);
-            }
-        }
-        small.end(Duration::ZERO, Duration::default, || false);
-        let rooms = || writing.0.lock().len();
-        let before = rooms();
-        drop(writing.begin(TenantId::from_bytes([6; 16]), load(WRITING, false)).await.unwrap());
-        assert_eq!(rooms(), before, "nothing is left of who writes no more");
-    }
-
-    #[tokio::test]
-    async fn only_so_much_waits_for_it() {
-        let (writing, tenant) = (Writing::default(), TenantId::from_bytes([1; 16]));
-        let first = writing.begin(tenant, load(WRITING, false)).await.unwrap();
-        let beyond = Load { memory: WAITING + 1, ..load(1, false) };
-        let mut waiting = vec![Box::pin(writing.begin(tenant, beyond))];
-        assert!(futures_util::poll!(&mut waiting[0]).is_pending(), "where nothing waits, anything may");
-        assert!(writing.begin(tenant, load(1, false)).await.is_none());
-        assert!(
-            writing.begin(TenantId::from_bytes([2; 16]), load(1, false)).await.is_some(),
-            "that is one tenant's alone"
-        );
-        drop(first);
-        assert!(waiting.remove(0).await.is_some());
-        assert!(writing.0.lock().is_empty(), "all have come to their end");
-        let first = writing.begin(tenant, load(WRITING, false)).await.unwrap();
-        for _ in 0..2 {
-            waiting.push(Box::pin(writing.begin(tenant, load(WAITING / 2, false))));
-            assert!(futures_util::poll!(waiting.last_mut().unwrap()).is_pending());
-        }
-        assert!(writing.begin(tenant, load(1, false)).await.is_none());
-        drop(first);
-        for one in waiting {
-            assert!(one.await.is_some());
-        }
-    }
 
     #[tokio::test]
     async fn long_matches_go_on_one_at_a_time() {

@@ -2,11 +2,11 @@
 //!
 //! **Who acts.** [`parse`](Pipeline::parse) reads what was posted, once. `ingest` finds the subscriptions
 //! that want it and asks the store to accept event and deliveries in one unit; only then is the client
-//! answered. `dispatch` keeps the lanes: what is due, what may leave, whose turn it is. `deliver` makes one
-//! attempt: transforms, envelope, signature, the request, the answer. `record` writes down what happened and
-//! what follows. `live` tells those who watch. `replay` does the same for events that came in before. `rollout` counts
-//! how candidates fare, `shadow` runs those of which nothing is sent, and `rerun` makes a past delivery again without
-//! sending it.
+//! answered; `writing` lets no tenant fill the store's commits. `dispatch` keeps the lanes: what is due, what may leave,
+//! whose turn it is. `deliver` makes one attempt: transforms, envelope, signature, the request, the answer. `record`
+//! writes down what happened and what follows. `live` tells those who watch. `replay` does the same for events that came
+//! in before. `rollout` counts how candidates fare, `shadow` runs those of which nothing is sent, and `rerun` makes a past
+//! delivery again without sending it.
 //!
 //! ```text
 //! http ─ parse ─ ingest ─ Store::accept ─ dispatch ─ deliver ─ record ─ Store::settle
@@ -45,6 +45,7 @@ mod retention;
 mod rollout;
 mod seen;
 mod shadow;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,7 @@ pub use self::preview::{Preview, PreviewStep};
 pub use self::replay::DryRun;
 pub use self::rerun::Rerun;
 pub use self::rollout::{Rollout, Sample, Side};
+use self::writing::Writing;
 use crate::clock::Clock;
 use crate::domain::{Delivery, DeliveryId, Lane, SourceId, Status, SubscriptionId, TenantId};
 use crate::egress::{Authenticator, Egress};
@@ -121,7 +123,7 @@ struct Parts {
     rates: ingest::Rates<TenantId>,
     /// How fast each source is posted to.
     source_rates: ingest::Rates<SourceId>,
-    writing: ingest::Writing,
+    writing: Writing,
     /// Held by the one match that has taken long and goes on.
     long_matches: tokio::sync::Semaphore,
     replays: replay::Replays,
@@ -169,7 +171,7 @@ impl Pipeline {
             pressure: pressure::Pressure::new(),
             rates: ingest::Rates::default(),
             source_rates: ingest::Rates::default(),
-            writing: ingest::Writing::default(),
+            writing: Writing::default(),
             long_matches: tokio::sync::Semaphore::new(1),
             replays: replay::Replays::default(),
             live: live::Live::default(),

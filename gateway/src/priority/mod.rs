@@ -7,9 +7,8 @@
 //! thread asks for itself, when it starts: the gateway's workers and the store's committer to be [`prompt`], slow calls
 //! and compiles to be [`last`], those of them that the machine leaves nothing to have [`little`]. Who comes last rests
 //! between, the more the busier the [`Workers`] are. What may take long on a worker goes on in [`Slices`]. **What is
-//! promised.** Nothing breaks where the kernel refuses or is too old: then
-//! others are felt more. **What is deliberately not.** What needs privileges, such as a priority above that of other
-//! programs.
+//! promised.** Nothing breaks where the kernel refuses or is too old: then others are felt more. **What is deliberately
+//! not.** What needs privileges, such as a priority above that of other programs.
 
 mod workers;
 

@@ -25,16 +25,13 @@ pub struct Workers {
     last: AtomicUsize,
 }
 
-/// Threads that come last, until this is dropped.
+/// A thread that comes last, until this is dropped.
 #[derive(Debug)]
-pub struct Last<'a> {
-    workers: &'a Workers,
-    threads: usize,
-}
+pub struct Last<'a>(&'a Workers);
 
 impl Drop for Last<'_> {
     fn drop(&mut self) {
-        self.workers.last.fetch_sub(self.threads, Ordering::Relaxed);
+        self.0.last.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -82,11 +79,11 @@ impl Workers {
         seen.share
     }
 
-    /// So many threads come last from now on: the more there are, the longer each of them rests.
+    /// One thread more comes last from now on: the more there are, the longer each of them rests.
     #[must_use]
-    pub fn last(&self, threads: usize) -> Last<'_> {
-        self.last.fetch_add(threads, Ordering::Relaxed);
-        Last { workers: self, threads }
+    pub fn last(&self) -> Last<'_> {
+        self.last.fetch_add(1, Ordering::Relaxed);
+        Last(self)
     }
 
     /// How long each of those who come last is to rest after it has run for so long: not at all where nobody else has
@@ -139,9 +136,9 @@ mod tests {
     #[tokio::test]
     async fn the_more_come_last_the_longer_each_rests() {
         let (workers, ran) = (Workers::always_busy(), Duration::from_millis(1));
-        let first = workers.last(1);
+        let first = workers.last();
         let alone = workers.rest(ran);
-        let others = workers.last(3);
+        let others = [workers.last(), workers.last(), workers.last()];
         assert!(workers.rest(ran) > 3 * alone);
         drop(others);
         assert_eq!(workers.rest(ran), alone);

@@ -5,11 +5,10 @@
 //! [`busy`](Busy) and nobody attacks, then while it attacks. Reported are all three, side by side, the memory of the
 //! gateway, and what the attack's own requests and attempts came to, by the names the API gives them; of several rounds,
 //! each with a gateway of its own, in the end the middle one's ratios, since a shared machine's pauses are in any one of
-//! them. **What is
-//! promised.** Every acknowledged event of the bystander is looked for at both endpoints. **What is deliberately not.**
-//! The attacker's clients and endpoints share the machine too: what they cost is in the bystander's figures. What the
-//! machine costs by itself when no core of it is idle is told by the second of the three; a virtual one may then stand
-//! still for milliseconds at a time.
+//! them. **What is promised.** Every acknowledged event of the bystander is looked for at both endpoints. **What is
+//! deliberately not.** The attacker's clients and endpoints share the machine too: what they cost is in the bystander's
+//! figures. What the machine costs by itself when no core of it is idle is told by the second of the three; a virtual one
+//! may then stand still for milliseconds at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
