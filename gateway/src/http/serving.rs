@@ -1,5 +1,14 @@
 //! A listener's connections: bounded in the time they may take, and let go when the gateway stops.
+//!
+//! **Who acts.** hyper waits for a request's head, and pings who speaks HTTP/2; what comes before, while it is not known
+//! yet which HTTP a client speaks, and a client of HTTP/2 that never asks, has its time here. **What is promised.** Who
+//! asks for nothing in time is let go, whatever it sends instead, and counted. **What is deliberately not.** A bound on
+//! how many there are: that is the files a process may have open, and who comes beyond waits. Nor an end for who has asked
+//! once and goes on answering pings, or asking.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,8 +16,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use metrics::counter;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::Doors;
 use super::again::again;
@@ -18,21 +29,23 @@ use super::source::Peer;
 /// may open as many as there are files.
 const BUFFER: usize = 64 * 1024;
 
-/// Serves until `stop` says so; then no connection is taken, and those there are may end what they do.
+/// Serves until `stop` says so; then no connection is taken, and those there are may end what they do. So long the head of
+/// a request may take, and a client of HTTP/2 to answer a ping, which it gets as often.
 #[must_use]
 pub fn serve(
     listener: TcpListener,
     doors: Doors,
     mut stop: watch::Receiver<bool>,
-    header_timeout: Duration,
+    patience: Duration,
 ) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let graceful = GracefulShutdown::new();
         let mut builder = Builder::new(TokioExecutor::new());
         // A client that sends its headers a byte at a time is let go.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(patience);
         builder.http1().max_buf_size(BUFFER);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+        builder.http2().keep_alive_interval(patience).keep_alive_timeout(patience);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -50,12 +63,29 @@ pub fn serve(
             let _ = stream.set_nodelay(true);
             let peer = Peer(peer.ip());
             let doors = doors.clone();
-            let service = service_fn(move |request| doors.answer(hyper::Request::map(request, Body::new), Some(peer)));
+            let has_asked = Arc::new(AtomicBool::new(false));
+            let asks = has_asked.clone();
+            let service = service_fn(move |request| {
+                asks.store(true, Ordering::Relaxed);
+                doors.answer(hyper::Request::map(request, Body::new), Some(peer))
+            });
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
+                let mut connection = pin!(again(connection));
                 // Errors here are the client's: it went away, or spoke no HTTP.
-                let _ = again(connection).await;
+                let late = match timeout(patience, &mut connection).await {
+                    Ok(ended) => ended.is_err_and(|error| error.downcast_ref().is_some_and(hyper::Error::is_timeout)),
+                    Err(_) if has_asked.load(Ordering::Relaxed) => {
+                        let _ = connection.await;
+                        false
+                    }
+                    Err(_) => true,
+                };
+                if late && !has_asked.load(Ordering::Relaxed) {
+                    counter!("hookmill_connections_without_request_total").increment(1);
+                    tracing::debug!(client = %peer.0, ?patience, "a connection that asked for nothing in time is closed");
+                }
             });
         }
         graceful.shutdown().await;

@@ -47,15 +47,20 @@ async fn harmful() -> Receiver {
     .await
 }
 
-/// A client that sends the head of a request a byte at a time, until it is let go.
-async fn dawdle(address: String) {
+/// What clients send of a request, a byte at a time, and what they send after it without an end: a head in either
+/// version's beginning, or nothing.
+const DAWDLING: [(&str, &str); 4] =
+    [("POST /v1/events HTTP/1.1\r\nx-padding: ", "x"), ("P", ""), ("PRI * HTTP/2.0\r\n", ""), ("", "")];
+
+/// A client that takes its time, until it is let go.
+async fn dawdle(address: String, (head, then): (&str, &str)) {
     let mut stream = TcpStream::connect(&address).await.expect("the gateway takes connections");
-    let (mut answer, mut sent) = (Vec::new(), 0);
-    let head = format!("POST /v1/events HTTP/1.1\r\nhost: {address}\r\nx-padding: ");
+    let mut answer = Vec::new();
+    let mut bytes = head.bytes().chain(then.bytes().cycle());
     loop {
-        let next = [*head.as_bytes().get(sent).unwrap_or(&b'x')];
-        sent += 1;
-        if stream.write_all(&next).await.is_err() {
+        if let Some(next) = bytes.next()
+            && stream.write_all(&[next]).await.is_err()
+        {
             return;
         }
         let waited = tokio::time::timeout(Duration::from_millis(100), stream.read_to_end(&mut answer)).await;
@@ -103,7 +108,8 @@ async fn all_at_once() {
     }
 
     let address = gateway.public().base().trim_start_matches("http://").to_owned();
-    let dawdlers: Vec<_> = (0..100).map(|_| tokio::spawn(dawdle(address.clone()))).collect();
+    let dawdling = DAWDLING.into_iter().cycle().take(100);
+    let dawdlers: Vec<_> = dawdling.map(|kind| tokio::spawn(dawdle(address.clone(), kind))).collect();
     for (kind, ..) in HARM {
         batch(&attacker, kind, EVENTS, json!(1)).await;
     }
@@ -140,6 +146,10 @@ async fn all_at_once() {
     for dawdler in dawdlers {
         dawdler.await.expect("a client that dawdles is let go");
     }
+    let counted = gateway.admin().get("/metrics").await.text;
+    let counted = counted.lines().find_map(|line| line.strip_prefix("hookmill_connections_without_request_total "));
+    // And whatever of the test's own clients opened a connection in vain.
+    assert!(counted.and_then(|count| count.parse().ok()) >= Some(100), "{counted:?}");
     healthy(&gateway).await;
 }
 
