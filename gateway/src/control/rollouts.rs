@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::{AttemptBody, Control, DeliveryDetail, Error, Result};
 use crate::clock::since;
-use crate::domain::{AttemptRequest, CandidateSpec, DeliveryId, EventId, PluginRun, SubscriptionSpec, TenantId};
+use crate::domain::{
+    AttemptRequest, CandidateSpec, DeliveryId, EventId, PluginRun, SubscriptionSpec, TenantId, plugin_name,
+};
 use crate::engine::{Plugin, Usage};
 use crate::pipeline::{Patch, Rerun, Rollout};
 use crate::registry::Share;
@@ -106,8 +108,9 @@ impl Control {
     /// The versions that ran then, as far as they are still there, in the place of what is followed.
     fn put_back(&self, tenant: TenantId, steps: &mut [Used<'_>], ran: &[PluginRun]) {
         for (step, run) in steps.iter_mut().zip(ran) {
-            let then = format!("{}@{}", name_of(&run.plugin), run.digest);
-            if name_of(step.plugin) == name_of(&run.plugin) && self.registry.find_plugin(tenant, &then).is_ok() {
+            let then = format!("{}@{}", plugin_name(&run.plugin), run.digest);
+            if plugin_name(step.plugin) == plugin_name(&run.plugin) && self.registry.find_plugin(tenant, &then).is_ok()
+            {
                 *step.plugin = then;
             }
         }
@@ -146,8 +149,8 @@ fn put_in(steps: &mut [Used<'_>], plugin: &Plugin, config: Option<Value>) -> Res
     let mut others = Vec::new();
     let mut is_there = false;
     for step in steps {
-        if name_of(step.plugin) != named {
-            others.push(format!("`{}`", name_of(step.plugin)));
+        if plugin_name(step.plugin) != named {
+            others.push(format!("`{}`", plugin_name(step.plugin)));
             continue;
         }
         is_there = true;
@@ -165,10 +168,6 @@ fn put_in(steps: &mut [Used<'_>], plugin: &Plugin, config: Option<Value>) -> Res
             Err(Error::field("/plugin", detail))
         }
     }
-}
-
-fn name_of(reference: &str) -> &str {
-    reference.split('@').next().unwrap_or(reference)
 }
 
 /// Large bodies take longer than others on this thread should wait.

@@ -1,18 +1,21 @@
 //! Subscriptions: made, changed, paused, and their secrets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use super::reading::{NOT_YET, READ_ONLY, merge, refuse, settle};
 use super::sources::without_nulls;
 use super::{Control, Error, Expected, Result, read_value};
 use crate::clock::later;
+use crate::domain::pointer::unescape;
 use crate::domain::{
-    Algorithm, FieldError, NextSecret, SchemeKind, Secret, State, StateReason, Status, Subscription, SubscriptionId,
-    SubscriptionSpec, TenantId,
+    Algorithm, FieldError, NextSecret, SchemeKind, Sealed, Secret, State, StateReason, Status, Subscription,
+    SubscriptionId, SubscriptionSpec, TenantId, plugin_name,
 };
 use crate::profiles::SecretUse;
 use crate::registry::Plan;
@@ -207,8 +210,12 @@ impl Control {
         spec.enabled = old.state != State::Disabled;
         let mut value = serde_json::to_value(spec).map_err(|error| Error::Internal(error.to_string()))?;
         replace_kinds(&mut value, &patch);
+        let transforms = value.get("transforms").cloned().unwrap_or_default();
         let patch = Value::Object(patch);
         merge(&mut value, patch.clone());
+        if let Some(wanted) = value.get_mut("transforms") {
+            keep_secrets(wanted, &transforms, &old.secrets);
+        }
         let spec: SubscriptionSpec = read_value(value)?;
         self.check_sources(tenant, &spec)?;
         let mut new = self.registry.seal(tenant, old.id, spec, Some((old, &patch)))?;
@@ -376,15 +383,79 @@ impl Control {
 fn replace_kinds(value: &mut Value, patch: &Map<String, Value>) {
     for (field, tag) in [("signing", "scheme"), ("auth", "type"), ("connector", "name")] {
         let wanted = patch.get(field).and_then(|part| part.get(tag)).and_then(Value::as_str);
-        let name = |text: &str| text.split('@').next().unwrap_or(text).to_owned();
         let current = value.get(field).and_then(|part| part.get(tag)).and_then(Value::as_str);
         if let (Some(wanted), Some(current)) = (wanted, current)
-            && name(wanted) != name(current)
+            && plugin_name(wanted) != plugin_name(current)
             && let Some(object) = value.as_object_mut()
         {
             object.shift_remove(field);
         }
     }
+}
+
+/// A list is replaced as a whole, but whoever sends transforms back as they were read has not been told their secrets.
+/// One that has its plugin's name and its place still keeps those that it omits; `null` clears. Where several have that
+/// name it is not known which of them is which, unless all else in its config is as it was.
+fn keep_secrets(wanted: &mut Value, before: &Value, secrets: &BTreeMap<String, Sealed>) {
+    let pointers: Vec<&str> = secrets.keys().filter_map(|pointer| pointer.strip_prefix("/transforms")).collect();
+    let mut told = before.clone();
+    for pointer in &pointers {
+        if let Some((config, field)) = pointer.rsplit_once('/')
+            && let Some(Value::Object(config)) = told.pointer_mut(config)
+        {
+            config.shift_remove(&unescape(field));
+        }
+    }
+    let untouched = wanted.clone();
+    for pointer in pointers {
+        // `/0/config/…`, or `/0/candidate/config/…`.
+        let Some((step, field)) = pointer.split_once("/config/") else { continue };
+        let transform = step.trim_end_matches("/candidate");
+        let stays = |place: &str| named(before, place).is_some_and(|name| named(&untouched, place) == Some(name));
+        let is_one = [before, &untouched].iter().all(|all| count(all, named(before, transform)) == 1);
+        let config = format!("{step}/config");
+        if !stays(step) || !stays(transform) || !(is_one || told.pointer(&config) == untouched.pointer(&config)) {
+            continue;
+        }
+        if let (Some(secret), Some(Value::Object(step))) = (before.pointer(pointer), wanted.pointer_mut(step)) {
+            put_back(step, &format!("config/{field}"), secret);
+        }
+    }
+}
+
+/// Puts it where the path leads, unless something is there, or `null` says that nothing is to be.
+fn put_back(object: &mut Map<String, Value>, path: &str, secret: &Value) {
+    match path.split_once('/') {
+        Some((field, rest)) => {
+            let below = object.entry(unescape(field)).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(below) = below {
+                put_back(below, rest, secret);
+            }
+        }
+        None => match object.entry(unescape(path)) {
+            Entry::Occupied(there) if there.get().is_null() => {
+                there.shift_remove();
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => {
+                place.insert(secret.clone());
+            }
+        },
+    }
+}
+
+/// The name of the plugin at a place in a list of transforms.
+fn named<'a>(transforms: &'a Value, place: &str) -> Option<&'a str> {
+    name_of(transforms.pointer(place)?)
+}
+
+/// How many transforms of a list have this name.
+fn count(transforms: &Value, name: Option<&str>) -> usize {
+    transforms.as_array().into_iter().flatten().filter(|transform| name_of(transform) == name).count()
+}
+
+fn name_of(step: &Value) -> Option<&str> {
+    step.get("plugin")?.as_str().map(plugin_name)
 }
 
 fn refuse_unavailable(wanted: &Map<String, Value>) -> Result<()> {
@@ -418,4 +489,70 @@ fn finished(old: &Subscription, now: Timestamp) -> Option<Subscription> {
         new.retire(replaced, next.from.min(now));
     }
     Some(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Where secrets are. What they are is in the specs.
+    fn at(pointers: &[&str]) -> BTreeMap<String, Sealed> {
+        pointers.iter().map(|pointer| ((*pointer).to_owned(), Sealed(String::new()))).collect()
+    }
+
+    #[test]
+    fn transforms_that_stay_keep_their_secrets() {
+        let step = |plugin: &str, config: Value| json!({ "plugin": plugin, "config": config });
+        let (a, b) = (step("a@1.0.0", json!({ "n": 1, "k/1": "secret" })), step("b@1.0.0", json!({})));
+        let secrets = at(&["/auth/token", "/transforms/0/config/k~11"]);
+        for (wanted, kept) in [
+            (json!([step("a@2.0.0", json!({ "n": 2 })), b]), Some("secret")),
+            (json!([{ "plugin": "a@2.0.0" }]), Some("secret")),
+            (json!([step("a@2.0.0", json!({ "k/1": "new" }))]), Some("new")),
+            (json!([step("a@2.0.0", json!({ "k/1": null }))]), None),
+            (json!([step("c@1.0.0", json!({}))]), None),
+            (json!([b, step("a@1.0.0", json!({}))]), None),
+            (json!([step("a@1.0.0", json!({})), step("a@1.0.0", json!({}))]), None),
+            (json!([]), None),
+            (Value::Null, None),
+        ] {
+            let mut changed = wanted.clone();
+            keep_secrets(&mut changed, &json!([a, b]), &secrets);
+            let found = changed.pointer("/0/config/k~11");
+            assert_eq!(found, kept.map(Value::from).as_ref(), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn two_of_a_name_are_told_by_the_rest_of_their_configs() {
+        let step = |config: Value| json!({ "plugin": "a@1.0.0", "config": config });
+        let before = json!([step(json!({ "n": 1, "deep": { "k": "one" } })), step(json!({ "n": 2, "k": "two" }))]);
+        let secrets = at(&["/transforms/0/config/deep/k", "/transforms/1/config/k"]);
+        let (one, two) = (step(json!({ "n": 1, "deep": {} })), step(json!({ "n": 2 })));
+        for (wanted, kept) in [(json!([one, two]), true), (json!([two, one]), false)] {
+            let mut changed = wanted.clone();
+            keep_secrets(&mut changed, &before, &secrets);
+            assert_eq!(changed, if kept { before.clone() } else { wanted });
+        }
+    }
+
+    #[test]
+    fn a_candidate_keeps_its_own() {
+        let tried = |plugin: &str, config: Value| {
+            let candidate = json!({ "plugin": plugin, "config": config });
+            json!([{ "plugin": "a", "candidate": candidate }])
+        };
+        let secrets = at(&["/transforms/0/candidate/config/key"]);
+        for (plugin, kept) in [("b@2.0.0", Some("secret")), ("c@1.0.0", None)] {
+            let mut changed = tried(plugin, json!({}));
+            keep_secrets(&mut changed, &tried("b@1.0.0", json!({ "key": "secret" })), &secrets);
+            let found = changed.pointer("/0/candidate/config/key").and_then(Value::as_str);
+            assert_eq!(found, kept, "{plugin}");
+        }
+        let mut changed = json!([{ "plugin": "a", "config": {} }]);
+        keep_secrets(&mut changed, &tried("b", json!({ "key": "secret" })), &secrets);
+        assert_eq!(changed, json!([{ "plugin": "a", "config": {} }]), "what is tried no more is not brought back");
+    }
 }

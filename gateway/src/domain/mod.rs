@@ -34,7 +34,7 @@ pub use id::{
 pub use plugin::{
     AuthNeed, Batching, Decision, Digest, Fault, FaultKind, Idempotency, Interprets, Kind, LogLine, Manifest,
     OnUnknown, PluginEvent, PluginPayload, PluginRate, PluginRequest, PluginResponse, PluginVerdict, PluginVersion,
-    Rendered, RetryScope, Verdicts, is_plugin_name,
+    Rendered, RetryScope, Verdicts, is_plugin_name, plugin_name,
 };
 pub use replay::{Only, Replay, ReplaySpec, ReplayState};
 pub use secret::{Sealed, Secret};

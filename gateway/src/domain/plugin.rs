@@ -158,6 +158,12 @@ impl PluginVersion {
     }
 }
 
+/// The name in a reference to a plugin: of `name@1.2.0`, `name@latest`, or the name alone.
+#[must_use]
+pub fn plugin_name(reference: &str) -> &str {
+    reference.split('@').next().unwrap_or(reference)
+}
+
 /// The rule for plugins' names: 1 to 64 of `a-z 0-9 -`, beginning with a letter.
 #[must_use]
 pub fn is_plugin_name(name: &str) -> bool {

@@ -3,7 +3,7 @@
 //! What a client sends has its secrets in place; what is stored has none. Both directions go by the JSON
 //! Pointers of the fields, so that a merge patch works on the whole: omitted keeps, `null` clears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::{Shelf, plan, schema};
 use crate::domain::pointer::{escape, unescape};
 use crate::domain::{
     Auth, CandidateSpec, ConnectorSpec, FieldError, SchemeKind, Sealed, Secret, Signing, State, StateReason,
-    Subscription, SubscriptionId, SubscriptionSpec, TenantId, TransformSpec,
+    Subscription, SubscriptionId, SubscriptionSpec, TenantId, TransformSpec, plugin_name,
 };
 use crate::profiles::Profiles;
 use crate::signing::Scheme;
@@ -56,7 +56,11 @@ impl Sealer<'_> {
             Err(found) => errors.extend(found),
         }
         if let Some((old, patch)) = change {
-            self.entered_again(&spec, old, patch, &mut errors);
+            self.entered_again(tenant, &spec, old, patch, &mut errors);
+            // What was a secret stays one, also where the version that is wanted now does not call it so.
+            let kept = old.secrets.keys().filter(|pointer| is_of_a_config(pointer) && patch.pointer(pointer).is_none());
+            let forgotten: Vec<String> = kept.filter(|pointer| !fields.contains(pointer)).cloned().collect();
+            fields.extend(forgotten);
         }
         if !errors.is_empty() {
             return Err(errors);
@@ -149,9 +153,16 @@ impl Sealer<'_> {
         }
     }
 
-    /// A secret was entered for one host and one connector: with another, it must be in the change again, or a
-    /// change of the URL would be a way to read it.
-    fn entered_again(&self, spec: &SubscriptionSpec, old: &Subscription, patch: &Value, errors: &mut Vec<FieldError>) {
+    /// A secret was entered for one host and one connector: with another, it must be in the change again, or a change of
+    /// the URL would be a way to read it; and so with a version of the connector, or a candidate, that names a host more.
+    fn entered_again(
+        &self,
+        tenant: TenantId,
+        spec: &SubscriptionSpec,
+        old: &Subscription,
+        patch: &Value,
+        errors: &mut Vec<FieldError>,
+    ) {
         let old_url = old.secrets.get("/url").and_then(|sealed| self.vault.open(&context(old.id, "/url"), sealed).ok());
         let origin = |url: Option<&str>| url.and_then(|url| Url::parse(url).ok()).map(|url| url.origin());
         // A connector may name the target itself: then its `url`, a template, is what says where secrets go.
@@ -161,14 +172,17 @@ impl Sealer<'_> {
         };
         let moved = origin(old_url.as_ref().map(Secret::expose)) != origin(spec.url.as_deref())
             || chosen(&old.spec) != chosen(spec);
-        let name = |name: Option<&str>| name.map(|name| name.split('@').next().unwrap_or(name).to_owned());
-        let other_connector = name(old.spec.connector.as_ref().map(|connector| connector.name.as_str()))
-            != name(spec.connector.as_ref().map(|connector| connector.name.as_str()));
+        let name = |spec: &SubscriptionSpec| spec.connector.as_ref().map(|of| plugin_name(&of.name).to_owned());
+        let other_connector = name(&old.spec) != name(spec);
+        let (named, names) = (self.hosts(tenant, &old.spec), self.hosts(tenant, spec));
+        let other_host = !names.is_subset(&named);
         let Ok(value) = serde_json::to_value(spec) else { return };
         for pointer in old.secrets.keys().filter(|pointer| *pointer != "/url" && *pointer != "/secret") {
             let kept = value.pointer(pointer).and_then(Value::as_str).is_some_and(|text| !text.is_empty())
                 && patch.pointer(pointer).is_none();
-            let concerned = moved || (other_connector && pointer.starts_with("/connector"));
+            let concerned = moved
+                || (other_connector && pointer.starts_with("/connector"))
+                || (other_host && is_of_a_config(pointer));
             if kept && concerned {
                 errors.push(FieldError::new(
                     pointer.clone(),
@@ -176,6 +190,14 @@ impl Sealer<'_> {
                 ));
             }
         }
+    }
+
+    /// The hosts to which the connector, and what is tried beside it, may have secrets sent.
+    fn hosts(&self, tenant: TenantId, spec: &SubscriptionSpec) -> BTreeSet<String> {
+        let Some(ConnectorSpec { name, candidate, .. }) = &spec.connector else { return BTreeSet::new() };
+        let names = std::iter::once(name).chain(candidate.iter().map(|candidate| &candidate.plugin));
+        let found = names.filter_map(|name| self.shelf.find(tenant, name).ok());
+        found.flat_map(|found| found.plugin().manifest().hosts.clone()).collect()
     }
 
     fn take_out(
@@ -204,6 +226,11 @@ impl Sealer<'_> {
         }
         Ok((serde_json::from_value(value).map_err(unreadable)?, secrets))
     }
+}
+
+/// Whether a secret is one of a plugin's.
+fn is_of_a_config(pointer: &str) -> bool {
+    pointer.starts_with("/transforms/") || pointer.starts_with("/connector/")
 }
 
 /// The spec with its secrets in place again.

@@ -48,8 +48,10 @@ pub(super) fn routes() -> Vec<Route> {
         writes(Route::patch(one, "update_subscription", "Change a subscription", patch))
             .about(
                 "A merge patch: what is omitted stays, secrets too; `null` clears. `enabled: false` holds what is owed \
-                 (`?pending=cancel` ends it). If the host, the kind of `auth` or the connector changes, its secrets \
-                 must be entered again.",
+                 (`?pending=cancel` ends it). A list is replaced as a whole; a transform in it that has its place and \
+                 its plugin's name still keeps the secrets that it omits. If the host, the kind of `auth` or the \
+                 connector changes, its secrets must be entered again; those of all plugins must be if a connector \
+                 names a host more.",
             )
             .query(PENDING)
             .conditional()
