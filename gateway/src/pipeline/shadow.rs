@@ -17,7 +17,7 @@ use super::patch::{Json, Patch};
 use super::rollout::{Job, Made};
 use super::{Parts, body};
 use crate::domain::{Decision, PluginEvent, PluginPayload, PluginRequest, Rendered, Secret};
-use crate::engine::{Engine, Ran, Spent};
+use crate::engine::{Caller, Engine, Ran, Spent};
 use crate::registry::Step;
 
 /// How long it gives way at a time while others wait.
@@ -48,15 +48,17 @@ async fn compare(parts: &Parts, idle: &Engine, job: &Job) {
     let (Some(step), None) = (candidate, parts.waits_for_cpu(&job.plan)) else {
         return parts.rollouts.dropped(job);
     };
-    let (tenant, input) = (job.plan.subscription.tenant_id, &job.shadowed.input);
+    // As a delivery's: what is kept for the one must be kept for the other, or their times could not be compared.
+    let of = &job.plan.subscription;
+    let (caller, input) = (Caller { tenant: of.tenant_id, subscription: Some(of.id) }, &job.shadowed.input);
     let (spent, made) = if job.place < job.plan.transforms.len() {
-        let ran = idle.transform(&step.plugin, tenant, input, &step.config).await;
+        let ran = idle.transform(&step.plugin, caller, input, &step.config).await;
         made(ran, |decision| match decision {
             Decision::Keep(events) => events.into_iter().next().map_or_else(nothing, Made::Event),
             Decision::Drop(reason) => Made::Dropped(reason),
         })
     } else {
-        let ran = idle.render(&step.plugin, tenant, std::slice::from_ref(input), &step.config).await;
+        let ran = idle.render(&step.plugin, caller, std::slice::from_ref(input), &step.config).await;
         made(ran, |rendered| match rendered {
             Rendered::Send(requests) => requests.into_iter().next().map_or_else(nothing, Made::Request),
             Rendered::Drop(reason) => Made::Dropped(reason),

@@ -243,6 +243,29 @@ async fn no_other_subscription_and_no_other_tenant() {
     let tried =
         run(&ours, "nosy-python", &json!({"id": "tried", "type": "a", "data": 1}), json!({"ask": "memory"})).await;
     assert_eq!(found(&tried)["answer"], json!(["tried"]), "a trial has an instance of its own");
+
+    // A candidate's instances are kept as those of what it stands beside, or their times could not be compared.
+    let memory = |language: &str| json!({"plugin": format!("nosy-{language}"), "config": {"ask": "memory"}});
+    let mut step = memory("js");
+    step["candidate"] = memory("python");
+    step["candidate"]["shadow"] = json!(true);
+    let wanted =
+        json!({"url": endpoint.url("/beside"), "events": ["beside"], "envelope": "none", "transforms": [step]});
+    let made = ours.subscribe(wanted).await;
+    let rollout = format!("/v1/subscriptions/{}/rollout", made["id"].as_str().unwrap());
+    for number in 1..=3 {
+        ours.api
+            .post("/v1/events", json!({"id": format!("beside-{number}"), "type": "beside", "data": {}}))
+            .await
+            .is(202);
+        let compared = async || {
+            let step = ours.api.get(&rollout).await.json(200)["steps"][0].clone();
+            (step["compared"] == number).then_some(step)
+        };
+        let step = eventually("it has been compared", compared).await;
+        let samples = step["samples"].to_string();
+        assert_eq!(samples.contains("beside-1"), number > 1, "{step}");
+    }
 }
 
 /// A plugin that takes its secret apart has taken a placeholder apart: other letters, another length, and of each

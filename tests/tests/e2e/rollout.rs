@@ -124,7 +124,7 @@ async fn a_share_that_never_ends() {
 /// deliveries are what they were.
 #[tokio::test]
 async fn in_the_shadow() {
-    let gateway = Gateway::start().await;
+    let gateway = Setup::new().env("HOOKMILL_SERVER__METRICS_BY_TENANT", "true").start().await;
     let endpoint = Receiver::start().await;
     let tenant = gateway.tenant("acme").await;
     upload(&tenant, stamp("1.0.0")).await;
@@ -187,6 +187,11 @@ async fn in_the_shadow() {
     assert_eq!(of("stamp@1.0.0").unwrap()["calls"], 27);
     let same = gateway.operator().get(&format!("/v1/tenants/{}/plugin-usage", tenant.id)).await.json(200);
     assert_eq!(same, usage);
+    let metrics = gateway.admin().get("/metrics").await.text;
+    for (version, kind) in [("1.3.0", "time"), ("1.4.0", "trap")] {
+        let labels = format!("tenant=\"{}\",plugin=\"stamp@{version}\",kind=\"{kind}\"", tenant.id);
+        assert!(metrics.contains(&format!("hookmill_plugin_faults_total{{{labels}}} 6\n")), "{labels} in:\n{metrics}");
+    }
 }
 
 /// What waits to be compared is bounded: further comparisons are given up and counted, and every delivery is made.
