@@ -91,6 +91,7 @@ pub struct Gateway {
     drain: Duration,
 }
 
+pub use crate::http::run_alone;
 pub use first::Made;
 
 impl Gateway {

@@ -2,20 +2,28 @@
 //!
 //! The form of the files is told in `plugin-sdk/src/testing.rs`, whose native harness runs the same ones over
 //! the plugin as a plain function.
+//!
+//! The limits are a gateway's usual ones, also that of time: a golden file that passes here runs there. A golden file's
+//! config is handed over as it stands, since that harness knows no schemas and files may show what a plugin says of a
+//! config that no gateway would hand it. What is run over a single event is held against the schema.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
+use figment::Figment;
+use figment::providers::{Format, Toml};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::client::problem;
+use crate::app;
+use crate::config::{self, Plugins};
 use crate::domain::{
-    Decision, Digest, Fault, Kind, LogLine, Manifest, PluginEvent, PluginPayload, PluginRequest, PluginResponse,
-    PluginVerdict, Rendered, RetryScope, TenantId, Verdicts,
+    Decision, Fault, Kind, Manifest, PluginEvent, PluginPayload, PluginRequest, PluginResponse, PluginVerdict,
+    Rendered, RetryScope, TenantId, Verdicts,
 };
 use crate::engine::{Engine, EngineConfig, Plugin, Ran, Reuse};
 use crate::filter::Node;
@@ -46,33 +54,29 @@ pub(super) struct Loaded {
 }
 
 /// What one call came to.
-#[derive(Debug)]
-pub(super) struct Tried {
+struct Tried {
     /// In the form of `expect`.
-    pub(super) came: String,
+    came: String,
     /// The message, if it was a fault.
-    pub(super) fault: Option<String>,
-    pub(super) log: Vec<LogLine>,
-    pub(super) cpu: Duration,
-    /// In bytes.
-    pub(super) memory: usize,
+    fault: Option<String>,
+}
+
+/// The body of `POST /v1/plugins/{name}/run`, of two JSON texts.
+pub(super) fn run_body(event: &str, config: &str) -> String {
+    format!("{{\"event\":{event},\"config\":{config}}}")
 }
 
 impl Loaded {
     /// Compiles a module, which takes seconds for large ones.
     pub(super) async fn read(module: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(module).with_context(|| format!("can't read {}", module.display()))?;
-        let engine = Engine::new(limits())?;
+        let engine = Engine::new(limits()?)?;
         let plugin = engine.install(&bytes).await.with_context(|| format!("{} does not load", module.display()))?;
         Ok(Self { engine, plugin })
     }
 
     pub(super) fn manifest(&self) -> &Manifest {
         self.plugin.manifest()
-    }
-
-    pub(super) fn digest(&self) -> Digest {
-        self.plugin.digest()
     }
 
     /// Runs every golden file of `folder` over it.
@@ -91,7 +95,7 @@ impl Loaded {
         for file in files {
             let text = std::fs::read_to_string(&file)?;
             let case: Case = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
-            let Tried { came, fault, .. } = self.call(&case).await;
+            let Tried { came, fault } = self.call(&case).await;
             let expected = case.expect.get();
             if agrees(expected, &came, fault.as_deref()) {
                 report.passed += 1;
@@ -102,19 +106,16 @@ impl Loaded {
         Ok(report)
     }
 
-    /// Calls it with one event, in JSON.
+    /// What a gateway that has it would answer to a [`run_body`].
     ///
     /// # Errors
-    /// If the event is none.
-    pub(super) async fn try_event(&self, event: &RawValue, config: &RawValue) -> anyhow::Result<Tried> {
-        let case = Case {
-            _name: None,
-            event: serde_json::from_str(event.get()).context("that is no event")?,
-            config: config.to_owned(),
-            response: None,
-            expect: RawValue::NULL.to_owned(),
-        };
-        Ok(self.call(&case).await)
+    /// What a gateway would refuse, in its words.
+    pub(super) async fn run(&self, body: &str) -> anyhow::Result<String> {
+        let answered = app::run_alone(&self.engine, Arc::clone(&self.plugin), body).await;
+        answered.map_err(|refusal| {
+            let refusal: Value = serde_json::from_str(&refusal).unwrap_or_default();
+            anyhow::Error::msg(problem(&refusal))
+        })
     }
 
     async fn call(&self, case: &Case) -> Tried {
@@ -143,24 +144,26 @@ fn tried<T>(ran: Ran<T>, told: impl Fn(&T) -> String) -> Tried {
         Ok(result) => (told(&result), None),
         Err(Fault { message, .. }) => (json!({ "fault": message }).to_string(), Some(message)),
     };
-    Tried { came, fault, log: ran.log, cpu: ran.cpu, memory: ran.peak_memory }
+    Tried { came, fault }
 }
 
-/// The gateway's usual limits, but for time: the machine that tests may be busy with other things.
-fn limits() -> EngineConfig {
-    EngineConfig {
-        time: Duration::from_secs(2),
-        memory: 64 << 20,
-        output: 1 << 20,
-        log: 16 << 10,
-        hostcall_fuel: 4 << 20,
-        component: 24 << 20,
+/// What plugins may use on a gateway whose operator says nothing else. The environment is not asked: what comes of a
+/// plugin is the same for all its authors.
+fn limits() -> anyhow::Result<EngineConfig> {
+    let usual: Plugins = Figment::from(Toml::string(config::DEFAULTS)).extract_inner("plugins")?;
+    Ok(EngineConfig {
+        time: usual.time,
+        memory: usual.memory,
+        output: usual.output,
+        log: usual.log,
+        hostcall_fuel: usual.hostcall_fuel,
+        component: usual.component,
         instances: 4,
         concurrency: 2,
         reuse: Reuse::NONE,
         cache_dir: None,
         compiler: None,
-    }
+    })
 }
 
 #[derive(Deserialize)]

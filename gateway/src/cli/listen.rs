@@ -5,7 +5,9 @@
 //! inbox is read again and again, and what arrived there is handed on, header by header and byte by byte. **What is
 //! promised.** The subscription itself is neither changed nor slowed, whatever the program answers; the temporary one
 //! and its inbox are removed at the end, also at Ctrl-C. **What is deliberately not.** What the program answers does
-//! not reach the gateway: nothing is retried. What the gateway does not tell, the secrets of a config, can't be copied.
+//! not reach the gateway: nothing is retried. Secrets that the gateway does not tell can't be copied: in the configs of
+//! transforms a placeholder stands for each, while those of the connector, which may choose where to send, and credentials
+//! (`auth`, secret headers) are left out. Both are said.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use super::remote::{Reach, Refused, Remote, find_subscription, plain, text};
-use super::{block_on, eprint_line, print};
+use super::{block_on, eprint_line, print, withheld};
 
 /// How often the inbox is read.
 const LOOK: Duration = Duration::from_millis(250);
@@ -240,11 +242,16 @@ impl Ear<'_> {
 
 /// The settings of a subscription, as far as they can be had.
 async fn copy(remote: &Remote, id: &str) -> anyhow::Result<Value> {
-    let original = remote.get(&format!("/v1/subscriptions/{id}")).await?.json();
+    let mut original = remote.get(&format!("/v1/subscriptions/{id}")).await?.json();
+    let places = withheld::put_placeholders(&mut original, false);
+    if !places.is_empty() {
+        eprint_line(&withheld::notice(&places));
+    }
     let set = original.get("secrets_set").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    let kept_back: Vec<&str> = set.filter(|pointer| *pointer != "/secret").collect();
-    if !kept_back.is_empty() {
-        eprint_line(&format!("without its secrets at {}: they can't be read", kept_back.join(", ")));
+    let left_out = ["#/connector/", "#/auth/", "#/secret_headers/"];
+    let left_out: Vec<&str> = set.filter(|place| left_out.iter().any(|of| place.starts_with(of))).collect();
+    if !left_out.is_empty() {
+        eprint_line(&plain(&format!("without its secrets at {}: they can't be read", left_out.join(", "))));
     }
     let mut settings = settings(&original);
     let signs = original.get("signing").is_some_and(|signing| text(signing, "scheme") != "none");

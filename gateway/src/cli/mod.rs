@@ -21,6 +21,7 @@ mod scratch;
 mod serve;
 mod store;
 mod subscriptions;
+mod withheld;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

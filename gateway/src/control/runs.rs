@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 
 use super::{Control, Error, Result};
 use crate::domain::{Decision, EventType, Fault, Kind, LogLine, PluginEvent, Rendered, TenantId, rfc3339};
-use crate::engine::{Plugin, Ran};
+use crate::engine::{Engine, Plugin, Ran};
+use crate::registry::Registry;
 
 /// The event of a run, as a client writes it.
 #[derive(Debug, Deserialize)]
@@ -77,25 +78,45 @@ impl Control {
     ) -> Result<PluginTrial> {
         let found = self.registry.find_plugin(tenant, reference).map_err(|_| Error::NotFound("plugin"))?;
         let plugin = found.plugin().clone();
+        let (event, config) = PluginTrial::prepare(&plugin, event, config)?;
+        self.not_before(self.pipeline.cpu_free_at(tenant))?;
+        let trial = PluginTrial::make(self.registry.engine(), tenant, plugin, event, &config).await;
+        self.pipeline.charge(tenant, trial.cpu);
+        Ok(trial)
+    }
+}
+
+impl PluginTrial {
+    /// The event and the config as the plugin is given them.
+    ///
+    /// # Errors
+    /// If the id can't be one, or the plugin's schema does not allow the config.
+    pub fn prepare(plugin: &Plugin, event: RunEvent, config: Value) -> Result<(PluginEvent, String)> {
         if event.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 256) {
             return Err(Error::field("/event/id", "an id is 1 to 256 bytes"));
         }
-        let config = self.registry.trial_config(&plugin, config)?;
-        self.not_before(self.pipeline.cpu_free_at(tenant))?;
-        let event = plugin_event(event);
-        let engine = self.registry.engine();
-        let trial = match plugin.manifest().kind {
+        let config = Registry::trial_config(plugin, config)?;
+        Ok((plugin_event(event), config))
+    }
+
+    /// Runs a plugin once, on what was prepared.
+    pub async fn make(
+        engine: &Engine,
+        tenant: TenantId,
+        plugin: Arc<Plugin>,
+        event: PluginEvent,
+        config: &str,
+    ) -> Self {
+        match plugin.manifest().kind {
             Kind::Transform => {
-                let ran = engine.transform(&plugin, tenant, &event, &config).await;
+                let ran = engine.transform(&plugin, tenant, &event, config).await;
                 trial(plugin, ran, Output::Decided)
             }
             Kind::Connector => {
-                let ran = engine.render(&plugin, tenant, &[event], &config).await;
+                let ran = engine.render(&plugin, tenant, &[event], config).await;
                 trial(plugin, ran, Output::Rendered)
             }
-        };
-        self.pipeline.charge(tenant, trial.cpu);
-        Ok(trial)
+        }
     }
 }
 

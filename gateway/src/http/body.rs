@@ -151,7 +151,8 @@ impl<T: DeserializeOwned> FromRequest<Shared> for OptionalJson<T> {
 /// A JSON object whose fields others look at.
 pub(super) type Fields = Json<Map<String, Value>>;
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// A text as a [`Json`] body would be read.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     match control::read_slice(bytes) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(errors)) => Err(Problem::invalid(errors)),

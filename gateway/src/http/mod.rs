@@ -46,6 +46,7 @@ use url::Url;
 use crate::control::{Answers, Control};
 use crate::pipeline::{ParseLimits, Pipeline};
 
+pub use self::api::run_alone;
 pub use self::serving::serve;
 
 /// What the doors need to know.

@@ -96,7 +96,7 @@ impl Registry {
     ///
     /// # Errors
     /// What the plugin's schema does not allow, with its place below `/config`.
-    pub fn trial_config(&self, plugin: &Plugin, mut config: Value) -> Result<String, Vec<FieldError>> {
+    pub fn trial_config(plugin: &Plugin, mut config: Value) -> Result<String, Vec<FieldError>> {
         let unreadable = |_| vec![FieldError::new("/config", "the plugin's own schema is not JSON")];
         let schema: Value = serde_json::from_str(&plugin.manifest().config_schema).map_err(unreadable)?;
         let errors = schema::check(&schema, &config, "/config");

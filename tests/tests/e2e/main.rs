@@ -10,6 +10,7 @@ mod connectors;
 mod crash;
 mod damage;
 mod delivery;
+mod dev;
 mod doctor;
 mod endpoints;
 mod full_disk;

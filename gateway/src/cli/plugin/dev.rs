@@ -2,24 +2,26 @@
 //!
 //! The folder is looked at again and again; what has changed is built, held against the golden files and, where a
 //! subscription is named, run over its last events: in this process, beside the version that the subscription uses,
-//! which is run on the gateway. Nothing is uploaded and nothing is sent.
+//! which is run on the gateway. Nothing is uploaded and nothing is sent. Secrets of configs can't be read, so both
+//! versions get the same placeholders.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::toolchain;
 use crate::cli::difference::differences;
-use crate::cli::golden::{self, Loaded};
+use crate::cli::golden::{self, Loaded, run_body};
 use crate::cli::patience::Patience;
 use crate::cli::remote::{Reach, Remote, find_subscription, plain, segment, text};
-use crate::cli::{block_on, eprint_line, print};
+use crate::cli::{block_on, eprint_line, print, withheld};
+use crate::domain::plugin_name;
 
 /// How often the folder is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -50,12 +52,12 @@ impl Dev {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let remote = self.subscription.as_ref().map(|_| self.reach.remote()).transpose()?;
         block_on(async {
-            let mut last = None;
+            let (mut last, mut told) = (None, Vec::new());
             loop {
                 // Before the build, so that what is changed meanwhile is built next.
                 let now = sources(&self.folder);
                 if last.as_ref() != Some(&now) {
-                    let done = self.round(remote.as_ref()).await;
+                    let done = self.round(remote.as_ref(), &mut told).await;
                     if self.once {
                         return done;
                     }
@@ -70,7 +72,8 @@ impl Dev {
         })
     }
 
-    async fn round(&self, remote: Option<&Remote>) -> anyhow::Result<()> {
+    /// Does it once. `told` are the placeholders that were told of before.
+    async fn round(&self, remote: Option<&Remote>, told: &mut Vec<String>) -> anyhow::Result<()> {
         let module = {
             let _patience = Patience::spin("building");
             toolchain::build(&self.folder).await?
@@ -80,9 +83,10 @@ impl Dev {
             Loaded::read(&module).await?
         };
         let folder = self.folder.join("golden");
+        let mut differ = 0;
         if folder.is_dir() {
             let report = loaded.golden(&folder).await?;
-            let differ = report.failures.len();
+            differ = report.failures.len();
             if self.reach.json {
                 let failures = &report.failures;
                 print(&json!({ "golden": { "passed": report.passed, "failures": failures } }).to_string());
@@ -91,17 +95,29 @@ impl Dev {
                 print(&format!("{}: {} golden files passed, {differ} differ", report.plugin, report.passed));
             }
         }
-        match (remote, &self.subscription) {
-            (Some(remote), Some(subscription)) => self.compare(remote, subscription, &loaded).await,
-            _ => Ok(()),
+        if let (Some(remote), Some(subscription)) = (remote, &self.subscription) {
+            self.compare(remote, subscription, &loaded, told).await?;
         }
+        // Last, since what comes of real events shows why.
+        ensure!(differ == 0, "golden files differ");
+        Ok(())
     }
 
     /// Shows what the new module does otherwise than the one that the subscription uses.
-    async fn compare(&self, remote: &Remote, word: &str, loaded: &Loaded) -> anyhow::Result<()> {
+    async fn compare(
+        &self,
+        remote: &Remote,
+        word: &str,
+        loaded: &Loaded,
+        told: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
         let id = find_subscription(remote, word).await?;
         let subscription = remote.get(&format!("/v1/subscriptions/{id}")).await?;
         let chain = Chain::read(&subscription.text, &loaded.manifest().name)?;
+        if !chain.placeholders.is_empty() && chain.placeholders != *told {
+            eprint_line(&withheld::notice(&chain.placeholders));
+            told.clone_from(&chain.placeholders);
+        }
         let path = format!("/v1/deliveries?subscription_id={id}&limit={}", self.events);
         let deliveries = remote.get(&path).await?.json();
         let deliveries = deliveries.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -136,16 +152,16 @@ impl Dev {
     ) -> anyhow::Result<Vec<String>> {
         let mut event = event_of(stored)?;
         for (plugin, config) in &chain.before {
-            let came = on_gateway(remote, plugin, &event, config).await?;
+            let came = on_gateway(remote, plugin, run_body(&event, config)).await?;
             let kept: BTreeMap<&str, &RawValue> = serde_json::from_str(&came)?;
             let Some(kept) = kept.get("keep") else { bail!("{plugin} before it gives {came}") };
             event = kept.get().to_owned();
         }
-        let before = on_gateway(remote, &chain.current, &event, &chain.config).await?;
-        let (event, config): (Box<RawValue>, Box<RawValue>) =
-            (serde_json::from_str(&event)?, serde_json::from_str(&chain.config)?);
-        let after = loaded.try_event(&event, &config).await?;
-        Ok(differences(&before, &after.came))
+        let body = run_body(&event, &chain.config);
+        let after = loaded.run(&body).await;
+        let before = on_gateway(remote, &chain.current, body).await?;
+        let after = after.with_context(|| format!("{} as it is here", loaded.manifest().reference()))?;
+        Ok(differences(&before, &came_of(&after)?))
     }
 }
 
@@ -155,32 +171,36 @@ struct Chain {
     before: Vec<(String, String)>,
     current: String,
     config: String,
+    /// Where a placeholder stands in one of these configs.
+    placeholders: Vec<String>,
 }
 
 impl Chain {
     fn read(subscription: &str, name: &str) -> anyhow::Result<Self> {
-        let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(subscription)?;
-        let mut steps: Vec<(String, String)> = Vec::new();
-        let transforms: Vec<&RawValue> = match fields.get("transforms") {
-            Some(transforms) => serde_json::from_str(transforms.get())?,
-            None => Vec::new(),
-        };
-        let connector = fields.get("connector").copied().filter(|connector| connector.get() != "null");
-        for step in transforms.into_iter().chain(connector) {
-            let step: BTreeMap<&str, &RawValue> = serde_json::from_str(step.get())?;
-            let plugin = step.get("plugin").or_else(|| step.get("name")).context("a step has no plugin")?;
-            let config = step.get("config").map_or("{}", |config| config.get());
-            steps.push((serde_json::from_str(plugin.get())?, config.to_owned()));
+        let mut subscription: Value = serde_json::from_str(subscription)?;
+        let mut placeholders = withheld::put_placeholders(&mut subscription, true);
+        let transforms = subscription.get("transforms").and_then(Value::as_array).into_iter().flatten();
+        let transforms = transforms.enumerate().map(|(at, step)| (format!("#/transforms/{at}/config/"), step));
+        let connector = subscription.get("connector").filter(|connector| !connector.is_null());
+        let connector = connector.map(|step| ("#/connector/config/".to_owned(), step));
+        let (mut steps, mut places) = (Vec::new(), Vec::new());
+        for (place, step) in transforms.chain(connector) {
+            let plugin = step.get("plugin").or_else(|| step.get("name")).and_then(Value::as_str);
+            let config = step.get("config").map_or_else(|| "{}".to_owned(), Value::to_string);
+            steps.push((plugin.context("a step has no plugin")?.to_owned(), config));
+            places.push(place);
         }
-        let is_it = |plugin: &str| plugin.split('@').next() == Some(name);
+        let is_it = |plugin: &str| plugin_name(plugin) == name;
         let Some(at) = steps.iter().position(|(plugin, _)| is_it(plugin)) else {
             let used: Vec<&str> = steps.iter().map(|(plugin, _)| plugin.as_str()).collect();
             let used = if used.is_empty() { "no plugin".to_owned() } else { used.join(", ") };
             bail!("the subscription does not use `{name}`: it uses {used}; push a first version and add it");
         };
         steps.truncate(at + 1);
+        places.truncate(at + 1);
+        placeholders.retain(|one| places.iter().any(|place| one.starts_with(place.as_str())));
         let (current, config) = steps.pop().context("there is one")?;
-        Ok(Self { before: steps, current, config })
+        Ok(Self { before: steps, current, config, placeholders })
     }
 }
 
@@ -195,13 +215,13 @@ fn event_of(stored: &str) -> anyhow::Result<String> {
     Ok(format!("{{{}}}", members.join(",")))
 }
 
-/// What a plugin on the gateway makes of an event, in the form of golden files.
-async fn on_gateway(remote: &Remote, plugin: &str, event: &str, config: &str) -> anyhow::Result<String> {
-    let body = format!("{{\"event\":{event},\"config\":{config}}}");
+/// What a plugin on the gateway makes of a [`run_body`], in the form of golden files.
+async fn on_gateway(remote: &Remote, plugin: &str, body: String) -> anyhow::Result<String> {
     let answer = remote.post(&format!("/v1/plugins/{}/run", segment(plugin)), body).await?;
     came_of(&answer.text)
 }
 
+/// The same, of what was answered.
 fn came_of(run: &str) -> anyhow::Result<String> {
     let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(run)?;
     let output = fields.get("output").map_or("null", |output| output.get());
@@ -254,12 +274,25 @@ mod tests {
             {"plugin":"mine@1.0.0"}],"connector":{"name":"slack@0.1.0","config":{}}}"#;
         let chain = Chain::read(subscription, "mine").unwrap();
         let before = vec![("redact@0.1.0".to_owned(), r#"{"n":1.0}"#.to_owned())];
-        assert_eq!(chain, Chain { before, current: "mine@1.0.0".to_owned(), config: "{}".to_owned() });
+        let (current, config) = ("mine@1.0.0".to_owned(), "{}".to_owned());
+        assert_eq!(chain, Chain { before, current, config, placeholders: Vec::new() });
         assert_eq!(Chain::read(subscription, "slack").unwrap().before.len(), 2);
         let error = Chain::read(subscription, "other").unwrap_err().to_string();
         assert!(error.contains("redact@0.1.0, mine@1.0.0, slack@0.1.0"), "{error}");
         let none = r#"{"transforms":[],"connector":null}"#;
         assert!(Chain::read(none, "other").unwrap_err().to_string().contains("no plugin"));
+    }
+
+    #[test]
+    fn placeholders_are_told_of_as_far_as_it_runs() {
+        let subscription = r##"{"transforms":[{"plugin":"a@1.0.0","config":{}},{"plugin":"b@1.0.0","config":{"n":1}}],
+            "connector":{"name":"c@1.0.0","config":{}},"secrets_set":["#/auth/token","#/connector/config/token",
+            "#/transforms/0/config/key","#/transforms/1/config/key"]}"##;
+        let chain = Chain::read(subscription, "b").unwrap();
+        assert_eq!(chain.placeholders, ["#/transforms/0/config/key", "#/transforms/1/config/key"]);
+        assert_eq!(chain.before, [("a@1.0.0".to_owned(), r#"{"key":"hookmill-placeholder"}"#.to_owned())]);
+        assert_eq!(chain.config, r#"{"n":1,"key":"hookmill-placeholder"}"#);
+        assert_eq!(Chain::read(subscription, "c").unwrap().placeholders.len(), 3);
     }
 
     #[test]

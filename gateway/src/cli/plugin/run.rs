@@ -1,4 +1,4 @@
-//! `hookmill plugin run`.
+//! `hookmill plugin run`: what a plugin makes of an event. Here it is asked as on a gateway, and answers the same.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::{MODULE, is_built};
 use crate::cli::deliveries::log_lines;
 use crate::cli::events::read;
-use crate::cli::golden::{Loaded, Tried};
+use crate::cli::golden::{Loaded, run_body};
 use crate::cli::patience::Patience;
-use crate::cli::remote::{Reach, missing_plugin, plain, segment, text};
+use crate::cli::remote::{Reach, missing_plugin, plain, segment};
 use crate::cli::{block_on, print};
 
 #[derive(Args, Debug)]
@@ -69,12 +69,14 @@ impl Case {
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let case = Case::read(&read(Some(&self.event))?, self.config.as_deref())?;
-        block_on(async move {
+        let body = run_body(case.event.get(), case.config.get());
+        let answer = block_on(async {
             match &self.server {
-                None => self.here(&case).await,
-                Some(server) => self.there(&case, server.clone()).await,
+                None => self.load().await?.run(&body).await,
+                Some(server) => self.there(body, server.clone()).await,
             }
-        })
+        })?;
+        self.show(&answer)
     }
 
     async fn load(&self) -> anyhow::Result<Loaded> {
@@ -83,63 +85,43 @@ impl Run {
         Loaded::read(&self.module).await
     }
 
-    async fn here(&self, case: &Case) -> anyhow::Result<()> {
-        let loaded = self.load().await?;
-        let Tried { came, fault, log, cpu, memory } = loaded.try_event(&case.event, &case.config).await?;
-        let log = json!(log);
-        let (plugin, digest) = (loaded.manifest().reference(), loaded.digest().to_string());
-        let cpu_us = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
-        if self.json {
-            // By hand, so that what came stays the text that it is.
-            let (plugin, digest) = (Value::from(plugin), Value::from(digest));
-            print(&format!(
-                "{{\"plugin\":{plugin},\"digest\":{digest},\"output\":{came},\"log\":{log},\"cpu_us\":{cpu_us},\
-                 \"memory_bytes\":{memory}}}"
-            ));
-        } else {
-            show(&plugin, &came, &json!({ "log": log }), cpu_us, memory);
-        }
-        ensure!(fault.is_none(), "the plugin faulted");
-        Ok(())
-    }
-
-    async fn there(&self, case: &Case, server: Option<String>) -> anyhow::Result<()> {
+    async fn there(&self, body: String, server: Option<String>) -> anyhow::Result<String> {
         let reach = Reach { server, key: self.key.clone(), profile: self.profile.clone(), json: self.json };
         let remote = reach.remote()?;
         let name = match &self.plugin {
             Some(name) => name.clone(),
             None => self.load().await?.manifest().reference(),
         };
-        let body = format!("{{\"event\":{},\"config\":{}}}", case.event.get(), case.config.get());
         let answer = {
             let _patience = Patience::spin("running on the gateway");
             remote.post(&format!("/v1/plugins/{}/run", segment(&name)), body).await
         };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => return Err(missing_plugin(&remote, &name, error).await),
-        };
-        let ran = answer.json();
-        let faulted = ran.get("fault").is_some_and(|fault| !fault.is_null());
+        match answer {
+            Ok(answer) => Ok(answer.text),
+            Err(error) => Err(missing_plugin(&remote, &name, error).await),
+        }
+    }
+
+    fn show(&self, answer: &str) -> anyhow::Result<()> {
+        // As the texts that they are: what came stays as it is written, and may be nested as deep as an event may.
+        let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(answer)?;
+        let faulted = fields.get("fault").is_some_and(|fault| fault.get() != "null");
         if self.json {
-            print(&answer.text);
+            print(answer);
         } else {
-            let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(&answer.text)?;
             let part = if faulted { "fault" } else { "output" };
-            let number = |field: &str| ran.get(field).and_then(Value::as_u64).unwrap_or(0);
-            let memory = usize::try_from(number("memory_bytes")).unwrap_or(usize::MAX);
-            let came = fields.get(part).map_or("null", |came| came.get());
-            show(text(&ran, "plugin"), came, &ran, number("cpu_us"), memory);
+            print(&plain(fields.get(part).map_or("null", |came| came.get())));
+            let read =
+                |field: &str| fields.get(field).and_then(|field| serde_json::from_str::<Value>(field.get()).ok());
+            log_lines(&json!({ "log": read("log") })).iter().for_each(|line| print(&plain(line)));
+            let number = |field: &str| read(field).and_then(|number| number.as_u64()).unwrap_or(0);
+            let plugin = read("plugin").unwrap_or_default();
+            let plugin = plugin.as_str().unwrap_or_default();
+            print(&format!("{plugin}: {} µs, {} KiB", number("cpu_us"), number("memory_bytes") / 1024));
         }
         ensure!(!faulted, "the plugin faulted");
         Ok(())
     }
-}
-
-fn show(plugin: &str, came: &str, ran: &Value, cpu_us: u64, memory: usize) {
-    print(&plain(came));
-    log_lines(ran).iter().for_each(|line| print(&plain(line)));
-    print(&format!("{plugin}: {cpu_us} µs, {} KiB", memory / 1024));
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod tenants;
 mod trial;
 pub(super) mod views;
 
+pub use self::runs::run_alone;
 pub(super) use self::trial::EventShape;
 use super::route::Route;
 

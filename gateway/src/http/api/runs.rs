@@ -1,19 +1,22 @@
-//! Running a plugin over one event.
+//! Running a plugin over one event, also where there is no gateway around it.
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::trial::EventShape;
 use super::views::RunView;
-use crate::control::{RunEvent, read_slice};
-use crate::domain::{FieldError, Role};
+use crate::control::{PluginTrial, RunEvent, read_slice};
+use crate::domain::{FieldError, PluginEvent, Role, TenantId};
+use crate::engine::{Engine, Plugin};
 use crate::http::Shared;
-use crate::http::body::{Json, answer};
+use crate::http::body::{Json, answer, parse};
 use crate::http::guard::{Access, Caller};
 use crate::http::params::Segments;
 use crate::http::problem::Problem;
@@ -58,15 +61,40 @@ async fn run(
     Segments(name): Segments<String>,
     Json(body): Json<RunBody>,
 ) -> Result<Response, Problem> {
+    let event = read_event(&body.event)?;
+    let trial = app.control.run_plugin(caller.tenant()?, &name, event, body.config).await?;
+    Ok(answer(StatusCode::OK, &RunView::from(&trial)))
+}
+
+/// Read by itself, so that its data stays the text that it is.
+fn read_event(text: &RawValue) -> Result<RunEvent, Problem> {
     let below = |errors: Vec<FieldError>| {
         let errors = errors.into_iter().map(|error| FieldError::new(format!("/event{}", error.pointer), error.detail));
         Problem::invalid(errors.collect())
     };
-    // Read by itself, so that its data stays the text that it is.
-    let event = match read_slice::<RunEvent>(body.event.get().as_bytes()) {
-        Ok(read) => read.map_err(below)?,
-        Err(detail) => return Err(below(vec![FieldError::new("", detail)])),
-    };
-    let trial = app.control.run_plugin(caller.tenant()?, &name, event, body.config).await?;
-    Ok(answer(StatusCode::OK, &RunView::from(&trial)))
+    match read_slice::<RunEvent>(text.get().as_bytes()) {
+        Ok(read) => read.map_err(below),
+        Err(detail) => Err(below(vec![FieldError::new("", detail)])),
+    }
+}
+
+/// What a gateway that has this plugin would answer to `body`, for authors who have none at hand.
+///
+/// # Errors
+/// The problem that it would answer; like the answer, a JSON text.
+pub async fn run_alone(engine: &Engine, plugin: Arc<Plugin>, body: &str) -> Result<String, String> {
+    let (event, config) = prepare(&plugin, body).map_err(|problem| json(&problem.view(None)))?;
+    let nobody = TenantId::from_bytes([0; 16]);
+    let trial = PluginTrial::make(engine, nobody, plugin, event, &config).await;
+    Ok(json(&RunView::from(&trial)))
+}
+
+fn prepare(plugin: &Plugin, body: &str) -> Result<(PluginEvent, String), Problem> {
+    let RunBody { event, config } = parse(body.as_bytes())?;
+    PluginTrial::prepare(plugin, read_event(&event)?, config).map_err(Problem::from)
+}
+
+fn json<T: Serialize>(view: &T) -> String {
+    // These are plain data with text keys.
+    serde_json::to_string(view).unwrap_or_default()
 }
