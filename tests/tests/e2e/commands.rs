@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use hookmill_tests::{Gateway, Home, OPERATOR_KEY, Receiver, Setup, Tenant, eventually, standard_signature_holds};
+use hookmill_tests::{
+    Answer, Gateway, Guest, Home, OPERATOR_KEY, Receiver, Setup, Tenant, eventually, standard_signature_holds,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -186,6 +188,16 @@ async fn subscriptions_from_their_making_to_their_end() {
     assert!(!endpoint.first("/orders").await.text().contains("ann@example.com"));
     assert_eq!(home.says(&["subscriptions", "pause", "orders"]).await, format!("{id} is paused\n"));
     assert_eq!(home.says(&["subscriptions", "resume", "orders"]).await, format!("{id} is active\n"));
+    let update = ["subscriptions", "update", "orders"];
+    let error = home.fails(&update).await;
+    assert!(error.contains("say what to change"), "{error}");
+    let said = home.says(&[&update[..], &["--event", "order.paid", "--name", "Paid orders"]].concat()).await;
+    assert_eq!(said, format!("{id} is changed and active\n"));
+    fs::write(home.path().join("change.json"), r#"{"name": null, "metadata": {"team": "a"}}"#).unwrap();
+    let changed = parsed(&home.says(&[&update[..], &["change.json", "--json"]].concat()).await);
+    assert_eq!((&changed["name"], &changed["metadata"]), (&Value::Null, &json!({"team": "a"})));
+    assert_eq!((&changed["events"], &changed["secrets_set"]), (&json!(["order.paid"]), &json!(["#/secret"])));
+    assert_eq!(changed["transforms"][0]["config"], json!({"paths": ["$.data.email"]}), "what is not named stays");
     let error = home.fails(&create).await;
     assert!(error.contains("uid"), "a second one with the uid: {error}");
     assert_eq!(home.says(&["subscriptions", "delete", "orders"]).await, format!("{id} is removed\n"));
@@ -194,6 +206,162 @@ async fn subscriptions_from_their_making_to_their_end() {
     fs::write(home.path().join("wanted.json"), format!(r#"{{"url": "{url}", "events": ["a"]}}"#)).unwrap();
     let made = parsed(&home.says(&["subscriptions", "create", "wanted.json", "--uid", "b", "--json"]).await);
     assert_eq!((&made["uid"], &made["events"]), (&json!("b"), &json!(["a"])));
+}
+
+/// A version of a plugin that says which one it is.
+async fn stamp(tenant: &Tenant, version: &str) {
+    let guest = Guest::new("stamp", version).makes(&format!(r#"{{"made":"{version}"}}"#));
+    tenant.upload(guest.build()).await.is(201);
+}
+
+#[tokio::test]
+async fn versions_are_listed_and_deleted() {
+    let gateway = Gateway::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let home = user(&tenant).await;
+    for version in ["1.0.0", "1.1.0"] {
+        stamp(&tenant, version).await;
+    }
+    let all = home.says(&["plugin", "list"]).await;
+    assert!(all.starts_with("PLUGIN ") && all.contains("\nredact ") && all.contains("  a preset\n"), "{all}");
+    let own = home.says(&["plugin", "list", "stamp"]).await;
+    assert!(own.contains("\nstamp   1.0.0    transform  ") && own.lines().count() == 3, "{own}");
+    let read = parsed(&home.says(&["plugin", "list", "stamp", "--json"]).await);
+    assert_eq!((&read["name"], read["versions"].as_array().map(Vec::len)), (&json!("stamp"), Some(2)));
+    let error = home.fails(&["plugin", "list", "stmp"]).await;
+    assert!(error.contains("there is no plugin `stmp`; ") && error.contains("stamp@1.1.0"), "{error}");
+
+    let wanted = json!({"url": "https://hooks.example.com/", "events": ["*"], "transforms": [{"plugin": "stamp"}]});
+    let subscription = tenant.subscribe(wanted).await;
+    let error = home.fails(&["plugin", "delete", "stamp@1.1.0"]).await;
+    let id = subscription["id"].as_str().unwrap();
+    assert!(error.contains("is used by") && error.contains(id), "{error}");
+    let error = home.fails(&["plugin", "delete", "stamp"]).await;
+    assert!(error.contains("say which version"), "{error}");
+    assert_eq!(home.says(&["plugin", "delete", "stamp@1.0.0"]).await, "stamp@1.0.0 is removed\n");
+    let error = home.fails(&["plugin", "delete", "stamp@1.0.0"]).await;
+    assert!(error.contains("there is no plugin `stamp@1.0.0`; ") && error.contains("stamp@1.1.0"), "{error}");
+    let error = home.fails(&["plugin", "delete", "redact@0.1.0"]).await;
+    assert!(error.contains("preset"), "{error}");
+}
+
+/// From a version to a newer one and back: watched in the shadow, given a share, pinned, followed.
+#[tokio::test]
+async fn versions_are_tried_pinned_and_rolled_back() {
+    let gateway = Gateway::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = Receiver::start().await;
+    let home = user(&tenant).await;
+    for version in ["1.0.0", "1.1.0"] {
+        stamp(&tenant, version).await;
+    }
+    let redact = json!({"plugin": "redact", "config": {"paths": ["$.data.email"]}});
+    let wanted = json!({"uid": "orders", "url": endpoint.url("/"), "events": ["*"], "envelope": "none",
+        "transforms": [redact, {"plugin": "stamp@1.0.0"}]});
+    let made = tenant.subscribe(wanted).await;
+    let id = made["id"].as_str().unwrap();
+    let mut sent = 0;
+    let mut makes = async |version: &str| {
+        tenant.post("a", json!({"email": "ann@example.com"})).await;
+        sent += 1;
+        let all = endpoint.wait("/", sent).await;
+        assert_eq!(all[sent - 1].json(), json!({"made": version}));
+    };
+    let use_it = ["subscriptions", "use", "orders"];
+    let says = async |args: &[&str]| home.says(&[&use_it[..], args].concat()).await;
+
+    for (plugin, words) in [
+        ("slack", &["it has no step `slack`; it has redact@", ", stamp@1.0.0"][..]),
+        ("stamp@9.0.0", &["there is no `stamp@9.0.0`; there are stamp@1.0.0, stamp@1.1.0"][..]),
+    ] {
+        let error = home.fails(&[&use_it[..], &[plugin]].concat()).await;
+        assert!(words.iter().all(|word| error.contains(*word)), "{error}");
+    }
+    let rollout = ["subscriptions", "rollout", "orders"];
+    assert!(home.says(&rollout).await.contains("tries nothing"));
+
+    let said = says(&["stamp@1.1.0", "--shadow"]).await;
+    assert_eq!(said, format!("{id} uses stamp@1.0.0; stamp@1.1.0 runs in its shadow\n"));
+    makes("1.0.0").await;
+    let told = eventually("a comparison", async || {
+        let told = home.says(&rollout).await;
+        told.contains("  1 compared: ").then_some(told)
+    })
+    .await;
+    for part in [
+        "#/transforms/1: stamp@1.1.0 runs in the shadow of stamp@1.0.0; since 20",
+        "  1 compared: 0 the same (0.0 %), 1 otherwise\n",
+        "  stamp@1.0.0: 1 call, no faults; ",
+        "  stamp@1.1.0: 1 call, no faults; ",
+        " times the time\n  evt_",
+        "    replace /event/data/made: \"1.1.0\"\n",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let read = parsed(&home.says(&[&rollout[..], &["--json"]].concat()).await);
+    assert_eq!(read["steps"][0]["compared"], 1);
+    let error = home.fails(&["plugin", "delete", "stamp@1.1.0"]).await;
+    assert!(error.contains("is used by"), "what is tried is used: {error}");
+
+    let said = says(&["stamp@1.1.0", "--percent", "10"]).await;
+    assert_eq!(said, format!("{id} uses stamp@1.0.0; stamp@1.1.0 gets 10 % of its events\n"));
+    assert!(home.says(&rollout).await.contains("gets 10 % of the events of stamp@1.0.0"));
+    assert_eq!(says(&["stamp@1.1.0"]).await, format!("{id} uses stamp@1.1.0\n"));
+    makes("1.1.0").await;
+    assert_eq!(says(&["stamp@1.0.0"]).await, format!("{id} uses stamp@1.0.0\n"));
+    makes("1.0.0").await;
+    assert_eq!(says(&["stamp@^1"]).await, format!("{id} uses stamp@^1, which is 1.1.0 now\n"));
+    makes("1.1.0").await;
+    stamp(&tenant, "1.2.0").await;
+    makes("1.2.0").await;
+    let read = parsed(&says(&["stamp", "--json"]).await);
+    assert_eq!(read["transforms"], json!([made["transforms"][0], {"plugin": "stamp@1.2.0", "config": {}}]));
+    assert!(home.says(&rollout).await.contains("tries nothing"));
+}
+
+/// A change of the version, or of what is tried, leaves the config as it was, with its secrets.
+#[tokio::test]
+async fn another_version_keeps_the_secrets_of_a_config() {
+    let slack = Receiver::scripted(|_, _| {
+        let json = ("content-type", "application/json".to_owned());
+        Answer::Full(200, vec![json], r#"{"ok":true,"channel":"C1","ts":"1.2"}"#.to_owned())
+    })
+    .await;
+    let gateway = Setup::new().map(slack.mapping("slack.com")).start().await;
+    let tenant = gateway.tenant("acme").await;
+    let home = user(&tenant).await;
+    let schema = r#"{"type":"object","required":["key"],"properties":{"key":{"type":"string","writeOnly":true}}}"#;
+    for version in ["1.0.0", "1.1.0"] {
+        tenant.upload(Guest::new("sealing", version).schema(schema).build()).await.is(201);
+    }
+    let connector = json!({"name": "slack",
+        "config": {"text": "{{ data.x }}", "token": "xoxb-very-secret-token", "channel": "#a"}});
+    let made = tenant
+        .subscribe(json!({"uid": "orders", "events": ["*"], "connector": connector,
+            "transforms": [{"plugin": "sealing@1.0.0", "config": {"key": "a-key"}}]}))
+        .await;
+    let set = &made["secrets_set"];
+    for place in ["#/connector/config/token", "#/transforms/0/config/key"] {
+        assert!(set.as_array().unwrap().contains(&json!(place)), "{made}");
+    }
+    for args in [
+        &["slack@latest"][..],
+        &["slack", "--shadow"],
+        &["slack", "--percent", "50"],
+        &["slack"],
+        &["sealing@1.1.0", "--shadow"],
+        &["sealing@1.1.0", "--percent", "0"],
+        &["sealing@1.1.0"],
+    ] {
+        let changed = parsed(&home.says(&[&["subscriptions", "use", "orders"][..], args, &["--json"]].concat()).await);
+        assert_eq!(&changed["secrets_set"], set, "{args:?}");
+        assert_eq!(changed["connector"]["config"], made["connector"]["config"], "{args:?}");
+    }
+    let read = tenant.api.get("/v1/subscriptions/uid:orders").await.json(200);
+    assert_eq!(read["transforms"], json!([{"plugin": "sealing@1.1.0", "config": {}}]));
+    tenant.post("a", json!({"x": 1})).await;
+    let sent = slack.first("/api/chat.postMessage").await;
+    assert_eq!(sent.header("authorization"), "Bearer xoxb-very-secret-token");
 }
 
 /// What a subscription would get comes to a program here, signed with the subscription's own secret; afterwards nothing
@@ -259,7 +427,7 @@ async fn completions() {
     let home = Home::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = home.says(&["completions", shell]).await;
-        for word in ["deliveries", "subscriptions", "--profile", "push"] {
+        for word in ["deliveries", "subscriptions", "--profile", "push", "rollout"] {
             assert!(script.contains(word.trim_start_matches('-')), "{shell}: {word}");
         }
     }

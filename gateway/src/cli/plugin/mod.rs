@@ -2,10 +2,11 @@
 //!
 //! **Who acts.** An author has a folder with a plugin in Rust, JavaScript or Python, made by `new`. `build` runs the
 //! language's own tools and leaves `plugin.wasm` there; `test` and `run` call it in the gateway's own engine; `push`
-//! uploads it; `dev` does all that again whenever a file changes, over real events of a subscription. **What is
-//! promised.** What is missing of the tools is named with the command that installs it. What `test` and `run` show is
-//! what a gateway would do. **What is deliberately not.** Nothing is installed here, and nothing but `push` changes a
-//! gateway.
+//! uploads it; `dev` does all that again whenever a file changes, over real events of a subscription. `list` and
+//! `delete` are about the versions that a gateway has; which of them runs is for a subscription to say
+//! (`subscriptions use`). **What is promised.** What is missing of the tools is named with the command that installs
+//! it. What `test` and `run` show is what a gateway would do. **What is deliberately not.** Nothing is installed here,
+//! and nothing but `push` and `delete` changes a gateway.
 
 mod build;
 mod dev;
@@ -14,6 +15,7 @@ mod push;
 mod run;
 mod templates;
 mod toolchain;
+mod versions;
 
 use std::path::PathBuf;
 
@@ -47,6 +49,10 @@ enum PluginCommand {
     Push(push::Push),
     /// Build and run over real events whenever a file changes
     Dev(dev::Dev),
+    /// The plugins on the gateway, or the versions of one; `subscriptions use` says which one runs
+    List(versions::List),
+    /// Remove a version from the gateway
+    Delete(versions::Delete),
 }
 
 #[derive(Args, Debug)]
@@ -71,6 +77,8 @@ impl Plugin {
             PluginCommand::Run(run) => run.run(),
             PluginCommand::Push(push) => push.run(),
             PluginCommand::Dev(dev) => dev.run(),
+            PluginCommand::List(list) => list.run(),
+            PluginCommand::Delete(delete) => delete.run(),
         }
     }
 }

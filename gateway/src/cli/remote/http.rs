@@ -45,6 +45,8 @@ pub(in crate::cli) struct Answer {
     pub(in crate::cli) status: StatusCode,
     /// The body, as it came.
     pub(in crate::cli) text: String,
+    /// By which what was read is told from what others have made of it since.
+    pub(in crate::cli) tag: Option<String>,
 }
 
 impl Answer {
@@ -105,6 +107,13 @@ impl Remote {
         self.call(Method::DELETE, path, "application/json", Bytes::new()).await
     }
 
+    /// Changes something; if it is known what it was, only if it is that still.
+    pub(in crate::cli) async fn patch(&self, path: &str, body: String, tag: Option<&str>) -> anyhow::Result<Answer> {
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(tag.map(|tag| ("if-match", tag)));
+        self.call_with(Method::PATCH, path, &headers, body.into()).await
+    }
+
     /// Sends a request and reads the whole answer; a refusal is an error that is a [`Refused`].
     pub(in crate::cli) async fn call(
         &self,
@@ -113,8 +122,18 @@ impl Remote {
         content_type: &str,
         body: Bytes,
     ) -> anyhow::Result<Answer> {
+        self.call_with(method, path, &[("content-type", content_type)], body).await
+    }
+
+    async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> anyhow::Result<Answer> {
         let exchange = async {
-            let response = self.open(method, path, &[("content-type", content_type)], body).await?;
+            let response = self.open(method, path, headers, body).await?;
             self.read(response).await
         };
         let answered = tokio::time::timeout(ANSWER, exchange).await;
@@ -212,9 +231,10 @@ impl Remote {
 
     async fn read(&self, response: Response<Incoming>) -> anyhow::Result<Answer> {
         let status = response.status();
+        let tag = response.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| anyhow!("the answer of {} could not be read: {error}", self.server()))?;
-        Ok(Answer { status, text: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
+        Ok(Answer { status, text: String::from_utf8_lossy(&body.to_bytes()).into_owned(), tag })
     }
 
     fn refused(&self, answer: &Answer) -> Refused {

@@ -1,15 +1,16 @@
-//! `hookmill subscriptions`: who gets what.
+//! `hookmill subscriptions`: who gets what, and which version of a plugin makes it.
 
-use std::path::PathBuf;
+mod rollout;
+mod settings;
+mod steps;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::deliveries::attempt_lines;
 use super::patience::Patience;
 use super::remote::{Reach, Remote, every, find_subscription, plain, segment, table, text};
-use super::{block_on, events, print};
+use super::{block_on, print};
 
 /// Who gets what.
 #[derive(Args, Debug)]
@@ -37,7 +38,16 @@ enum SubscriptionsCommand {
         subscription: String,
     },
     /// Make one, of a JSON file or of flags, or of both; the answer shows its secret
-    Create(Create),
+    Create(settings::Create),
+    /// Change what a JSON file or flags name; the rest stays, its secrets too, and a list is replaced as a whole
+    Update(settings::Update),
+    /// Run this version of a plugin from now on, be it one from before; or try it beside the one that is used
+    Use(steps::Use),
+    /// How what is tried fares: where it differs from what is used, its faults and its time
+    Rollout {
+        /// Its id, uid or name
+        subscription: String,
+    },
     /// Remove one; what is still owed to it is cancelled
     Delete {
         /// Its id, uid or name
@@ -69,30 +79,6 @@ enum SubscriptionsCommand {
     },
 }
 
-#[derive(Args, Debug)]
-struct Create {
-    /// A file with the settings as the API takes them; `-` is standard input
-    file: Option<PathBuf>,
-    /// Where deliveries go
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-    /// Which events: a type, or a pattern such as `order.*`; may be repeated
-    #[arg(long = "event", value_name = "PATTERN")]
-    events: Vec<String>,
-    /// Your own id for it
-    #[arg(long, value_name = "UID")]
-    uid: Option<String>,
-    /// A name for people
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-    /// A transform with its config: `NAME` or `NAME={"key": …}`; may be repeated, and runs in this order
-    #[arg(long = "transform", value_name = "PLUGIN")]
-    transforms: Vec<String>,
-    /// The connector with its config: `NAME={"key": …}`
-    #[arg(long, value_name = "PLUGIN")]
-    connector: Option<String>,
-}
-
 impl Subscriptions {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let remote = self.reach.remote()?;
@@ -109,6 +95,9 @@ impl Subscriptions {
                     Ok(())
                 }
                 SubscriptionsCommand::Create(create) => create.run(&remote, json).await,
+                SubscriptionsCommand::Update(update) => update.run(&remote, json).await,
+                SubscriptionsCommand::Use(wanted) => wanted.run(&remote, json).await,
+                SubscriptionsCommand::Rollout { subscription } => rollout::rollout(&remote, &subscription, json).await,
                 SubscriptionsCommand::Delete { subscription } => {
                     let id = find_subscription(&remote, &subscription).await?;
                     remote.delete(&format!("/v1/subscriptions/{id}")).await?;
@@ -177,86 +166,4 @@ async fn test(remote: &Remote, id: &str, body: String, json: bool) -> anyhow::Re
     }
     anyhow::ensure!(text(&attempt, "outcome") == "delivered", "the test was not delivered");
     Ok(())
-}
-
-impl Create {
-    async fn run(self, remote: &Remote, json: bool) -> anyhow::Result<()> {
-        let answer = remote.post("/v1/subscriptions", self.settings()?).await?;
-        if json {
-            print(&answer.text);
-            return Ok(());
-        }
-        let made = answer.json();
-        print(&format!("{} is made and {}", text(&made, "id"), text(&made, "state")));
-        let secret = text(&made, "secret");
-        if !secret.is_empty() {
-            print(&format!("its requests are signed with the secret {secret}"));
-        }
-        Ok(())
-    }
-
-    /// What the file says, and over it what the flags say.
-    fn settings(&self) -> anyhow::Result<String> {
-        let mut settings: Map<String, Value> = match &self.file {
-            Some(file) => {
-                serde_json::from_str(&events::read(Some(file))?).context("the settings are no JSON object")?
-            }
-            None => Map::new(),
-        };
-        for (field, value) in [("url", &self.url), ("uid", &self.uid), ("name", &self.name)] {
-            if let Some(value) = value {
-                settings.insert(field.to_owned(), Value::from(value.as_str()));
-            }
-        }
-        if !self.events.is_empty() {
-            settings.insert("events".to_owned(), Value::from(self.events.clone()));
-        }
-        if !self.transforms.is_empty() {
-            let transforms =
-                self.transforms.iter().map(|one| step("plugin", one)).collect::<anyhow::Result<Vec<_>>>()?;
-            settings.insert("transforms".to_owned(), Value::from(transforms));
-        }
-        if let Some(connector) = &self.connector {
-            settings.insert("connector".to_owned(), step("name", connector)?);
-        }
-        Ok(Value::from(settings).to_string())
-    }
-}
-
-/// `NAME` or `NAME={…}`.
-fn step(field: &str, text: &str) -> anyhow::Result<Value> {
-    let (name, config) = text.split_once('=').unwrap_or((text, "{}"));
-    let config: Map<String, Value> =
-        serde_json::from_str(config).with_context(|| format!("the config of `{name}` is no JSON object"))?;
-    Ok(json!({ field: name, "config": config }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_come_over_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("s.json");
-        std::fs::write(&file, r#"{"url":"http://a","events":["x"],"envelope":"none"}"#).unwrap();
-        let create = Create {
-            file: Some(file),
-            url: None,
-            events: vec!["order.*".to_owned()],
-            uid: Some("u".to_owned()),
-            name: None,
-            transforms: vec!["a@^1".to_owned(), r#"b={"k":"="}"#.to_owned()],
-            connector: None,
-        };
-        let settings: Value = serde_json::from_str(&create.settings().unwrap()).unwrap();
-        assert_eq!(
-            settings,
-            json!({
-                "url": "http://a", "events": ["order.*"], "envelope": "none", "uid": "u",
-                "transforms": [{"plugin": "a@^1", "config": {}}, {"plugin": "b", "config": {"k": "="}}],
-            })
-        );
-        assert!(step("plugin", "a=[]").is_err());
-    }
 }
