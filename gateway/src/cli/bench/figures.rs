@@ -64,6 +64,11 @@ pub(super) struct Figures {
 }
 
 impl Figures {
+    /// Why the run is no success.
+    pub(super) fn shortfall(&self) -> Option<String> {
+        shortfall(self.acknowledged, self.lost)
+    }
+
     /// For people.
     pub(super) fn table(&self) -> String {
         lines(&[
@@ -86,6 +91,16 @@ impl Figures {
             ),
             ("deliveries", format!("{} arrived, {} lost, {} duplicated", self.delivered, self.lost, self.duplicated)),
         ])
+    }
+}
+
+/// Why a run is no success of which so much was acknowledged, and so much of that did not arrive. Where something was and
+/// nothing is missing, something arrived, too.
+pub(super) fn shortfall(acknowledged: u64, lost: u64) -> Option<String> {
+    match (acknowledged, lost) {
+        (0, _) => Some("nothing was acknowledged".to_owned()),
+        (_, 0) => None,
+        (_, lost) => Some(format!("{lost} deliveries of acknowledged events did not arrive")),
     }
 }
 
@@ -179,5 +194,9 @@ mod tests {
         }
         let json = serde_json::to_value(&figures).unwrap();
         assert_eq!(json["ingest_ms"]["p99"], 2.5);
+        assert_eq!(figures.shortfall().as_deref(), Some("1 deliveries of acknowledged events did not arrive"));
+        let nothing = Figures { acknowledged: 0, lost: 0, ..figures.clone() };
+        assert_eq!(nothing.shortfall().as_deref(), Some("nothing was acknowledged"));
+        assert_eq!(Figures { lost: 0, ..figures }.shortfall(), None);
     }
 }

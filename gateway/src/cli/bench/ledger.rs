@@ -115,7 +115,17 @@ impl Ledger {
     /// How many deliveries of these events did not arrive.
     pub(super) fn missing(&self, acknowledged: impl Iterator<Item = usize>) -> u64 {
         let counts = self.counts.lock();
-        let owed = acknowledged.flat_map(|number| number * self.fan_out..(number + 1) * self.fan_out);
+        acknowledged.map(|number| self.missing_of(&counts, number)).sum()
+    }
+
+    /// Strikes out those of these events whose deliveries have all arrived.
+    pub(super) fn strike_out(&self, owed: &mut Vec<usize>) {
+        let counts = self.counts.lock();
+        owed.retain(|number| self.missing_of(&counts, *number) > 0);
+    }
+
+    fn missing_of(&self, counts: &Counts, number: usize) -> u64 {
+        let owed = number * self.fan_out..(number + 1) * self.fan_out;
         owed.filter(|at| counts.arrived.get(*at).is_none_or(|count| *count == 0)).count() as u64
     }
 
@@ -135,9 +145,10 @@ impl Ledger {
         }
     }
 
-    /// Forgets when what has arrived did, and how long it took.
-    pub(super) fn forget_times(&self) {
-        self.counts.lock().times.clear();
+    /// How long everything took that has arrived since this was asked before, in microseconds; it is told once.
+    pub(super) fn take_times(&self) -> Vec<u32> {
+        let times = std::mem::take(&mut self.counts.lock().times);
+        times.into_iter().map(|(_, took, _)| took).collect()
     }
 
     /// Event-to-delivery times of what was sent in this part of the run, to one subscription or to all.
@@ -195,7 +206,13 @@ mod tests {
         assert_eq!(ledger.times_of(None, 1_000, 1_001), [5_000; 3]);
         assert_eq!(ledger.times_of(Some(1), 1_000, 1_001), [5_000; 2]);
         assert!(ledger.times_of(None, 1_001, 9_000).is_empty());
-        ledger.forget_times();
-        assert_eq!((ledger.times_of(None, 0, 9_000).len(), ledger.delivered()), (0, 3));
+        assert_eq!(ledger.take_times(), [5_000; 3]);
+        assert_eq!((ledger.take_times().len(), ledger.delivered()), (0, 3));
+        // What arrives late is told the next time.
+        ledger.arrive(Stamp { number: 2, sent: 1_000 }, 0, 9_000);
+        assert_eq!(ledger.take_times(), [8_000]);
+        let mut owed = vec![0, 1, 2, 9];
+        ledger.strike_out(&mut owed);
+        assert_eq!(owed, [1, 9]);
     }
 }

@@ -3,9 +3,10 @@
 //! **Who acts.** The gateway is this very program as a process of its own (`child`), so that its processor time and
 //! memory can be told from the bench's. This process makes the load (`load`) and receives the deliveries; every
 //! event carries a stamp by which its deliveries are accounted for (`ledger`). **What is promised.** Every event
-//! that was acknowledged is looked for at every subscription's endpoint; if one is missing, the bench fails.
-//! Latencies are those of every event in the measured part, none left out. **What is deliberately not.** Load,
-//! receiver and gateway share the machine: the numbers are a floor, and comparable only on the same machine.
+//! that was acknowledged is looked for at every subscription's endpoint; if one is missing, or none was acknowledged, the
+//! bench fails. Latencies are those of every event in the measured part, none left out. **What is deliberately not.**
+//! Load, receiver and gateway share the machine: the numbers are a floor, and comparable only on the same machine, so that
+//! no speed, however bad, makes the bench fail.
 
 mod against;
 mod attack;
@@ -25,8 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::against::Attacks;
@@ -40,6 +42,9 @@ use super::receiver::{Receiver, Reply};
 use super::scratch::Scratch;
 use super::{block_on, print};
 use crate::domain::{Secret, duration};
+
+/// For how long the maximum is measured that half is to be taken of, at most.
+const MOST: Duration = Duration::from_secs(5);
 
 /// Measure the gateway on this machine: it is started, loaded and received from, and nothing may be lost.
 #[derive(Args, Debug, Clone)]
@@ -64,8 +69,8 @@ pub(super) struct Bench {
     /// How often each attack is made; the middle one of its ratios is told in the end
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100), requires = "against")]
     rounds: u16,
-    /// Measure instead, minute by minute, whether anything grows over this time
-    #[arg(long, value_name = "TIME", value_parser = duration::parse,
+    /// Measure instead, once a minute or three times in all, whether anything grows over this time
+    #[arg(long, value_name = "TIME", value_parser = soak::time,
           conflicts_with_all = ["events", "duration", "warmup", "pending", "against"])]
     soak: Option<Duration>,
     /// Measure instead what so many plugins need, each of more than 100 kB of its own code, and what an event through
@@ -74,9 +79,13 @@ pub(super) struct Bench {
           conflicts_with_all = ["events", "duration", "warmup", "rate", "connections", "fan_out", "transform", "pending",
                                 "against", "soak"])]
     plugins: Option<u32>,
-    /// Events per second; unless given, each connection posts as soon as it is answered
-    #[arg(long, value_name = "R", value_parser = rate)]
-    rate: Option<f64>,
+    /// Events per second, or `half` of what can be had, which is measured first; unless given, that half with --against
+    /// and --soak, else as many as come of each connection posting as soon as it is answered
+    #[arg(long, value_name = "R", value_parser = Rate::parse)]
+    rate: Option<Rate>,
+    /// What could be had, in events per second, if that was measured.
+    #[arg(skip)]
+    most: Option<f64>,
     /// Bytes of each event's data
     #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     size: u32,
@@ -111,51 +120,111 @@ enum Transform {
     Redact,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "a number is wanted, such as 2000")?;
-    let possible = (0.1..=1_000_000.0).contains(&rate);
-    possible.then_some(rate).ok_or_else(|| "0.1 to 1000000 events per second".to_owned())
+/// Events per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rate {
+    /// So many.
+    Of(f64),
+    /// Half of what can be had.
+    Half,
+}
+
+impl Rate {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "half" {
+            return Ok(Self::Half);
+        }
+        let rate: f64 = text.parse().map_err(|_| "a number is wanted, such as 2000, or `half`")?;
+        let possible = (0.1..=1_000_000.0).contains(&rate);
+        possible.then_some(Self::Of(rate)).ok_or_else(|| "0.1 to 1000000 events per second".to_owned())
+    }
+}
+
+/// What came of it all: as JSON, for people, and why it is no success.
+struct Account {
+    json: String,
+    table: String,
+    shortfall: Option<String>,
+}
+
+impl Account {
+    fn of(found: &impl Serialize, table: String, shortfall: Option<String>) -> anyhow::Result<Self> {
+        Ok(Self { json: serde_json::to_string_pretty(found)?, table, shortfall })
+    }
 }
 
 impl Bench {
     pub(super) fn run(self) -> anyhow::Result<()> {
         block_on(async move {
-            let (json, table, lost) = tokio::select! {
+            let json = self.json;
+            let account = tokio::select! {
                 account = self.account() => account?,
                 _ = tokio::signal::ctrl_c() => bail!("interrupted"),
             };
-            print(if self.json { &json } else { &table });
-            if lost > 0 {
-                bail!("{lost} deliveries of acknowledged events did not arrive");
+            print(if json { &account.json } else { &account.table });
+            match account.shortfall {
+                Some(shortfall) => bail!("{shortfall}"),
+                None => Ok(()),
             }
-            Ok(())
         })
     }
 
-    /// What came of it, as JSON and for people, and how many deliveries were lost.
-    async fn account(&self) -> anyhow::Result<(String, String, u64)> {
-        if let Some(events) = self.pending {
-            let comeback = self.come_back(events as usize).await?;
-            return Ok((serde_json::to_string_pretty(&comeback)?, comeback.table(), comeback.lost));
+    async fn account(self) -> anyhow::Result<Account> {
+        let bench = self.at_a_rate().await?;
+        if let Some(events) = bench.pending {
+            let comeback = bench.come_back(events as usize).await?;
+            return Account::of(&comeback, comeback.table(), comeback.shortfall());
         }
-        if let Some(attacks) = &self.against {
-            let siege = self.endure(attacks).await?;
-            return Ok((serde_json::to_string_pretty(&siege)?, siege.table(), siege.lost()));
+        if let Some(attacks) = &bench.against {
+            let siege = bench.endure(attacks).await?;
+            return Account::of(&siege, siege.table(), siege.shortfall());
         }
-        if let Some(time) = self.soak {
-            let soak = self.soak(time).await?;
-            return Ok((serde_json::to_string_pretty(&soak)?, soak.table(), soak.lost));
+        if let Some(time) = bench.soak {
+            let soak = bench.soak(time).await?;
+            return Account::of(&soak, soak.table(), soak.shortfall());
         }
-        if let Some(plugins) = self.plugins {
-            let crowd = self.crowd(plugins).await?;
-            return Ok((serde_json::to_string_pretty(&crowd)?, crowd.table(), 0));
+        if let Some(plugins) = bench.plugins {
+            let crowd = bench.crowd(plugins).await?;
+            return Account::of(&crowd, crowd.table(), None);
         }
-        let figures = self.measure().await?;
-        Ok((serde_json::to_string_pretty(&figures)?, figures.table(), figures.lost))
+        let figures = bench.measure().await?;
+        Account::of(&figures, figures.table(), figures.shortfall())
+    }
+
+    /// The same at a rate that is a number: where half of what can be had is meant, that is measured first.
+    async fn at_a_rate(self) -> anyhow::Result<Self> {
+        let is_half = match self.rate {
+            Some(rate) => rate == Rate::Half,
+            None => self.against.is_some() || self.soak.is_some(),
+        };
+        if !is_half {
+            return Ok(self);
+        }
+        let free = Self { rate: None, events: None, duration: self.duration.min(MOST), ..self.clone() };
+        let figures = free.measure().await?;
+        if let Some(shortfall) = figures.shortfall() {
+            bail!("the maximum can't be told: {shortfall}");
+        }
+        let most = figures.delivered_per_s / f64::from(self.subscriptions());
+        ensure!(most >= 2.0, "the maximum can't be told: fewer than two events a second were delivered");
+        Ok(Self { rate: Some(Rate::Of((most / 2.0).floor())), most: Some(most), ..self })
+    }
+
+    /// Events per second, if they have a rate.
+    fn per_second(&self) -> Option<f64> {
+        match self.rate {
+            Some(Rate::Of(rate)) => Some(rate),
+            Some(Rate::Half) | None => None,
+        }
+    }
+
+    /// How many subscriptions get every event: a bystander of an attack has two.
+    fn subscriptions(&self) -> u16 {
+        if self.against.is_some() { 2 } else { self.fan_out }
     }
 
     async fn measure(&self) -> anyhow::Result<Figures> {
-        let stage = Stage::set(self.store_dir.as_deref(), usize::from(self.fan_out)).await?;
+        let stage = Stage::set(self.store_dir.as_deref(), usize::from(self.subscriptions())).await?;
         let (gateway, key) = if self.bare {
             (Process::bare(stage.receiver.address).await?, stage.operator.clone())
         } else {
@@ -173,7 +242,7 @@ impl Bench {
     /// Makes the tenant and its subscriptions; gives its key.
     async fn set_up(&self, gateway: &Process, stage: &Stage) -> anyhow::Result<Secret> {
         let (mut api, key) = stage.tenant(gateway, "Bench").await?;
-        for number in 0..self.fan_out {
+        for number in 0..self.subscriptions() {
             api.post("/v1/subscriptions", self.subscription(number, &stage.receiver).to_string()).await?;
         }
         Ok(key)
@@ -181,7 +250,13 @@ impl Bench {
 
     fn subscription(&self, number: u16, receiver: &Receiver) -> Value {
         let own = receiver.url(&format!("/events/{number}"));
-        match self.transform {
+        let transform = match &self.against {
+            None => self.transform,
+            // A bystander's first goes through no plugin, and its second through one.
+            Some(_) if number == 0 => Transform::None,
+            Some(_) => Transform::Redact,
+        };
+        match transform {
             Transform::None => json!({"url": own, "events": ["bench.*"]}),
             Transform::Redact => json!({
                 "url": own,
@@ -198,8 +273,17 @@ impl Bench {
         }
     }
 
+    /// How fast events are posted.
+    fn pace(&self) -> String {
+        match (self.per_second(), self.most) {
+            (Some(rate), Some(most)) => format!("{rate} events/s (half of the {most:.0} that can be had)"),
+            (Some(rate), None) => format!("{rate} events/s"),
+            (None, _) => "closed loop".to_owned(),
+        }
+    }
+
     fn describe(&self) -> String {
-        let pace = self.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} events/s"));
+        let pace = self.pace();
         let transform = match self.transform {
             _ if self.bare => "forwarded bare",
             Transform::None => "no plugin",
@@ -300,6 +384,17 @@ mod tests {
         let bench = parsed(&["--rate", "2000", "--events", "500", "--transform", "redact", "--fan-out", "3"]).unwrap();
         assert_eq!(bench.events, Some(500));
         assert_eq!(bench.describe(), "64 connections, 2000 events/s, 1024 bytes, fan-out 3, redact");
+        assert_eq!(parsed(&["--rate", "half"]).unwrap().rate, Some(Rate::Half));
+    }
+
+    #[tokio::test]
+    async fn a_rate_that_is_given_is_not_measured() {
+        let bench = parsed(&["--soak", "30m", "--rate", "540"]).unwrap().at_a_rate().await.unwrap();
+        assert_eq!((bench.per_second(), bench.pace().as_str()), (Some(540.0), "540 events/s"));
+        let half = Bench { most: Some(1080.4), ..bench };
+        assert_eq!(half.pace(), "540 events/s (half of the 1080 that can be had)");
+        let free = parsed(&[]).unwrap().at_a_rate().await.unwrap();
+        assert_eq!((free.per_second(), free.pace().as_str()), (None, "closed loop"));
     }
 
     #[test]
@@ -321,6 +416,7 @@ mod tests {
             (&["--bare", "--transform", "slack"], "cannot be used with"),
             (&["--against", "looping", "--pending", "9"], "cannot be used with"),
             (&["--soak", "4m", "--duration", "10s"], "cannot be used with"),
+            (&["--soak", "2s"], "at least 3s"),
             (&["--rounds", "3"], "--against"),
             (&["--against", "all", "--rounds", "0"], "rounds"),
             (&["--against", "nobody"], "possible values: silent, looping"),

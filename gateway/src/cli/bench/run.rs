@@ -35,7 +35,7 @@ impl Bench {
             address: gateway.address,
             key,
             connections: usize::from(self.connections),
-            rate: self.rate,
+            rate: self.per_second(),
             size: self.size as usize,
             first: 0,
             begins,

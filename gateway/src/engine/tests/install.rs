@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use wit_component::StringEncoding;
+
 use super::guests::{ECHO, Guest};
 use super::*;
 use crate::domain::{AuthNeed, Batching, Interprets, Kind, Manifest, PluginRate};
@@ -73,7 +75,7 @@ async fn imports_it_may_not_have() {
 async fn exports_it_must_have() {
     let bare = wat::parse_str("(module)").unwrap();
     refused(&bare, "either a transform").await;
-    refused(&guests::embed(bare, Kind::Transform), "does not export").await;
+    refused(&guests::embed(bare, Kind::Transform, StringEncoding::UTF8), "does not export").await;
     let renamed = Guest::transform(ECHO).functions.replace("\"transform\"", "\"other\"");
     let guest = Guest { functions: renamed, ..Guest::transform(ECHO) };
     refused(&guest.module(), "does not export \"transform\"").await;

@@ -75,77 +75,10 @@ pub(super) fn leb128(mut number: usize) -> Vec<u8> {
     }
 }
 
-/// A transform that calls itself, from within and by way of the host: an instance that is at work is entered again.
-///
-/// A table stands between, for what it imports is made of what it exports.
+/// A transform that calls itself, by way of the host: an instance that is at work is entered again.
 pub(super) fn calls_itself(name: &str) -> Vec<u8> {
     let guest = Guest::new(name, "1.0.0");
-    let (fifteen, locals) = ("i32 ".repeat(15), |count: usize| -> String {
-        (0..count).map(|local| format!("(local.get {local})")).collect()
-    });
-    component(&format!(
-        r#"{TYPES}
-        (core module $shim
-            (type $again (func (param {fifteen})))
-            (table (export "table") 1 funcref)
-            (func (export "again") (type $again) {all} (call_indirect (type $again) (i32.const 0))))
-        (core module $main
-            (import "shim" "again" (func $again (param {fifteen})))
-            {memory} {manifest}
-            (func (export "describe") (result i32) (i32.const 1024))
-            (func (export "transform") (param {fourteen}) (result i32)
-                {given} (call $again (i32.const 256)) (i32.const 256)))
-        (core module $join
-            (import "" "table" (table 1 funcref))
-            (import "" "again" (func $again (param {fifteen})))
-            (elem (i32.const 0) func $again))
-        (core instance $shim (instantiate $shim))
-        (core instance $main (instantiate $main (with "shim" (instance $shim))))
-        (alias core export $main "memory" (core memory $memory))
-        (alias core export $main "cabi_realloc" (core func $realloc))
-        (func $describe (result $manifest)
-            (canon lift (core func $main "describe") (memory $memory) (realloc $realloc)))
-        (func $transform (param "event" $event) (param "config" string) (result (result $decision (error $fault)))
-            (canon lift (core func $main "transform") (memory $memory) (realloc $realloc)))
-        (core func $again (canon lower (func $transform) (memory $memory) (realloc $realloc)))
-        (core instance $own (export "table" (table $shim "table")) (export "again" (func $again)))
-        (core instance $join (instantiate $join (with "" (instance $own))))
-        (export "describe" (func $describe))
-        (export "transform" (func $transform))"#,
-        all = locals(15),
-        given = locals(14),
-        fourteen = "i32 ".repeat(14),
-        memory = guest.memory(),
-        manifest = guest.manifest(),
-    ))
+    let text = include_str!("../../../../gateway/src/engine/fixtures/calls_itself.wat");
+    let text = text.replace("{memory}", &guest.memory()).replace("{manifest}", &guest.manifest());
+    wat::parse_str(text).expect("the text is a component")
 }
-
-/// The types of `wit/plugin.wit` that a transform names, as a component imports them.
-const TYPES: &str = r#"
-    (type $event-own (record (field "id" string) (field "type" string) (field "source" string)
-        (field "timestamp" string) (field "data" string) (field "attributes" (list (tuple string string)))))
-    (import "event" (type $event (eq $event-own)))
-    (type $fault-own (record (field "message" string) (field "retryable" bool)))
-    (import "fault" (type $fault (eq $fault-own)))
-    (type $decision-own (variant (case "keep" (list $event)) (case "drop" string)))
-    (import "decision" (type $decision (eq $decision-own)))
-    (type $kind-own (enum "transform" "connector"))
-    (import "kind" (type $kind (eq $kind-own)))
-    (type $google-own (record (field "config-field" string) (field "scopes" (list string))))
-    (import "google-auth" (type $google (eq $google-own)))
-    (type $auth-own (variant (case "none") (case "google-service-account" $google)))
-    (import "auth" (type $auth (eq $auth-own)))
-    (type $interprets-own (enum "never" "errors" "always"))
-    (import "interprets" (type $interprets (eq $interprets-own)))
-    (type $batching-own (record (field "max-events" u32) (field "max-bytes" u32) (field "max-wait-ms" u32)))
-    (import "batching" (type $batching (eq $batching-own)))
-    (type $on-unknown-own (enum "retry" "hold"))
-    (import "on-unknown" (type $on-unknown (eq $on-unknown-own)))
-    (type $rate-own (record (field "max" u32) (field "per-ms" u32)))
-    (import "rate" (type $rate (eq $rate-own)))
-    (type $manifest-own (record (field "name" string) (field "version" string) (field "title" string)
-        (field "description" string) (field "kind" $kind) (field "config-schema" string) (field "hosts" (list string))
-        (field "auth" $auth) (field "interprets" $interprets) (field "batching" $batching)
-        (field "idempotency" (option string)) (field "on-unknown" $on-unknown) (field "rate" (option $rate))
-        (field "contract" string)))
-    (import "manifest" (type $manifest (eq $manifest-own)))"#;

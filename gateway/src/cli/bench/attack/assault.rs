@@ -4,34 +4,37 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use hyper::StatusCode;
 use parking_lot::Mutex;
-use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use super::slow::{BODY, Slow};
 use super::{Attack, Pace, Wave, endpoint};
 use crate::cli::client::{Api, problem};
-use crate::domain::Secret;
+use crate::domain::{Secret, plugin_name};
 
 /// Connections that make the subscriptions.
-const MAKING: usize = 8;
+const MAKING: usize = 32;
 /// How often a paced wave posts.
 const BEAT: Duration = Duration::from_millis(20);
 /// How often a tenant looks for what was disabled.
 const LOOK: Duration = Duration::from_millis(250);
 /// What even an attacker waits after a refusal, or it would measure nothing but refusals.
 const REST: Duration = Duration::from_millis(5);
-/// Bytes of a body that never comes to its end.
-const BODY: usize = 1 << 20;
-/// Deliveries that are looked at afterwards, and the pages in which they are looked for.
+/// What a slow client waits when it has been let go.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a slow client is let at most, and afterwards what is still under way.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Deliveries that are looked at afterwards, of all waves and of each at least, and the pages in which they are looked for.
 const LOOKED_AT: usize = 200;
+const LOOKED_AT_OF_EACH: usize = 8;
 const PAGES: usize = 100;
 
 /// Where an attack is aimed, and by whom.
@@ -57,6 +60,10 @@ struct Seen {
 }
 
 impl Seen {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
     fn count(&self, answer: String) {
         *self.answers.lock().entry(answer).or_default() += 1;
     }
@@ -70,6 +77,8 @@ pub(in crate::cli::bench) struct Assault {
     /// Plugins that are uploaded again and again.
     refused: Vec<(&'static str, Bytes)>,
     seen: Arc<Seen>,
+    /// Whoever posts, uploads and dawdles.
+    clients: JoinSet<()>,
     runtime: Option<Runtime>,
 }
 
@@ -84,7 +93,8 @@ impl Assault {
         let waves = attack.waves().into_iter().map(Arc::new).collect();
         let refused = attack.refused_plugins().into_iter().map(|(name, component)| (name, component.into())).collect();
         let (aim, seen) = (Aim { gateway, key }, Arc::default());
-        let assault = Self { attack, aim, waves, refused, seen, runtime: Some(runtime) };
+        let clients = JoinSet::new();
+        let assault = Self { attack, aim, waves, refused, seen, clients, runtime: Some(runtime) };
         let mut api = assault.aim.api();
         for (name, component) in attack.plugins() {
             let (status, answer) = api.try_upload(component.into()).await?;
@@ -127,27 +137,40 @@ impl Assault {
         Ok(self.runtime.as_ref().context("the attack is over")?.spawn(work))
     }
 
+    /// Sets a client going.
+    fn send(&mut self, client: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+        let runtime = self.runtime.as_ref().context("the attack is over")?;
+        self.clients.spawn_on(client, runtime.handle());
+        Ok(())
+    }
+
     /// Begins; `deliveries` is how many a second others get.
-    pub(in crate::cli::bench) fn begin(&self, deliveries: f64) -> anyhow::Result<()> {
+    pub(in crate::cli::bench) fn begin(&mut self, deliveries: f64) -> anyhow::Result<()> {
+        let (aim, seen) = (self.aim.clone(), self.seen.clone());
         // A twentieth of all, of which each such wave takes one.
         let paced = self.waves.iter().filter(|wave| matches!(wave.pace, Pace::Twentieth)).count();
         let twentieth = deliveries / (20.0 - paced as f64);
-        for (at, wave) in self.waves.iter().enumerate() {
+        for (at, wave) in self.waves.clone().into_iter().enumerate() {
             let connections = if let Pace::Closed(connections) = wave.pace { connections } else { 1 };
             for _ in 0..connections {
-                self.spawn(post(self.aim.clone(), at, wave.clone(), twentieth, self.seen.clone()))?;
+                self.send(post(aim.clone(), at, wave.clone(), twentieth, seen.clone()))?;
             }
         }
-        if self.waves.iter().any(|wave| wave.transform.is_some()) {
-            self.spawn(enable(self.aim.clone(), self.seen.clone()))?;
+        if self.plugins() > 0 {
+            self.send(enable(aim.clone(), seen.clone()))?;
         }
-        for (name, component) in &self.refused {
-            self.spawn(upload(self.aim.clone(), name, component.clone(), self.seen.clone()))?;
+        for (name, component) in self.refused.clone() {
+            self.send(upload(aim.clone(), name, component, seen.clone()))?;
         }
         for number in 0..self.attack.slow_clients() {
-            self.spawn(dawdle(self.aim.clone(), number, self.seen.clone()))?;
+            self.send(dawdle(aim.clone(), number, seen.clone()))?;
         }
         Ok(())
+    }
+
+    /// How many plugins its deliveries go through.
+    fn plugins(&self) -> usize {
+        self.waves.iter().filter(|wave| wave.through.is_some()).count()
     }
 
     /// Posts no more; the endpoints stay as they are.
@@ -155,10 +178,19 @@ impl Assault {
         self.seen.over.store(true, Ordering::Relaxed);
     }
 
-    /// What its requests were answered with, and what some of its attempts came to, by name.
-    pub(in crate::cli::bench) async fn faults(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+    /// When it is over: what its requests were answered with, how its plugins ended, and what some of its attempts came to,
+    /// by name. What is under way is waited for.
+    pub(in crate::cli::bench) async fn faults(&mut self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let clients = &mut self.clients;
+        let ending = async { while clients.join_next().await.is_some() {} };
+        if tokio::time::timeout(PATIENCE, ending).await.is_err() {
+            self.seen.count("clients that did not come to an end".to_owned());
+        }
         let mut faults = self.seen.answers.lock().clone();
         let mut api = self.aim.api();
+        if self.plugins() > 0 {
+            self.look_at_plugins(&mut api, &mut faults).await?;
+        }
         for (at, wave) in self.waves.iter().enumerate() {
             if wave.filters.is_some() {
                 let events = api.get("/v1/events?limit=1").await?;
@@ -169,7 +201,8 @@ impl Assault {
                 continue;
             }
             let of_type = if wave.all { format!("&type={}", wave.event_type(at, 0)) } else { String::new() };
-            self.look_at(&mut api, &of_type, &mut faults).await?;
+            let waves = if wave.all { 1 } else { self.waves.len() };
+            self.look_at(&mut api, &of_type, waves, &mut faults).await?;
             if !wave.all {
                 // What was looked at is of all such waves.
                 break;
@@ -178,26 +211,73 @@ impl Assault {
         Ok(faults)
     }
 
-    /// Looks at some of the newest deliveries that were tried.
-    async fn look_at(&self, api: &mut Api, of_type: &str, faults: &mut BTreeMap<String, u64>) -> anyhow::Result<()> {
-        let list = format!("/v1/deliveries?min_attempts=1&limit=200{of_type}");
-        let (mut path, mut looked_at) = (list.clone(), 0);
-        for _ in 0..PAGES {
-            let page = api.get(&path).await?;
-            for delivery in page["data"].as_array().into_iter().flatten() {
-                let detail =
-                    api.get(&format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap_or_default())).await?;
-                for attempt in detail["attempts"].as_array().into_iter().flatten() {
-                    *faults.entry(name(attempt)).or_default() += 1;
-                }
-                looked_at += 1;
+    /// What each plugin's runs came to, once each has faulted.
+    async fn look_at_plugins(&self, api: &mut Api, faults: &mut BTreeMap<String, u64>) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let usage = loop {
+            let usage = api.get("/v1/usage").await?;
+            let used = usage["plugins"].as_array().into_iter().flatten();
+            let faulted = used.filter(|plugin| plugin["faults"].as_object().is_some_and(|faults| !faults.is_empty()));
+            if faulted.count() >= self.plugins() || began.elapsed() > PATIENCE {
+                break usage;
             }
-            match page["next"].as_str() {
-                Some(next) if looked_at < LOOKED_AT => path = format!("{list}&cursor={next}"),
-                _ => break,
+            tokio::time::sleep(LOOK).await;
+        };
+        for plugin in usage["plugins"].as_array().into_iter().flatten() {
+            let reference = plugin["plugin"].as_str().unwrap_or_default();
+            let name = plugin_name(reference);
+            for (kind, count) in plugin["faults"].as_object().into_iter().flatten() {
+                faults.insert(format!("`{name}` run: {kind}"), count.as_u64().unwrap_or_default());
             }
         }
         Ok(())
+    }
+
+    /// Looks at some of the newest deliveries that were tried, once some of each of so many waves were.
+    async fn look_at(
+        &self,
+        api: &mut Api,
+        of_type: &str,
+        waves: usize,
+        faults: &mut BTreeMap<String, u64>,
+    ) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut tried = self.tried(api, of_type, waves).await?;
+        while tried.len() < waves && began.elapsed() < PATIENCE {
+            tokio::time::sleep(LOOK).await;
+            tried = self.tried(api, of_type, waves).await?;
+        }
+        for id in tried.into_values().flatten() {
+            let detail = api.get(&format!("/v1/deliveries/{id}")).await?;
+            for attempt in detail["attempts"].as_array().into_iter().flatten() {
+                *faults.entry(name(attempt)).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of some of the newest deliveries that were tried, by the word in their type that is the wave's.
+    async fn tried(&self, api: &mut Api, of_type: &str, waves: usize) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+        let most = (LOOKED_AT / self.waves.len().max(1)).max(LOOKED_AT_OF_EACH);
+        let list = format!("/v1/deliveries?min_attempts=1&limit=200{of_type}");
+        let (mut path, mut tried) = (list.clone(), BTreeMap::<String, Vec<String>>::new());
+        for _ in 0..PAGES {
+            let page = api.get(&path).await?;
+            for delivery in page["data"].as_array().into_iter().flatten() {
+                let text = |field: &str| delivery[field].as_str().unwrap_or_default();
+                let wave = text("event_type").split('.').nth(1).unwrap_or_default();
+                let of_wave = tried.entry(wave.to_owned()).or_default();
+                if of_wave.len() < most {
+                    of_wave.push(text("id").to_owned());
+                }
+            }
+            let enough = tried.len() >= waves && tried.values().all(|of_wave| of_wave.len() >= most);
+            match page["next"].as_str() {
+                Some(next) if !enough => path = format!("{list}&cursor={next}"),
+                _ => break,
+            }
+        }
+        Ok(tried)
     }
 }
 
@@ -211,7 +291,7 @@ impl Drop for Assault {
 }
 
 /// An attempt's outcome, with what the API says of its kind.
-fn name(attempt: &serde_json::Value) -> String {
+fn name(attempt: &Value) -> String {
     let outcome = attempt["outcome"].as_str().unwrap_or("no outcome");
     let detail = attempt["detail"].as_str().unwrap_or_default();
     let kind = detail.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(kind, _)| kind.to_owned());
@@ -230,7 +310,7 @@ async fn post(aim: Aim, at: usize, wave: Arc<Wave>, twentieth: f64, seen: Arc<Se
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut due = 0.0;
-    while !seen.over.load(Ordering::Relaxed) {
+    while !seen.is_over() {
         let events = match wave.pace {
             Pace::Closed(_) => 1,
             Pace::Twentieth => {
@@ -260,12 +340,15 @@ async fn post(aim: Aim, at: usize, wave: Arc<Wave>, twentieth: f64, seen: Arc<Se
     }
 }
 
-/// Uploads a plugin until it is over.
+/// Uploads a plugin until it is over, and until it has been answered once.
 async fn upload(aim: Aim, name: &'static str, component: Bytes, seen: Arc<Seen>) {
-    let mut api = aim.api();
-    while !seen.over.load(Ordering::Relaxed) {
+    let (mut api, mut answered) = (aim.api(), false);
+    while !answered || !seen.is_over() {
         let said = match api.try_upload(component.clone()).await {
-            Ok((_, answer)) => answer["type"].as_str().unwrap_or("taken").trim_start_matches("/problems/").to_owned(),
+            Ok((_, answer)) => {
+                answered = true;
+                answer["type"].as_str().unwrap_or("taken").trim_start_matches("/problems/").to_owned()
+            }
             Err(_) => "no answer".to_owned(),
         };
         seen.count(format!("`{name}` uploaded: {said}"));
@@ -276,7 +359,7 @@ async fn upload(aim: Aim, name: &'static str, component: Bytes, seen: Arc<Seen>)
 /// Enables what was disabled, until it is over.
 async fn enable(aim: Aim, seen: Arc<Seen>) {
     let mut api = aim.api();
-    while !seen.over.load(Ordering::Relaxed) {
+    while !seen.is_over() {
         for subscription in api.list("/v1/subscriptions?limit=200&state=disabled").await.unwrap_or_default() {
             if let Some(id) = subscription["id"].as_str()
                 && api.patch(&format!("/v1/subscriptions/{id}"), json!({"enabled": true}).to_string()).await.is_ok()
@@ -288,10 +371,9 @@ async fn enable(aim: Aim, seen: Arc<Seen>) {
     }
 }
 
-/// Keeps a connection busy without ever coming to the point, until it is let go; then again. Either its head comes a
-/// byte a second, or all of a large body comes at once but for the last byte.
+/// Keeps a connection without ever coming to the point, until it is let go; then again.
 async fn dawdle(aim: Aim, number: usize, seen: Arc<Seen>) {
-    let in_the_head = number.is_multiple_of(2);
+    let slow = Slow::of(number);
     // One after the other, for it is not haste that they do harm by.
     tokio::time::sleep(Duration::from_millis(number as u64)).await;
     let head = format!(
@@ -299,42 +381,17 @@ async fn dawdle(aim: Aim, number: usize, seen: Arc<Seen>) {
         aim.gateway,
         aim.key.expose()
     );
-    while !seen.over.load(Ordering::Relaxed) {
+    while !seen.is_over() {
         let Ok(mut stream) = TcpStream::connect(aim.gateway).await else {
             seen.count("connection refused".to_owned());
             tokio::time::sleep(LOOK).await;
             continue;
         };
-        seen.count("slow connection begun".to_owned());
-        let said = if in_the_head {
-            drip(&mut stream, head.as_bytes()).await
-        } else {
-            stall(&mut stream, &head).await.unwrap_or_default()
+        let end = match tokio::time::timeout(PATIENCE, slow.keep(&mut stream, &head)).await {
+            Ok(said) => format!("let go, {}", said.split(' ').nth(1).unwrap_or("no answer")),
+            Err(_) => "never let go".to_owned(),
         };
-        let status = said.split(' ').nth(1).unwrap_or("no answer");
-        seen.count(format!("slow connection closed, {status}"));
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        seen.count(format!("{}: {end}", slow.name()));
+        tokio::time::sleep(PAUSE).await;
     }
-}
-
-/// A byte a second, until the other side has had enough; gives what it said.
-async fn drip(stream: &mut TcpStream, head: &[u8]) -> String {
-    let mut said = Vec::new();
-    for byte in head.iter().chain(std::iter::repeat(&b'x')) {
-        if stream.write_all(&[*byte]).await.is_err()
-            || tokio::time::timeout(Duration::from_secs(1), stream.read_to_end(&mut said)).await.is_ok()
-        {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&said).into_owned()
-}
-
-/// All but the last byte of a body, and then nothing; gives what is said to that.
-async fn stall(stream: &mut TcpStream, head: &str) -> std::io::Result<String> {
-    stream.write_all(format!("{head}\r\n").as_bytes()).await?;
-    let written = stream.write_all(&vec![b' '; BODY - 1]).await;
-    let mut said = String::new();
-    stream.read_to_string(&mut said).await?;
-    written.map(|()| said)
 }

@@ -13,7 +13,7 @@ pub(super) const ADDRESSES: usize = 16;
 /// What an endpoint does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// Answers 200.
+    /// Answers 200, and something that a connector has to read.
     Answer,
     /// Never answers.
     Silence,
@@ -54,7 +54,7 @@ async fn serve(stream: TcpStream, manner: Manner) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     while read_request(&mut stream).await? {
         match manner {
-            Manner::Answer => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?,
+            Manner::Answer => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await?,
             Manner::Circle => {
                 stream.write_all(b"HTTP/1.1 302 Found\r\nlocation: /again\r\ncontent-length: 0\r\n\r\n").await?;
             }

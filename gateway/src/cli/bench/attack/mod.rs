@@ -1,13 +1,15 @@
 //! The attacks: what each tenant that means harm sets up and what it then does, as data.
 //!
 //! **Who acts.** An attack is some [`Wave`]s: subscriptions, the endpoints they lead to (`endpoint`), and how events
-//! are posted to them (`assault`); plugins that it uploads (`guests`); or clients that never come to their point. **What is promised.** An attacker has
-//! the default limits and no manners: it posts again at once whatever it is answered, and enables again what was
-//! disabled. **What is deliberately not.** Nothing here exploits a bug: it is what any tenant may do.
+//! are posted to them (`assault`); plugins that it uploads (`guests`); or clients that never come to the point (`slow`).
+//! **What is promised.** An attacker has the default limits and no manners: it posts again at once whatever it is answered,
+//! uploads again what was refused, and enables again what was disabled, so that whatever faults goes on to. **What is
+//! deliberately not.** Nothing here exploits a bug: it is what any tenant may do.
 
 mod assault;
 mod endpoint;
 mod guests;
+mod slow;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -25,8 +27,8 @@ pub(super) enum Attack {
     Looping,
     /// 64 deliveries at once through a plugin that takes all the memory it can get
     Memory,
-    /// Deliveries through eight plugins that each fault another way, and uploads of three that are refused, one of them
-    /// after seconds of compiling
+    /// Deliveries through some 25 plugins that each fault another way, and uploads of some 15 that are refused, one of
+    /// them after seconds of compiling
     Plugins,
     /// 10,000 subscriptions that want the same event
     FanOut,
@@ -34,7 +36,8 @@ pub(super) enum Attack {
     Filters,
     /// Bodies of a mebibyte, as fast as they are answered
     Bodies,
-    /// 2,000 clients that send the heads of their requests a byte a second, or all of a body but its last byte
+    /// 2,000 clients that say nothing, half of HTTP/2's first line, a head a byte a second, or all of a body but its last
+    /// byte; a request may take 2 s then
     Loris,
     /// Endpoints that answer a byte a second
     Trickle,
@@ -58,11 +61,18 @@ pub(super) struct Wave {
     /// Whether each event is for all of them, or each for the next.
     all: bool,
     /// The plugin that their deliveries go through.
-    transform: Option<&'static str>,
+    through: Option<Through>,
     filters: Option<Value>,
     /// Each event's data.
     data: String,
     pace: Pace,
+}
+
+/// A plugin by its name.
+#[derive(Debug, Clone, Copy)]
+enum Through {
+    Transform(&'static str),
+    Connector(&'static str),
 }
 
 /// How fast events are posted.
@@ -78,7 +88,7 @@ impl Wave {
     /// Endpoints that get a twentieth of all deliveries, each the next.
     fn at(manner: Manner, subscriptions: usize) -> Self {
         let data = r#"{"n":1}"#.to_owned();
-        Self { manner, subscriptions, all: false, transform: None, filters: None, data, pace: Pace::Twentieth }
+        Self { manner, subscriptions, all: false, through: None, filters: None, data, pace: Pace::Twentieth }
     }
 
     /// Subscriptions that all want every event, posted by one client as fast as it is answered.
@@ -87,8 +97,8 @@ impl Wave {
     }
 
     /// Through this plugin.
-    fn through(self, plugin: &'static str) -> Self {
-        Self { transform: Some(plugin), ..self }
+    fn through(self, plugin: Through) -> Self {
+        Self { through: Some(plugin), ..self }
     }
 
     /// The body that makes one of the subscriptions.
@@ -99,8 +109,10 @@ impl Wave {
             "timeout": "5s",
             "retry_policy": {"schedule": ["0s", "2s", "2s"]},
         });
-        if let Some(plugin) = self.transform {
-            wanted["transforms"] = json!([{ "plugin": plugin }]);
+        match self.through {
+            Some(Through::Transform(plugin)) => wanted["transforms"] = json!([{ "plugin": plugin }]),
+            Some(Through::Connector(plugin)) => wanted["connector"] = json!({"name": plugin, "config": {}}),
+            None => {}
         }
         if let Some(filters) = &self.filters {
             wanted["filters"] = filters.clone();
@@ -119,13 +131,16 @@ impl Attack {
     fn waves(self) -> Vec<Wave> {
         // As many as are spread over all of the endpoint's addresses.
         let some = |manner| vec![Wave::at(manner, 4 * endpoint::ADDRESSES)];
+        let (looping, bomb) = (Through::Transform("looping"), Through::Transform("bomb"));
         match self {
-            Self::Silent => vec![Wave::at(Manner::Silence, 1_000), Wave::at(Manner::Answer, 16).through("looping")],
-            Self::Looping => vec![Wave::all(64).through("looping")],
-            Self::Memory => vec![Wave::all(64).through("bomb")],
+            Self::Silent => vec![Wave::at(Manner::Silence, 1_000), Wave::at(Manner::Answer, 16).through(looping)],
+            Self::Looping => vec![Wave::all(64).through(looping)],
+            Self::Memory => vec![Wave::all(64).through(bomb)],
             Self::Plugins => {
-                let uploaded = self.plugins().into_iter().map(|(name, _)| name);
-                uploaded.chain(["looping", "bomb"]).map(|name| Wave::all(8).through(name)).collect()
+                let transforms = guests::transforms().into_iter().map(|(name, _)| Through::Transform(name));
+                let connectors = guests::connectors().into_iter().map(|(name, _)| Through::Connector(name));
+                let all = transforms.chain(connectors).chain([looping, bomb]);
+                all.map(|plugin| Wave::all(4).through(plugin)).collect()
             }
             Self::FanOut => vec![Wave::all(10_000)],
             Self::Filters => vec![Wave {
@@ -153,7 +168,7 @@ impl Attack {
 
     /// The plugins that it uploads before it begins.
     fn plugins(self) -> Vec<Named> {
-        if self == Self::Plugins { guests::taken() } else { Vec::new() }
+        if self == Self::Plugins { [guests::transforms(), guests::connectors()].concat() } else { Vec::new() }
     }
 
     /// Those that it uploads again and again, and that are refused.
@@ -164,6 +179,12 @@ impl Attack {
     /// Clients that never come to the point.
     fn slow_clients(self) -> usize {
         if self == Self::Loris { 2_000 } else { 0 }
+    }
+
+    /// Variables that set what the gateway's defaults do not: within seconds, everybody who dawdles is let go, so that it
+    /// is seen.
+    pub(super) fn settings(self) -> Vec<(&'static str, String)> {
+        if self == Self::Loris { vec![("HOOKMILL_SERVER__BODY_TIMEOUT", "2s".to_owned())] } else { Vec::new() }
     }
 
     /// Its word on the command line.
