@@ -10,7 +10,9 @@
  * What is promised. Nothing is in the copy that the process could not count on: a write that was not synced is not
  * there, nor a file whose folder was not synced (POSIX promises no more, though most file systems do). A disk may
  * also write sooner than it is asked: with POWERCUT_EAGER=N, N of a hundred writes go into the copy at once, up to an
- * arbitrary sector. With POWERCUT_DEAF=1 nothing that is synced arrives in the copy: what a test must then find.
+ * arbitrary sector. With POWERCUT_DEAF=NAME an fdatasync brings nothing into the copy if it is of a file of that name,
+ * through a descriptor that can only write. So the gateway syncs sled's file for each commit, and so sled, which reads
+ * through the same descriptor, never does: what is acknowledged too soon is what a test must then find.
  *
  * What is deliberately not. Calls that do not go through the C library, mapped files, copies of ranges inside the
  * kernel and hard links are not seen. Two processes under one root are not supported: children are started without it.
@@ -50,7 +52,8 @@ struct node {
 
 static char root[4096], keep[4096];
 static size_t root_length;
-static int active, deaf, eager, inodes = -1;
+static int active, eager, inodes = -1;
+static const char *deaf;
 static unsigned long next_id = 1;
 static unsigned long long dice;
 static struct node *nodes[BUCKETS];
@@ -244,7 +247,7 @@ __attribute__((constructor)) static void begin(void) {
     if (!wanted || !copy || !realpath(wanted, root)) return;
     snprintf(keep, sizeof keep, "%s", copy);
     root_length = strlen(root);
-    deaf = getenv("POWERCUT_DEAF") != NULL;
+    deaf = getenv("POWERCUT_DEAF");
     eager = getenv("POWERCUT_EAGER") ? atoi(getenv("POWERCUT_EAGER")) : 0;
     dice = getenv("POWERCUT_SEED") ? strtoull(getenv("POWERCUT_SEED"), NULL, 10) : 1;
     char path[8192];
@@ -305,7 +308,7 @@ static void wrote(int fd, off_t from, ssize_t count) {
 static int synced(int fd, int done) {
     struct stat st;
     int saved = errno;
-    if (done == 0 && !deaf && is_under_root(fd, &st)) {
+    if (done == 0 && is_under_root(fd, &st)) {
         pthread_mutex_lock(&syncing);
         if (S_ISDIR(st.st_mode)) keep_folder(fd);
         else keep_file(fd);
@@ -316,7 +319,23 @@ static int synced(int fd, int done) {
 }
 
 int fsync(int fd) { return synced(fd, REAL(fsync)(fd)); }
-int fdatasync(int fd) { return synced(fd, REAL(fdatasync)(fd)); }
+
+/* Whether it is to be as if this were not synced: see POWERCUT_DEAF. */
+static int is_unheard(int fd) {
+    if (!deaf || (fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY) return 0;
+    char link[64], path[8192];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    const char *name = strrchr(path, '/');
+    return name && strcmp(name + 1, deaf) == 0;
+}
+
+int fdatasync(int fd) {
+    int unheard = is_unheard(fd), done = REAL(fdatasync)(fd);
+    return unheard ? done : synced(fd, done);
+}
 
 ssize_t write(int fd, const void *bytes, size_t count) {
     ssize_t done = REAL(write)(fd, bytes, count);

@@ -18,8 +18,8 @@ pub enum Unsynced {
     Lost,
     /// Some were written back by then, by this seed, a few of them in part.
     Some(u64),
-    /// All are lost, and so is what was synced: the disk only says that it had done it.
-    LostLikeAllElse,
+    /// All are lost, and so is what each commit syncs, as if the gateway had left that out; sled's own syncs count.
+    LostWithCommits,
 }
 
 /// The disk of one gateway.
@@ -47,7 +47,8 @@ impl Power {
             Unsynced::Some(seed) => {
                 env.extend([("POWERCUT_EAGER", "40".to_owned()), ("POWERCUT_SEED", seed.to_string())]);
             }
-            Unsynced::LostLikeAllElse => env.push(("POWERCUT_DEAF", "1".to_owned())),
+            // Named so by sled.
+            Unsynced::LostWithCommits => env.push(("POWERCUT_DEAF", "db".to_owned())),
         }
         env
     }

@@ -15,13 +15,13 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 /// Runs `hookmill store …`.
-async fn store(args: &[&str], data: &Path) -> Output {
+pub(super) async fn store(args: &[&str], data: &Path) -> Output {
     let mut command = Command::new(binary());
     command.arg("store").args(args).arg("--data").arg(data).stdin(Stdio::null()).kill_on_drop(true);
     tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends by itself").unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -36,12 +36,12 @@ fn lines(output: &Output) -> BTreeMap<String, Vec<Value>> {
     lines
 }
 
-fn ids<'a>(records: impl IntoIterator<Item = &'a Value>, field: &str) -> BTreeSet<String> {
+pub(super) fn ids<'a>(records: impl IntoIterator<Item = &'a Value>, field: &str) -> BTreeSet<String> {
     records.into_iter().map(|record| record[field].as_str().unwrap().to_owned()).collect()
 }
 
 /// Everything in a list, or nothing if the gateway does not answer as it should.
-async fn list(tenant: &Tenant, path: &str) -> Option<Vec<Value>> {
+pub(super) async fn list(tenant: &Tenant, path: &str) -> Option<Vec<Value>> {
     let mut all = Vec::new();
     let mut next = format!("{path}?limit=200");
     loop {
@@ -52,6 +52,26 @@ async fn list(tenant: &Tenant, path: &str) -> Option<Vec<Value>> {
             Some(cursor) => next = format!("{path}?limit=200&cursor={cursor}"),
             None => return Some(all),
         }
+    }
+}
+
+/// The tools on a store that has all of this, each event owed once: it is sound, read out whole, and made anew.
+pub(super) async fn the_tools_find_all(data: &Path, acknowledged: &BTreeSet<String>, options: &[&str]) {
+    let new = TempDir::new().unwrap();
+    let to = new.path().join("data");
+    let salvage = ["salvage", "--to", to.to_str().unwrap()];
+    let mut exports = Vec::new();
+    for (tool, data) in [(&["check"][..], data), (&["export"], data), (&salvage, data), (&["export"], &to)] {
+        let output = store(&[tool, options].concat(), data).await;
+        assert!(output.status.success(), "{tool:?}: {}", said(&output));
+        if tool == ["export"] {
+            exports.push(lines(&output));
+        } else {
+            assert!(!said(&output).contains('!'), "nothing is wrong or left out: {tool:?}: {}", said(&output));
+        }
+    }
+    for found in exports {
+        assert_eq!((&ids(&found["event"], "id"), found["delivery"].len()), (acknowledged, acknowledged.len()));
     }
 }
 
@@ -168,7 +188,7 @@ enum Damage {
     Left(&'static str),
 }
 
-fn named(dir: &Path, prefix: &str) -> Vec<PathBuf> {
+pub(super) fn named(dir: &Path, prefix: &str) -> Vec<PathBuf> {
     let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     paths.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix)).collect()
 }
@@ -245,6 +265,9 @@ async fn all_or_a_sentence() {
             }
             let before = TempDir::new().unwrap();
             copy(&scene.sled(), before.path());
+            if matches!(damage, Damage::Left(_)) {
+                the_tools_find_all(&scene.gateway.data(), &scene.acknowledged, &[]).await;
+            }
             match scene.served().await {
                 Ok(served) => {
                     assert!(served == all, "{how}, {damage:?}: {} events, {} owed", served.0.len(), served.1);
@@ -312,7 +335,7 @@ async fn tools(scene: &mut Scene, damage: &Damage, sentence: &str) -> usize {
     }
 }
 
-/// A start that is killed at any moment costs nothing.
+/// A start that is killed at any moment costs nothing, neither the tools nor the next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_start() {
     let mut scene = Scene::start().await;
@@ -324,9 +347,9 @@ async fn a_killed_start() {
         let _ = tokio::time::timeout(Duration::from_millis(ms), child.wait()).await;
         child.kill().await.unwrap();
     }
+    the_tools_find_all(&scene.gateway.data(), &scene.acknowledged, &[]).await;
     let served = scene.served().await.unwrap();
     assert_eq!(served, (scene.acknowledged.clone(), scene.acknowledged.len()));
-    assert!(store(&["check"], &scene.gateway.data()).await.status.success());
 }
 
 /// The tools on a sound store: nobody else may serve it meanwhile, nothing is changed, and the new one is the old one.
@@ -335,9 +358,15 @@ async fn the_tools_on_a_sound_store() {
     let mut scene = Scene::start().await;
     scene.post(5).await;
     let data = scene.gateway.data();
-    let busy = store(&["check"], &data).await;
-    assert_eq!(busy.status.code(), Some(1));
-    assert!(said(&busy).contains("in use by another process"), "{}", said(&busy));
+    let new = TempDir::new().unwrap();
+    let to = new.path().join("data");
+    let salvage = ["salvage", "--to", to.to_str().unwrap()];
+    for tool in [&["check"][..], &["export"], &salvage] {
+        let busy = store(tool, &data).await;
+        assert_eq!(busy.status.code(), Some(1), "{tool:?}");
+        assert!(said(&busy).contains("in use by another process"), "{tool:?}: {}", said(&busy));
+    }
+    assert!(!to.exists(), "a salvage that is refused makes nothing");
     scene.gateway.terminate().await;
     let files = |dir: &Path| -> BTreeMap<PathBuf, Vec<u8>> {
         named(dir, "")
@@ -358,13 +387,11 @@ async fn the_tools_on_a_sound_store() {
     let count = |status| found["delivery"].iter().filter(|delivery| delivery["status"] == status).count();
     assert_eq!((count("Delivered"), count("Pending")), (25, 25));
     assert!(found["attempt"].len() >= 25);
-    let new = TempDir::new().unwrap();
-    let to = new.path().join("data");
-    let salvaged = store(&["salvage", "--to", to.to_str().unwrap()], &data).await;
+    let salvaged = store(&salvage, &data).await;
     assert!(salvaged.status.success(), "{}", said(&salvaged));
     assert!(!said(&salvaged).contains('!'), "nothing is left out: {}", said(&salvaged));
     assert!(files(&scene.sled()) == before, "the old store is as it was");
-    let again = store(&["salvage", "--to", to.to_str().unwrap()], &data).await;
+    let again = store(&salvage, &data).await;
     assert!(said(&again).contains("not empty"), "{}", said(&again));
 
     let gateway = Setup::new().with_clock().start_in(new).await;
