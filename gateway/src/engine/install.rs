@@ -30,8 +30,8 @@ use crate::domain::{Digest, Fault, FaultKind, Kind, Manifest, TenantId};
 /// Most bytes of what is compiled of an upload: so many, and so many times the bytes that came. Machine code is four or
 /// five times as large. But two bytes of data far apart in a memory become sixteen mebibytes of its first image, for each
 /// memory of each module in a component, and the disk is everybody's.
-const COMPILED: usize = 4 << 20;
-const COMPILED_FACTOR: usize = 32;
+pub(super) const COMPILED: usize = 4 << 20;
+pub(super) const COMPILED_FACTOR: usize = 32;
 
 impl Engine {
     /// Makes a plugin of the operator's own bytes, in this process: a component, or a core module that carries its

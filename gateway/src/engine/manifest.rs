@@ -7,11 +7,11 @@ use super::error::InstallError;
 use crate::domain::{AuthNeed, Interprets, Kind, Manifest, is_plugin_name};
 
 /// Most hosts a manifest may name.
-const HOSTS: usize = 32;
+pub(super) const HOSTS: usize = 32;
 /// Bytes of a config's schema.
-const SCHEMA: usize = 64 << 10;
+pub(super) const SCHEMA: usize = 64 << 10;
 /// Most OAuth scopes.
-const SCOPES: usize = 32;
+pub(super) const SCOPES: usize = 32;
 
 /// Checks every field of what a component of this kind, built for this contract, says.
 pub(super) fn check(manifest: &Manifest, world: Kind, contract: Contract) -> Result<(), InstallError> {

@@ -1,7 +1,7 @@
 //! Plugins that tenants upload: taken or refused, pinned and followed, kept across everything, nobody else's.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -192,9 +192,12 @@ fn artifact(gateway: &Gateway, uploaded: &Value, extension: &str) -> Option<Path
     })
 }
 
-/// What was compiled may be lost or damaged: it is compiled again behind the start, and events wait for it.
+/// What was compiled may be lost or damaged, or come from another version of the engine: it is compiled again behind the
+/// start, and events wait for it.
 #[tokio::test]
 async fn compiled_again() {
+    /// With its SHA-256.
+    const OTHER: (&str, &str) = ("no machine code", "b502fe3053408f97200562205a53e13d4d880d35efc9cbab2502ed06f02ed7c2");
     let mut gateway = Gateway::start().await;
     let endpoint = Receiver::start().await;
     let tenant = gateway.tenant("acme").await;
@@ -208,11 +211,22 @@ async fn compiled_again() {
         bytes[whole.len() / 2] ^= 1;
         bytes
     };
-    let harms: [&dyn Fn(); 4] = [
+    // As an upgrade finds it: by the name of what compiled it, or, were two to have the same, by what is in it.
+    let older = |file: &Path| {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let (digest, compiler) = name.split_once('-').unwrap();
+        file.with_file_name(format!("{digest}-{}{}", "0".repeat(16), &compiler[16..]))
+    };
+    let harms: [&dyn Fn(); 6] = [
         &|| fs::remove_file(&code).unwrap(),
         &|| fs::write(&code, &flipped).unwrap(),
         &|| fs::write(&code, &whole[..whole.len() / 2]).unwrap(),
         &|| fs::remove_file(&sum).unwrap(),
+        &|| [&code, &sum].into_iter().for_each(|file| fs::rename(file, older(file)).unwrap()),
+        &|| {
+            fs::write(&code, OTHER.0).unwrap();
+            fs::write(&sum, OTHER.1).unwrap();
+        },
     ];
     for harm in harms {
         gateway.kill9().await;
@@ -221,6 +235,7 @@ async fn compiled_again() {
         let tenant = gateway.again(&tenant);
         assert_eq!(made(&tenant, &endpoint, &["/"]).await, [r#"{"made": "1.0.0"}"#]);
         assert_eq!(fs::read(&code).unwrap(), whole, "the same bytes compile to the same code");
+        assert!(!older(&code).exists() && !older(&sum).exists(), "what another compiler made is removed");
         let failed = tenant.deliveries("status=failed").await;
         assert_eq!(failed, Vec::<Value>::new());
     }
@@ -495,6 +510,36 @@ async fn quotas() {
     tenant.upload(guest(4)).await.is(201);
     let limits = gateway.operator().get(&format!("/v1/tenants/{}", tenant.id)).await.json(200)["limits"].clone();
     assert_eq!(limits, json!({"plugins": 4}));
+}
+
+/// What was a secret is one for each later version of its plugin, and goes to no host that it was not entered for.
+#[tokio::test]
+async fn secrets_stay_secrets() {
+    let gateway = Gateway::start().await;
+    let (tenant, endpoint) = (gateway.tenant("acme").await, Receiver::start().await);
+    let schema = |word: &str| format!(r#"{{"type":"object","properties":{{"key":{{"type":"string"{word}}}}}}}"#);
+    // It logs its config.
+    let guest =
+        |version| Guest::new("sealing", version).doing("(call $log (i32.const 1) (local.get 12) (local.get 13))");
+    tenant.upload(guest("1.0.0").schema(&schema(r#","writeOnly":true"#)).build()).await.is(201);
+    tenant.upload(guest("1.1.0").schema(&schema("")).build()).await.is(201);
+    let step = |version: &str, config: Value| json!([{"plugin": format!("sealing@{version}"), "config": config}]);
+    let entered = step("1.0.0", json!({"key": "hush-hush"}));
+    let wanted = json!({"uid": "orders", "url": endpoint.url("/"), "events": ["*"], "transforms": entered});
+    let made = tenant.subscribe(wanted).await;
+    let path = "/v1/subscriptions/uid:orders";
+    let changed = tenant.api.patch(path, json!({"transforms": step("1.1.0", json!({}))})).await.json(200);
+    assert_eq!(changed["transforms"], step("1.1.0", json!({})), "it is not shown");
+    assert_eq!(changed["secrets_set"], made["secrets_set"]);
+    let receipt = tenant.post("a", json!(0)).await;
+    let log = tenant.status(&receipt, "delivered").await["attempts"][0]["plugins"][0]["log"].to_string();
+    assert!(log.contains("hmsecret") && !log.contains("hush-hush"), "the plugin sees a placeholder: {log}");
+
+    let connector = json!({"name": "slack", "config": {"text": "x", "token": "xoxb-a-token", "channel": "#a"}});
+    let refused = tenant.api.patch(path, json!({"connector": connector})).await;
+    refused.is(422);
+    assert!(refused.text.contains("#/transforms/0/config/key"), "it names slack.com: {}", refused.text);
+    tenant.api.patch(path, json!({"connector": connector, "transforms": entered})).await.is(200);
 }
 
 /// Secrets of an uploaded plugin's config are kept as those of presets are, and its schema is held to.

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 use super::super::config::OWN;
 use super::super::guest::LINE_OVERHEAD;
+use super::super::install::{COMPILED, COMPILED_FACTOR};
+use super::super::manifest::{HOSTS, SCHEMA, SCOPES};
 use super::super::output::HEADERS;
 use super::super::runtime::{CORE_INSTANCES, MEMORIES, STACK, TABLE_ELEMENTS, TABLES};
 use crate::config::DEFAULTS;
+use crate::domain::nesting::MAX_DEPTH;
 
 const PAGE: &str = include_str!("../../../../docs/limits.md");
 
@@ -103,7 +106,7 @@ fn page() -> String {
          ## A call\n\n{}\n\
          Each line of the log counts {LINE_OVERHEAD} bytes more than its text.\n\
          A stack of {} KiB is there for each call; beyond it: fault `stack`.\n\
-         A transform gives back exactly one event with the id it got, a connector exactly one request with at most {HEADERS} headers; anything else: fault `bad_output`.\n\
+         A transform gives back exactly one event with the id it got and data nested at most {MAX_DEPTH} levels deep, a connector exactly one request with at most {HEADERS} headers; anything else: fault `bad_output`.\n\
          What a plugin reports itself is the fault `reported`, a panic or an abort `trap`.\n\n\
          A fault is an attempt that failed, with its kind and message in the delivery's log, and is tried again by the schedule of the subscription; one that a plugin reports as not `retryable` is not, and the delivery has failed.\n\
          Five faults in a row at `time`, `memory`, `stack`, `output_too_large` or `log_too_large` disable the subscription, and post `hookmill.plugin.faulted`; those of a candidate do not count.\n\n\
@@ -115,6 +118,8 @@ fn page() -> String {
          What was used, and how candidates fare, is counted in memory: it begins anew when the gateway starts.\n\n\
          ## An upload\n\n{}\n\
          A component consists of at most {CORE_INSTANCES} core instances, {MEMORIES} memories and {TABLES} tables of {TABLE_ELEMENTS} elements; beyond that: `plugin-too-much`.\n\
+         What is compiled of it may be {COMPILED_FACTOR} times as large, and {} MiB more; beyond that: `plugin-uncompilable`.\n\
+         What it says of itself may name {HOSTS} hosts and {SCOPES} scopes, and have a schema of {} KiB; beyond that: `plugin-manifest`.\n\
          The limits of a call hold for `describe`, too; beyond them: `plugin-describe`.\n\n\
          ## Instances that are kept\n\n\
          Instances of the presets are kept for later events of the same subscription and config: they are known to remember nothing. At most {} of them are, {} of a tenant.\n\
@@ -124,6 +129,8 @@ fn page() -> String {
         STACK >> 10,
         table(&TENANTS, &defaults),
         table(&UPLOADS, &defaults),
+        COMPILED >> 20,
+        SCHEMA >> 10,
         OWN.instances,
         OWN.per_tenant,
         table(&KEPT, &defaults),
