@@ -21,6 +21,8 @@ const MADE: usize = 65_536;
 /// Where a request's method and content type lie.
 const METHOD: usize = 640;
 const CONTENT_TYPE: usize = 656;
+const URL: usize = 704;
+const HOSTS: usize = 11;
 
 /// A plugin. What is done first in a function may end it: `(return …)`.
 #[derive(Debug, Clone)]
@@ -31,6 +33,7 @@ pub struct Guest {
     contract: String,
     wit: String,
     is_connector: bool,
+    url: Option<String>,
     encoding: Encoding,
     makes: Option<String>,
     describe: String,
@@ -63,6 +66,7 @@ impl Guest {
             contract: "0.1.0".to_owned(),
             wit: CONTRACT.to_owned(),
             is_connector: false,
+            url: None,
             encoding: Encoding::Utf8,
             makes: None,
             describe: format!("(i32.const {MANIFEST})"),
@@ -78,6 +82,13 @@ impl Guest {
     #[must_use]
     pub fn connector(name: &str, version: &str) -> Self {
         Self { is_connector: true, ..Self::new(name, version) }
+    }
+
+    /// A connector that posts its config to a URL of its own choice, whose host it names.
+    #[must_use]
+    pub fn tells(mut self, url: &str) -> Self {
+        self.url = Some(url.to_owned());
+        self
     }
 
     /// It makes this JSON of every event's data; a connector posts it.
@@ -224,6 +235,14 @@ impl Guest {
             // What is in units of two bytes lies at even addresses.
             heap.resize(heap.len().next_multiple_of(2), 0);
         }
+        if let Some(host) = self.url.as_ref().and_then(|url| url.split('/').nth(2)) {
+            let (bytes, length) = self.encoding.spell(host);
+            let host = [small(MANIFEST + MANIFEST_SIZE + heap.len()), length];
+            heap.extend(bytes);
+            heap.resize(heap.len().next_multiple_of(4), 0);
+            (words[HOSTS], words[HOSTS + 1]) = (small(MANIFEST + MANIFEST_SIZE + heap.len()), 1);
+            heap.extend(host.into_iter().flat_map(u32::to_le_bytes));
+        }
         assert!(heap.len() < 48_000, "the manifest would lie over what is made");
         words[BATCHING] = 1;
         if self.is_connector {
@@ -258,15 +277,24 @@ impl Guest {
         let (made, length) = self.made();
         let ((method, method_length), (kind, kind_length)) =
             (self.encoding.spell("POST"), self.encoding.spell("text/plain"));
+        let (url, url_length) = self.encoding.spell(self.url.as_deref().unwrap_or_default());
+        let told = match self.url {
+            Some(_) => {
+                let body = "(i32.store (i32.const 288) (local.get 2)) (i32.store (i32.const 292) (local.get 3))";
+                stores(264, &[1, small(URL), url_length]) + body
+            }
+            None => String::new(),
+        };
         // The method; no URL, no headers; a text; its type.
         let request =
             [small(METHOD), method_length, 0, 0, 0, 0, 0, 0, small(MADE), length, small(CONTENT_TYPE), kind_length];
         format!(
-            "{made} {method} {kind}
-            (func (export \"render\") (param {events}) (result i32) {work} {request} {list} (i32.const 128))
+            "{made} {method} {kind} {url}
+            (func (export \"render\") (param {events}) (result i32) {work} {request} {told} {list} (i32.const 128))
             (func (export \"interpret\") (param {answer}) (result i32) {interpret} (i32.const 768))",
             method = data(METHOD, method),
             kind = data(CONTENT_TYPE, kind),
+            url = data(URL, url),
             events = "i32 ".repeat(4),
             answer = "i32 ".repeat(9),
             work = self.work,

@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::patience::Patience;
 use super::remote::{Profile, Profiles, Reach, Remote, read_server, table, text, usual_server};
 use super::{block_on, eprint_line, print};
 use crate::domain::Secret;
@@ -96,7 +97,10 @@ fn save(name: &str, reach: &Reach, choose: bool) -> anyhow::Result<()> {
         None => ask(server.as_str())?,
     };
     let remote = Remote::new(server.clone(), Some(key.clone()))?;
-    let me = block_on(async { Ok(remote.get("/v1/me").await?.json()) })?;
+    let me = {
+        let _patience = Patience::spin("asking the gateway");
+        block_on(async { Ok(remote.get("/v1/me").await?.json()) })?
+    };
     profiles.put(name, Profile { server: remote.server().to_owned(), key });
     if choose {
         profiles.choose(name)?;

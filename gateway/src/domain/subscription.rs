@@ -1,7 +1,7 @@
 //! Subscriptions: which events are wanted, how they are changed, where they go, how they are signed and
 //! retried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -389,6 +389,10 @@ pub struct Subscription {
     /// Secrets under the master key, by the JSON Pointer of the field they came from (`/secret`, `/url`,
     /// `/auth/token`, `/secret_headers/x-key`, `/connector/config/token`, `/transforms/0/config/salt`).
     pub secrets: BTreeMap<String, Sealed>,
+    /// The hosts that its connector, and what is tried beside it, named when it was last set: the secrets of its plugins
+    /// were entered for these. Absent in what an earlier version stored: those that they name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<BTreeSet<String>>,
     /// The secret being rotated in, if there is a rotation under way.
     pub next_secret: Option<NextSecret>,
     /// The last signing secrets that count no more, newest first: they sign nothing, are never shown, and are there to

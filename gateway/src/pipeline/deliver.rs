@@ -485,7 +485,8 @@ fn fill_in(
         || body::is_stale(body, &[]);
     if uses_secrets && !trusted {
         return Err(format!(
-            "the connector would send a secret to `{host}`, which neither its manifest nor the subscription's url names"
+            "the connector would send a secret to `{host}`, which neither the subscription's url names nor the connector \
+             did when it was last set"
         ));
     }
     let target = match url {

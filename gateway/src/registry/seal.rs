@@ -65,6 +65,10 @@ impl Sealer<'_> {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let hosts = match change {
+            Some((Subscription { hosts: Some(entered), .. }, patch)) if !sets_connector(patch) => entered.clone(),
+            _ => self.hosts(tenant, &spec),
+        };
         let replaced = old.and_then(|old| self.replaced(old, spec.secret.as_deref()));
         let (spec, secrets) = self.take_out(id, spec, &fields)?;
         let (state, state_reason, state_since) = next_state(spec.enabled, old, now);
@@ -81,6 +85,7 @@ impl Sealer<'_> {
             updated_at: now,
             spec,
             secrets,
+            hosts: Some(hosts),
         };
         if let Some(replaced) = replaced {
             sealed.retire(replaced, now);
@@ -155,6 +160,7 @@ impl Sealer<'_> {
 
     /// A secret was entered for one host and one connector: with another, it must be in the change again, or a change of
     /// the URL would be a way to read it; and so with a version of the connector, or a candidate, that names a host more.
+    /// A version that comes by itself, where one is followed, has them sent to no such host (see `step`).
     fn entered_again(
         &self,
         tenant: TenantId,
@@ -174,8 +180,8 @@ impl Sealer<'_> {
             || chosen(&old.spec) != chosen(spec);
         let name = |spec: &SubscriptionSpec| spec.connector.as_ref().map(|of| plugin_name(&of.name).to_owned());
         let other_connector = name(&old.spec) != name(spec);
-        let (named, names) = (self.hosts(tenant, &old.spec), self.hosts(tenant, spec));
-        let other_host = !names.is_subset(&named);
+        let entered = old.hosts.clone().unwrap_or_else(|| self.hosts(tenant, &old.spec));
+        let other_host = sets_connector(patch) && !self.hosts(tenant, spec).is_subset(&entered);
         let Ok(value) = serde_json::to_value(spec) else { return };
         for pointer in old.secrets.keys().filter(|pointer| *pointer != "/url" && *pointer != "/secret") {
             let kept = value.pointer(pointer).and_then(Value::as_str).is_some_and(|text| !text.is_empty())
@@ -226,6 +232,11 @@ impl Sealer<'_> {
         }
         Ok((serde_json::from_value(value).map_err(unreadable)?, secrets))
     }
+}
+
+/// Whether a change is about the connector: it then is what counts from now on that it names.
+fn sets_connector(patch: &Value) -> bool {
+    patch.get("connector").is_some()
 }
 
 /// Whether a secret is one of a plugin's.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::shelf::split;
+use super::shelf::{Found, split};
 use super::{Shelf, plan, schema, seal};
 use crate::domain::{
     CandidateSpec, ConnectorSpec, EventId, FieldError, Interprets, Kind, PluginRun, Secret, Subscription, TransformSpec,
@@ -27,6 +27,8 @@ pub struct Step {
     pub config: String,
     /// What is tried beside it.
     pub candidate: Option<Box<Candidate>>,
+    /// Hosts that secrets may be sent to if it is the connector.
+    hosts: Vec<String>,
 }
 
 /// What is tried beside a step.
@@ -85,10 +87,10 @@ impl Step {
         }
     }
 
-    /// Hosts that it, or what is tried beside it, names.
+    /// Hosts that secrets may be sent to if it is the connector, by its word or that of what is tried beside it.
     pub(super) fn hosts(&self) -> Vec<String> {
-        let mut hosts = self.plugin.manifest().hosts.clone();
-        hosts.extend(self.candidate.iter().flat_map(|candidate| candidate.step.plugin.manifest().hosts.clone()));
+        let mut hosts = self.hosts.clone();
+        hosts.extend(self.candidate.iter().flat_map(|candidate| candidate.step.hosts.clone()));
         hosts
     }
 }
@@ -141,13 +143,19 @@ impl Reading<'_> {
     }
 
     fn step(&mut self, name: &str, config: &Value, name_at: &str, config_at: &str) -> Option<Step> {
-        let plugin = match self.shelf.find(self.subscription.tenant_id, name) {
-            Ok(found) => found.plugin().clone(),
+        let found = match self.shelf.find(self.subscription.tenant_id, name) {
+            Ok(found) => found,
             Err(detail) => {
                 self.errors.push(FieldError::new(name_at, detail));
                 return None;
             }
         };
+        let plugin = found.plugin().clone();
+        let mut hosts = plugin.manifest().hosts.clone();
+        // A tenant's own may be another version by now, with hosts that no secret was entered for.
+        if let (Found::Own(_), Some(entered)) = (&found, &self.subscription.hosts) {
+            hosts.retain(|host| entered.contains(host));
+        }
         let mut config = config.clone();
         for (pointer, sealed) in &self.subscription.secrets {
             let Some(field) = pointer.strip_prefix(config_at) else { continue };
@@ -160,7 +168,13 @@ impl Reading<'_> {
         if let Ok(schema) = serde_json::from_str::<Value>(&plugin.manifest().config_schema) {
             self.errors.extend(schema::check(&schema, &config, config_at));
         }
-        Some(Step { reference: plugin.manifest().reference(), config: config.to_string(), plugin, candidate: None })
+        Some(Step {
+            reference: plugin.manifest().reference(),
+            config: config.to_string(),
+            plugin,
+            candidate: None,
+            hosts,
+        })
     }
 
     /// The step with what is tried beside it.

@@ -542,6 +542,42 @@ async fn secrets_stay_secrets() {
     tenant.api.patch(path, json!({"connector": connector, "transforms": entered})).await.is(200);
 }
 
+/// A version that comes by itself, where one is followed, may name other hosts: no secret goes there until it has been
+/// entered for them.
+#[tokio::test]
+async fn no_secret_follows_to_another_host() {
+    let there = Receiver::start().await;
+    let gateway = Setup::new().map(there.mapping("there.example")).start().await;
+    let (tenant, endpoint) = (gateway.tenant("acme").await, Receiver::start().await);
+    let schema = r#"{"type":"object","properties":{"key":{"type":"string","writeOnly":true}}}"#;
+    let guest = |version| Guest::connector("post", version).schema(schema);
+    tenant.upload(guest("1.0.0").build()).await.is(201);
+    let wanted = json!({
+        "uid": "orders", "url": endpoint.url("/"), "events": ["*"], "retry_policy": {"schedule": ["0s"]},
+        "connector": {"name": "post@latest", "config": {"key": "hush-hush"}},
+    });
+    tenant.subscribe(wanted).await;
+    let receipt = tenant.post("a", json!(0)).await;
+    tenant.status(&receipt, "delivered").await;
+
+    tenant.upload(guest("1.1.0").tells("https://there.example/").build()).await.is(201);
+    let receipt = tenant.post("a", json!(1)).await;
+    let failed = tenant.status(&receipt, "failed").await;
+    let detail = text(&failed["attempts"][0], "detail");
+    assert!(detail.contains("a secret to `there.example`") && detail.contains("when it was last set"), "{detail}");
+    let path = "/v1/subscriptions/uid:orders";
+    tenant.api.patch(path, json!({"name": "Orders"})).await.is(200);
+    let refused = tenant.api.patch(path, json!({"connector": {"name": "post@1.1.0"}})).await;
+    refused.is(422);
+    assert!(refused.text.contains("#/connector/config/key"), "{}", refused.text);
+    assert_eq!(there.all().len(), 0);
+
+    let again = json!({"connector": {"name": "post@1.1.0", "config": {"key": "hush-hush"}}});
+    tenant.api.patch(path, again).await.is(200);
+    tenant.post("a", json!(2)).await;
+    assert_eq!(there.first("/").await.json(), json!({"key": "hush-hush"}));
+}
+
 /// Secrets of an uploaded plugin's config are kept as those of presets are, and its schema is held to.
 #[tokio::test]
 async fn config_and_secrets() {

@@ -127,7 +127,9 @@ impl Dev {
         for delivery in &deliveries {
             let event_id = text(delivery, "event_id");
             let stored = remote.get(&format!("/v1/events/{event_id}")).await?;
+            let patience = Patience::spin("comparing");
             let compared = self.compare_one(remote, &chain, loaded, &stored.text).await;
+            drop(patience);
             match compared {
                 Ok(lines) if self.reach.json => {
                     print(&json!({ "event_id": event_id, "differences": lines }).to_string());
