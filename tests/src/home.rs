@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use crate::{PATIENCE, binary};
+use crate::{PATIENCE, Tenant, binary};
 
 /// A home folder, and what is run in it.
 pub struct Home(TempDir);
@@ -39,6 +40,18 @@ impl Home {
     #[must_use]
     pub fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder for a user"))
+    }
+
+    /// One whose user has logged in, with a key of this role.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub async fn of(tenant: &Tenant, role: &str) -> Self {
+        let home = Self::new();
+        let made = tenant.api.post("/v1/keys", json!({"role": role})).await.json(201);
+        let key = made["key"].as_str().expect("a made key is shown");
+        home.says(&["login", "--server", tenant.api.base(), "--key", key]).await;
+        home
     }
 
     /// The folder.

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::remote::plain;
-use crate::domain::pointer::unescape;
+use crate::domain::pointer::insert;
 
 /// What stands for each: a text that is found again where it turns up, and that no secret is likely to be.
 const PLACEHOLDER: &str = "hookmill-placeholder";
@@ -17,9 +17,7 @@ pub(super) fn put_placeholders(subscription: &mut Value, connector: bool) -> Vec
     for place in set.iter().filter_map(Value::as_str) {
         let Some(pointer) = place.strip_prefix('#') else { continue };
         let of_a_step = pointer.starts_with("/transforms/") || connector && pointer.starts_with("/connector/");
-        let Some((config, field)) = pointer.rsplit_once('/').filter(|_| of_a_step) else { continue };
-        if let Some(Value::Object(fields)) = subscription.pointer_mut(config) {
-            fields.insert(unescape(field), Value::from(PLACEHOLDER));
+        if of_a_step && insert(subscription, pointer, Value::from(PLACEHOLDER)) {
             places.push(place.to_owned());
         }
     }

@@ -12,7 +12,7 @@ use super::reading::{NOT_YET, READ_ONLY, merge, refuse, settle};
 use super::sources::without_nulls;
 use super::{Control, Error, Expected, Result, read_value};
 use crate::clock::later;
-use crate::domain::pointer::unescape;
+use crate::domain::pointer::{remove, unescape};
 use crate::domain::{
     Algorithm, FieldError, NextSecret, SchemeKind, Sealed, Secret, State, StateReason, Status, Subscription,
     SubscriptionId, SubscriptionSpec, TenantId, plugin_name,
@@ -399,13 +399,7 @@ fn replace_kinds(value: &mut Value, patch: &Map<String, Value>) {
 fn keep_secrets(wanted: &mut Value, before: &Value, secrets: &BTreeMap<String, Sealed>) {
     let pointers: Vec<&str> = secrets.keys().filter_map(|pointer| pointer.strip_prefix("/transforms")).collect();
     let mut told = before.clone();
-    for pointer in &pointers {
-        if let Some((config, field)) = pointer.rsplit_once('/')
-            && let Some(Value::Object(config)) = told.pointer_mut(config)
-        {
-            config.shift_remove(&unescape(field));
-        }
-    }
+    pointers.iter().for_each(|pointer| remove(&mut told, pointer));
     let untouched = wanted.clone();
     for pointer in pointers {
         // `/0/config/…`, or `/0/candidate/config/…`.

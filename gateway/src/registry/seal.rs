@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{Shelf, plan, schema};
-use crate::domain::pointer::{escape, unescape};
+use crate::domain::pointer::{escape, insert, remove};
 use crate::domain::{
     Auth, CandidateSpec, ConnectorSpec, FieldError, SchemeKind, Sealed, Secret, Signing, State, StateReason,
     Subscription, SubscriptionId, SubscriptionSpec, TenantId, TransformSpec, plugin_name,
@@ -271,26 +271,5 @@ fn next_state(enabled: bool, old: Option<&Subscription>, now: Timestamp) -> (Sta
         Some(old) if enabled == (old.state != State::Disabled) => (old.state, old.state_reason, old.state_since),
         _ if enabled => (State::Active, None, now),
         _ => (State::Disabled, Some(StateReason::User), now),
-    }
-}
-
-fn split(pointer: &str) -> Option<(&str, String)> {
-    let (parent, last) = pointer.rsplit_once('/')?;
-    Some((parent, unescape(last)))
-}
-
-fn remove(value: &mut Value, pointer: &str) {
-    if let Some((parent, last)) = split(pointer)
-        && let Some(Value::Object(parent)) = value.pointer_mut(parent)
-    {
-        parent.shift_remove(&last);
-    }
-}
-
-pub(super) fn insert(value: &mut Value, pointer: &str, item: Value) {
-    if let Some((parent, last)) = split(pointer)
-        && let Some(Value::Object(parent)) = value.pointer_mut(parent)
-    {
-        parent.insert(last, item);
     }
 }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::shelf::{Found, split};
 use super::{Shelf, plan, schema, seal};
+use crate::domain::pointer::insert;
 use crate::domain::{
     CandidateSpec, ConnectorSpec, EventId, FieldError, Interprets, Kind, PluginRun, Secret, Subscription, TransformSpec,
 };
@@ -161,7 +162,7 @@ impl Reading<'_> {
             let Some(field) = pointer.strip_prefix(config_at) else { continue };
             let Ok(secret) = self.vault.open(&seal::context(self.subscription.id, pointer), sealed) else { continue };
             let stand_in = plan::placeholder(sealed);
-            seal::insert(&mut config, field, Value::String(stand_in.clone()));
+            insert(&mut config, field, Value::String(stand_in.clone()));
             self.placeholders.push((stand_in, secret));
         }
         // The schema may have changed with the plugin since it was saved, where a reference follows.

@@ -12,7 +12,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::shelf::{Found, Shelf, Upload, follows, split};
-use super::{Compiled, Error, Plan, Registry, kind, plan, schema, seal};
+use super::{Compiled, Error, Plan, Registry, kind, plan, schema};
+use crate::domain::pointer::insert;
 use crate::domain::{CandidateSpec, Digest, FieldError, PluginId, PluginVersion, SubscriptionId, TenantId};
 use crate::engine::{Engine, InstallError, Plugin};
 use crate::store::{Record, RecordKey, Store};
@@ -105,7 +106,7 @@ impl Registry {
         }
         for field in schema::secret_fields(&schema) {
             if config.pointer(&field).is_some_and(|value| !value.is_null()) {
-                seal::insert(&mut config, &field, Value::String(plan::placeholder_of(field.as_bytes())));
+                insert(&mut config, &field, Value::String(plan::placeholder_of(field.as_bytes())));
             }
         }
         Ok(config.to_string())

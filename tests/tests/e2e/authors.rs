@@ -20,10 +20,7 @@ struct Author {
 
 impl Author {
     async fn new(tenant: &Tenant) -> Self {
-        let home = Home::new();
-        let made = tenant.api.post("/v1/keys", json!({"role": "editor"})).await.json(201);
-        let key = made["key"].as_str().expect("a made key is shown");
-        home.says(&["login", "--server", tenant.api.base(), "--key", key]).await;
+        let home = Home::of(tenant, "editor").await;
         let mut env = vec![("CARGO_TARGET_DIR".to_owned(), lasting("rust").display().to_string())];
         let script = repository().join("tests/wasm-toolchain.sh");
         let said = Command::new(script).output().await.expect("a shell is there");

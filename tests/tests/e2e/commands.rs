@@ -17,9 +17,7 @@ async fn key(tenant: &Tenant, role: &str) -> String {
 
 /// A user who has logged in.
 async fn user(tenant: &Tenant) -> Home {
-    let home = Home::new();
-    home.says(&["login", "--server", tenant.api.base(), "--key", &key(tenant, "admin").await]).await;
-    home
+    Home::of(tenant, "admin").await
 }
 
 fn parsed(text: &str) -> Value {

@@ -21,11 +21,7 @@ struct Author {
 
 impl Author {
     async fn new(tenant: &Tenant) -> Self {
-        let home = Home::new();
-        let made = tenant.api.post("/v1/keys", json!({"role": "admin"})).await.json(201);
-        let key = made["key"].as_str().expect("a made key is shown");
-        home.says(&["login", "--server", tenant.api.base(), "--key", key]).await;
-        let author = Self { home };
+        let author = Self { home: Home::of(tenant, "admin").await };
         fs::create_dir_all(author.file("mine/.venv/bin")).unwrap();
         let builder = author.file("mine/.venv/bin/componentize-py");
         fs::write(&builder, "#!/bin/sh\ncp made.wasm plugin.wasm\n").unwrap();

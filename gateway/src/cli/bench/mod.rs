@@ -6,7 +6,7 @@
 //! that was acknowledged is looked for at every subscription's endpoint; if one is missing, or none was acknowledged, the
 //! bench fails. Latencies are those of every event in the measured part, none left out. **What is deliberately not.**
 //! Load, receiver and gateway share the machine: the numbers are a floor, and comparable only on the same machine, so that
-//! no speed, however bad, makes the bench fail.
+//! being slow makes no bench fail.
 
 mod against;
 mod attack;
