@@ -76,7 +76,7 @@ async fn noting_begin<F: Future>(parts: &Arc<Parts>, work: &Work, mut attempt: P
     .await
 }
 
-/// The tenant's next may start: at once, or a little later if it has most to do and the processor is short.
+/// The tenant's next may start: at once, or a little later if it is held back and the processor is short.
 fn begun(parts: &Arc<Parts>, work: &Work) {
     let tenant = work.delivery.tenant_id;
     let next = move |parts: &Arc<Parts>| {
@@ -84,7 +84,7 @@ fn begun(parts: &Arc<Parts>, work: &Work) {
             pump(parts);
         }
     };
-    let gap = if work.of_many { parts.pressure.gap() } else { Duration::ZERO };
+    let gap = work.held_back.map_or(Duration::ZERO, |why| parts.pressure.gap(why));
     if gap.is_zero() {
         return next(parts);
     }

@@ -5,7 +5,9 @@
 //! of which only the time of the first entry is known (`in_store`). Tenants take turns, and within a tenant its
 //! lanes do. Of all attempts, and of the memory for what waits, a tenant may have as much as is left free: half if it
 //! is alone, a third beside another like it, and whoever comes next finds room without waiting for anybody. One
-//! endpoint and one host have only so many.
+//! endpoint and one host have only so many, and an endpoint at which nobody answers is left alone for a while. **Who comes
+//! last.** Beside others, a tenant is held back that has most waiting, or whose attempts mostly come to nothing: it starts
+//! few at a time, and `dispatch` leaves gaps between them where the processor is short.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,13 +29,13 @@ pub(super) struct Work {
     pub(super) event: Arc<Event>,
     /// The host it counts for, once it is under way.
     pub(super) host: Option<Arc<str>>,
-    /// It was started while its tenant had more waiting than all others together, and there were others.
-    pub(super) of_many: bool,
+    /// Why its tenant was held back for others when it was started, if it was.
+    pub(super) held_back: Option<HeldBack>,
 }
 
 impl Work {
     pub(super) fn new(delivery: Delivery, event: Arc<Event>) -> Self {
-        Self { delivery, event, host: None, of_many: false }
+        Self { delivery, event, host: None, held_back: None }
     }
 }
 
@@ -41,6 +43,15 @@ impl From<Due> for Work {
     fn from(due: Due) -> Self {
         Self::new(due.delivery, due.event)
     }
+}
+
+/// Why others should not wait behind a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeldBack {
+    /// It has more waiting than all others together.
+    HasMost,
+    /// Its attempts mostly do.
+    ComesToNothing,
 }
 
 /// Whether a lane may send, as its subscription stands.
@@ -63,6 +74,13 @@ pub(super) enum End {
     Answered,
     /// The endpoint did not answer in time.
     TimedOut,
+    /// No connection came to be, or it broke before an answer was whole.
+    CutOff,
+    /// A plugin faulted: before there was something to send, or over the answer.
+    Faulted {
+        /// Whether there was one.
+        answered: bool,
+    },
     /// It did not get as far as the endpoint.
     NotSent,
     /// The endpoint, or its whole host, wants to be left alone until then.
@@ -119,10 +137,18 @@ enum Turn {
 /// Attempts of one tenant that have been started and have not had the processor yet. Where it is short, they are what
 /// others wait behind; where it is not, there are none.
 const UNBEGUN: usize = 16;
-/// The same of a tenant that has so many waiting, and more than all others together, as long as there are others. Who has
+/// The same of a tenant that is held back.
+pub(super) const UNBEGUN_HELD_BACK: u32 = 4;
+/// What has at least so many waiting, and more than all others together, is held back as long as there are others. Who has
 /// fewer is not the one they wait for.
-pub(super) const UNBEGUN_OF_MANY: u32 = 4;
 pub(super) const MANY: usize = 4_096;
+/// By how many more of a tenant's attempts must have come to nothing than to something before it is held back, and how
+/// far it is counted.
+const NOTHING: u32 = 32;
+const MOST_NOTHING: u32 = 2 * NOTHING;
+/// How long an endpoint is left alone first that cuts connections off. It costs little to ask it again, and one that is
+/// only being started anew is there again within seconds.
+const CUT_OFF_REST: Duration = Duration::from_secs(1);
 /// So long after its last attempt a tenant is still one of those that others leave room for.
 const PRESENT: Duration = Duration::from_secs(1);
 
@@ -144,8 +170,19 @@ struct Bounds {
     per_host: usize,
     waiting_per_lane: usize,
     waiting_bytes: usize,
-    breaker_timeouts: u32,
+    breaker_unanswered: u32,
     breaker_rest: Duration,
+}
+
+impl Bounds {
+    /// How long an endpoint is left alone that has been so many times before.
+    fn rest(self, end: End, before: u32) -> Duration {
+        let doubled = |first: Duration, most: u32| first.saturating_mul(1 << before.min(most));
+        match end {
+            End::CutOff => doubled(CUT_OFF_REST, 16).min(self.breaker_rest),
+            _ => doubled(self.breaker_rest, 4),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -157,6 +194,24 @@ struct Tenant {
     unbegun: usize,
     waiting: usize,
     waiting_bytes: usize,
+    /// By how many more of its last attempts came to nothing than to something.
+    nothing: u32,
+}
+
+impl Tenant {
+    /// Whether its attempts mostly do.
+    fn comes_to_nothing(&self) -> bool {
+        self.nothing >= NOTHING
+    }
+
+    /// One more has come to that, or to something.
+    fn note(&mut self, end: End) {
+        self.nothing = match end {
+            End::TimedOut | End::CutOff | End::Faulted { .. } => (self.nothing + 1).min(MOST_NOTHING),
+            End::Answered | End::LeaveAlone { .. } => self.nothing.saturating_sub(1),
+            End::NotSent => self.nothing,
+        };
+    }
 }
 
 #[derive(Default)]
@@ -181,7 +236,8 @@ struct State {
     leave_alone_until: Option<Timestamp>,
     /// Times of the last sends, where a rate is set.
     sent: VecDeque<Timestamp>,
-    timeouts: u32,
+    /// Attempts in a row that nobody answered.
+    unanswered: u32,
     rests: u32,
     /// Faults at a plugin's limits, in a row.
     limit_faults: u32,
@@ -200,7 +256,7 @@ impl State {
             timer: None,
             leave_alone_until: None,
             sent: VecDeque::new(),
-            timeouts: 0,
+            unanswered: 0,
             rests: 0,
             limit_faults: 0,
         }
@@ -223,7 +279,7 @@ impl Lanes {
             per_host: limits.in_flight_per_host.max(1),
             waiting_per_lane: limits.waiting_per_lane,
             waiting_bytes: limits.waiting_bytes,
-            breaker_timeouts: limits.breaker_timeouts.max(1),
+            breaker_unanswered: limits.breaker_unanswered.max(1),
             breaker_rest: limits.breaker_rest,
         };
         let mut core = Core {
@@ -260,8 +316,9 @@ impl Lanes {
     }
 
     /// Asks for room for a fresh delivery, before it is accepted. Without room it will wait in the store, and
-    /// so it does behind others that already wait there. With room, gives how many in the lane go before it; none where
-    /// they wait for an endpoint that does not answer, or wants to be left alone.
+    /// so it does behind others that already wait there. With room, gives how many go before it: those in the lane, or
+    /// all of a tenant's whose attempts come to nothing; none where they wait for an endpoint that does not answer, or wants
+    /// to be left alone.
     pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> Option<usize> {
         let bytes = bytes + ENTRY;
         let mut core = self.core.lock();
@@ -276,8 +333,13 @@ impl Lanes {
         }
         state.reserved += 1;
         let goes_on =
-            state.timeouts < bounds.breaker_timeouts && state.leave_alone_until.is_none_or(|until| until <= now);
-        let ahead = if goes_on { state.ready.len() } else { 0 };
+            state.unanswered < bounds.breaker_unanswered && state.leave_alone_until.is_none_or(|until| until <= now);
+        let in_lane = state.ready.len();
+        let ahead = match core.tenants.get(&tenant) {
+            _ if !goes_on => 0,
+            Some(owner) if owner.comes_to_nothing() && core.has_others(tenant, now) => owner.waiting,
+            _ => in_lane,
+        };
         core.wait(tenant, 1, bytes);
         Some(ahead)
     }
@@ -357,7 +419,7 @@ impl Lanes {
     pub(super) fn forgive(&self, lane: Lane) {
         let mut core = self.core.lock();
         if let Some(state) = core.lanes.get_mut(&lane) {
-            (state.timeouts, state.rests, state.limit_faults) = (0, 0, 0);
+            (state.unanswered, state.rests, state.limit_faults) = (0, 0, 0);
             state.leave_alone_until = None;
         }
     }
@@ -491,8 +553,8 @@ impl Core {
         let mut passed_over = 0;
         while !self.stopped && self.under_way < self.bounds.total && passed_over < self.turns.len() {
             let Some(tenant_id) = self.turns.pop_front() else { break };
-            let of_many = self.has_most(tenant_id, now);
-            let unbegun = if of_many { UNBEGUN_OF_MANY as usize } else { UNBEGUN };
+            let held_back = self.held_back(tenant_id, now);
+            let unbegun = if held_back.is_some() { UNBEGUN_HELD_BACK as usize } else { UNBEGUN };
             let Some(tenant) = self.tenants.get_mut(&tenant_id) else { continue };
             if tenant.under_way >= self.bounds.total - self.under_way || tenant.unbegun >= unbegun {
                 self.turns.push_back(tenant_id);
@@ -511,18 +573,27 @@ impl Core {
                 self.queue_first(lane);
                 passed_over += 1;
             } else if let Some(work) = todo.start.get_mut(started) {
-                work.of_many = of_many;
+                work.held_back = held_back;
                 passed_over = 0;
             }
         }
         todo
     }
 
-    /// Whether a tenant has more waiting than all others together, and there are others.
-    fn has_most(&self, tenant: TenantId, now: Timestamp) -> bool {
-        let is_other = |(other, at): &(TenantId, Timestamp)| *other != tenant && later(*at, PRESENT) > now;
-        let waiting = self.tenants.get(&tenant).map_or(0, |tenant| tenant.waiting);
-        waiting >= MANY && waiting > self.waiting / 2 && self.present.iter().flatten().any(is_other)
+    /// Why a tenant is held back, if it is: not where nobody else is there.
+    fn held_back(&self, tenant_id: TenantId, now: Timestamp) -> Option<HeldBack> {
+        let tenant = self.tenants.get(&tenant_id)?;
+        let has_most = tenant.waiting >= MANY && tenant.waiting > self.waiting / 2;
+        let why = match tenant.comes_to_nothing() {
+            true => HeldBack::ComesToNothing,
+            false => has_most.then_some(HeldBack::HasMost)?,
+        };
+        self.has_others(tenant_id, now).then_some(why)
+    }
+
+    /// Whether another tenant than this one is there.
+    fn has_others(&self, tenant: TenantId, now: Timestamp) -> bool {
+        self.present.iter().flatten().any(|(other, at)| *other != tenant && later(*at, PRESENT) > now)
     }
 
     /// A tenant starts an attempt.
@@ -567,7 +638,7 @@ impl Core {
             return Turn::Taken;
         }
         // A tried endpoint that did not answer is tried by one attempt before the rest follow.
-        let most = if state.timeouts >= bounds.breaker_timeouts { 1 } else { bounds.per_lane };
+        let most = if state.unanswered >= bounds.breaker_unanswered { 1 } else { bounds.per_lane };
         let host_full = host.is_some_and(|host| host.under_way >= bounds.per_host);
         if state.ready.is_empty() {
             return self.load(lane, now, todo);
@@ -701,14 +772,15 @@ impl Core {
         let tenant = state.tenant;
         let host_key = work.host.clone().map(|host| (tenant, host));
         match end {
-            End::Answered => (state.timeouts, state.rests) = (0, 0),
-            End::NotSent => {}
-            End::TimedOut => {
-                state.timeouts += 1;
-                if state.timeouts >= self.bounds.breaker_timeouts {
-                    let rest = self.bounds.breaker_rest * 2u32.pow(state.rests.min(4));
+            End::Answered | End::Faulted { answered: true } => (state.unanswered, state.rests) = (0, 0),
+            End::NotSent | End::Faulted { answered: false } => {}
+            End::TimedOut | End::CutOff => {
+                state.unanswered += 1;
+                // Those that were under way when it began to be left alone are of the same time.
+                let rests = state.leave_alone_until.is_some_and(|until| until > now);
+                if state.unanswered >= self.bounds.breaker_unanswered && !rests {
+                    state.leave_alone_until = Some(later(now, self.bounds.rest(end, state.rests)));
                     state.rests += 1;
-                    state.leave_alone_until = Some(later(now, rest));
                 }
             }
             End::LeaveAlone { until, host: false } => {
@@ -723,6 +795,7 @@ impl Core {
         }
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
             tenant.under_way = tenant.under_way.saturating_sub(1);
+            tenant.note(end);
         }
         if let Some(key) = host_key
             && let Some(host) = self.hosts.get_mut(&key)
@@ -739,7 +812,7 @@ impl Core {
     fn forget_if_empty(&mut self, lane: Lane) {
         let Some(state) = self.lanes.get(&lane) else { return };
         let remembers =
-            state.leave_alone_until.is_some() || state.timeouts + state.limit_faults > 0 || !state.sent.is_empty();
+            state.leave_alone_until.is_some() || state.unanswered + state.limit_faults > 0 || !state.sent.is_empty();
         if state.is_empty() && !state.queued && !remembers {
             if let Some(at) = state.timer {
                 self.timers.remove(&(at, lane));
@@ -774,7 +847,7 @@ mod tests {
             in_flight_per_host: 4,
             waiting_bytes: 1 << 20,
             waiting_per_lane: 100,
-            breaker_timeouts: 2,
+            breaker_unanswered: 2,
             breaker_rest: Duration::from_secs(30),
             events_per_second: 0,
             dedupe_window: Duration::from_secs(1),
@@ -886,7 +959,7 @@ mod tests {
         }
         let alone = lanes.next(at(0), open).start;
         assert_eq!(alone.len(), UNBEGUN);
-        assert!(alone.iter().all(|work| !work.of_many));
+        assert!(alone.iter().all(|work| work.held_back.is_none()));
         alone.iter().for_each(|_| _ = lanes.begun(busy));
         put(&lanes, lane(), quiet, 3);
         let of = |started: &[Work], tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
@@ -894,8 +967,8 @@ mod tests {
         assert_eq!(of(&beside, quiet), 3);
         beside.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id));
         let few = lanes.next(at(2), open).start;
-        assert_eq!(few.len(), UNBEGUN_OF_MANY as usize);
-        assert!(few.iter().all(|work| work.of_many));
+        assert_eq!(few.len(), UNBEGUN_HELD_BACK as usize);
+        assert!(few.iter().all(|work| work.held_back == Some(HeldBack::HasMost)));
         few.iter().for_each(|_| _ = lanes.begun(busy));
         assert_eq!(lanes.next(at(2 + 1_000), open).start.len(), UNBEGUN, "the other has gone");
     }
@@ -991,13 +1064,73 @@ mod tests {
         let first = lanes.next(at(0), open).start;
         first.iter().for_each(|work| lanes.ended(work, End::TimedOut, at(0)));
         assert!(lanes.next(at(0), open).start.is_empty());
-        assert_eq!(lanes.first_timer(), Some(at(8 * 30_000 / 2)), "three rests: 30, 60, 120 s");
-        let later = at(120_000);
+        assert_eq!(lanes.first_timer(), Some(at(30_000)), "those that were under way are of the same time");
+        let again = at(30_000);
+        lanes.wake(again);
+        let probe = lanes.next(again, open).start;
+        assert_eq!(probe.len(), 1);
+        lanes.ended(&probe[0], End::TimedOut, again);
+        assert!(lanes.next(again, open).start.is_empty());
+        assert_eq!(lanes.first_timer(), Some(at(30_000 + 60_000)), "twice as long");
+        let later = at(90_000);
         lanes.wake(later);
         let probe = lanes.next(later, open).start;
         assert_eq!(probe.len(), 1);
         lanes.ended(&probe[0], End::Answered, later);
         assert_eq!(lanes.next(later, open).start.len(), 4);
+    }
+
+    #[test]
+    fn an_endpoint_that_cuts_off_is_asked_again_soon_then_less_and_less() {
+        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
+        put(&lanes, lane, tenant, 20);
+        let first = lanes.next(at(0), open).start;
+        lanes.ended(&first[0], End::CutOff, at(0));
+        lanes.ended(&first[1], End::Answered, at(0));
+        lanes.ended(&first[2], End::CutOff, at(0));
+        let others = lanes.next(at(0), open).start;
+        assert_eq!(others.len(), 3, "one in a row is no reason");
+        lanes.ended(&first[3], End::CutOff, at(0));
+        others.iter().for_each(|work| lanes.ended(work, End::CutOff, at(0)));
+        let (mut now, mut waits) = (0, Vec::new());
+        for _ in 0..7 {
+            assert!(lanes.next(at(now), open).start.is_empty());
+            let next = lanes.first_timer().unwrap();
+            waits.push((next.as_millisecond() - at(now).as_millisecond()) / 1000);
+            now = next.as_millisecond() - at(0).as_millisecond();
+            lanes.wake(next);
+            let probe = lanes.next(next, open).start;
+            assert_eq!(probe.len(), 1);
+            lanes.ended(&probe[0], End::CutOff, next);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn who_comes_to_nothing_starts_few_at_a_time_while_others_are_there() {
+        let lanes = Lanes::new(&Limits { in_flight: 1000, in_flight_per_endpoint: 1000, ..limits() }, vec![]);
+        let (failing, other) = (TenantId::new(at(0)), TenantId::new(at(0)));
+        let (lane_of_failing, lane_of_other) = (lane(), lane());
+        let end_all = |end: End| {
+            let started = lanes.next(at(0), open).start;
+            started.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id));
+            started.iter().for_each(|work| lanes.ended(work, end, at(0)));
+            started
+        };
+        let faulted = End::Faulted { answered: false };
+        put(&lanes, lane_of_failing, failing, 40);
+        let counts = [0; 3].map(|_| end_all(faulted).len());
+        assert_eq!(counts, [UNBEGUN, UNBEGUN, 8], "nobody else is there");
+        put(&lanes, lane_of_other, other, 1);
+        end_all(End::Answered);
+        put(&lanes, lane_of_failing, failing, 60);
+        assert_eq!(lanes.reserve(lane_of_other, other, 1, at(0)), Some(0));
+        assert_eq!(lanes.reserve(lane(), failing, 1, at(0)), Some(60), "all of its go before, whatever their lane");
+        let held_back = end_all(End::Answered);
+        assert_eq!(held_back.len(), UNBEGUN_HELD_BACK as usize);
+        assert!(held_back.iter().all(|work| work.held_back == Some(HeldBack::ComesToNothing)));
+        while end_all(End::Answered).first().is_some_and(|work| work.held_back.is_some()) {}
+        assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN, "as many have come to something");
     }
 
     #[test]

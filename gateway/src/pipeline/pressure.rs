@@ -1,11 +1,11 @@
 //! How short the processor is, and how much longer those wait who use most of it.
 //!
 //! What one tenant does is felt by another long before the last of the processor is used up: each of its attempts is
-//! one more that others queue behind. So whoever uses most leaves gaps, as long as it takes for the workers to be idle
-//! for a part of their time. And what a tenant posts faster than it can be delivered only piles up: the answer comes
+//! one more that others queue behind. So whoever has most to do leaves gaps, as long as it takes for the workers to be
+//! idle for a part of their time, and whoever does nothing of use leaves them as soon as they are not idle. And what a tenant posts faster than it can be delivered only piles up: the answer comes
 //! later then, so that the processor is left to what was posted before. **Who acts.** `pipeline` leaves gaps between the
-//! attempts of a tenant that has thousands waiting while others are there, and before its answers to one that has
-//! hundreds waiting. **What is promised.** Where workers are idle there are no gaps, and no answer waits for longer than
+//! attempts of a tenant that is held back for others (`lanes` says who), and before its answers to one that has hundreds
+//! waiting. **What is promised.** Where workers are idle there are no gaps, and no answer waits for longer than
 //! 10 ms. **What is deliberately not.** No clock of the gateway: this is about the machine, and a test that stops the
 //! time must not stop the work.
 
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::lanes::HeldBack;
 use crate::priority::Workers;
 
 /// How often it looks at the workers.
@@ -23,6 +24,10 @@ const BUSY: f64 = 0.5;
 const CALM: f64 = 0.35;
 /// The share from which on the processor is short for those too who have it to themselves.
 const SHORT: f64 = 0.85;
+/// The share from which on what comes to nothing is slowed down, and the one at which it leaves the longest gaps: whatever
+/// it takes is lost to those whose work comes to something.
+const LITTLE: f64 = 0.1;
+const ENOUGH: f64 = 0.25;
 /// How much later an answer comes for each delivery that waits, and how far.
 const FOR_EACH: Duration = Duration::from_micros(10);
 const LATEST: Duration = Duration::from_millis(10);
@@ -69,9 +74,13 @@ impl Pressure {
         self.seen.lock().gap
     }
 
-    /// What someone who uses most leaves before it goes on; at most 5 ms.
-    pub(super) fn gap(&self) -> Duration {
-        self.look().gap
+    /// What someone who is held back leaves before it goes on; at most 5 ms.
+    pub(super) fn gap(&self, held_back: HeldBack) -> Duration {
+        let seen = self.look();
+        match held_back {
+            HeldBack::HasMost => seen.gap,
+            HeldBack::ComesToNothing => seen.gap.max(of_nothing(seen.share)),
+        }
     }
 
     /// How much later the answer comes to whoever has so many deliveries waiting in memory; at most 10 ms.
@@ -97,9 +106,20 @@ fn next(gap: Duration, share: f64) -> Duration {
     }
 }
 
+/// The gap between attempts that come to nothing, given how busy the workers are.
+fn of_nothing(share: f64) -> Duration {
+    LONGEST.mul_f64(((share - LITTLE) / (ENOUGH - LITTLE)).clamp(0.0, 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_to_nothing_leaves_gaps_before_others_must() {
+        let pressure = [0.0, LITTLE, f64::midpoint(LITTLE, ENOUGH), ENOUGH, 1.0];
+        assert_eq!(pressure.map(of_nothing), [Duration::ZERO, Duration::ZERO, LONGEST / 2, LONGEST, LONGEST]);
+    }
 
     #[test]
     fn a_gap_grows_while_workers_are_busy_and_goes_when_they_are_not() {
@@ -115,7 +135,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn idle_workers_slow_nobody_down() {
         let pressure = Pressure::new();
-        assert!(pressure.gap().is_zero());
+        for held_back in [HeldBack::HasMost, HeldBack::ComesToNothing] {
+            assert!(pressure.gap(held_back).is_zero());
+        }
         assert!(pressure.delay(usize::MAX).is_zero());
     }
 

@@ -21,6 +21,9 @@ use crate::store::{Accepted, Record, Settled};
 /// Faults at a plugin's limits, in a row, after which its subscription is disabled.
 const LIMIT_FAULTS: u32 = 5;
 
+/// Classes of failures in which no connection came to be, or it broke. The others are the gateway's own.
+const CUT_OFF: [&str; 5] = ["dns", "connect", "tls", "reset", "protocol"];
+
 /// How long an endpoint is left alone that says it has enough, but not for how long.
 const UNSAID_PAUSE: Duration = Duration::from_secs(60);
 /// How long an endpoint is left alone at most, whatever it asks for.
@@ -72,8 +75,14 @@ impl Report {
                 let asked = after.unwrap_or(UNSAID_PAUSE).min(LONGEST_PAUSE);
                 End::LeaveAlone { until: (*due).min(later(now, asked)), host: self.whole_host }
             }
+            (Outcome::PluginFault { .. }, _) => End::Faulted { answered: self.response.is_some() },
             (Outcome::Unknown { class, .. } | Outcome::Unreachable { class, .. }, _) if class == "timeout" => {
                 End::TimedOut
+            }
+            (Outcome::Unknown { class, .. } | Outcome::Unreachable { class, .. }, _)
+                if CUT_OFF.contains(&class.as_str()) =>
+            {
+                End::CutOff
             }
             _ if self.response.is_some() => End::Answered,
             _ => End::NotSent,

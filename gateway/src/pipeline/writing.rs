@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::lanes::{MANY, UNBEGUN_OF_MANY};
+use super::lanes::{MANY, UNBEGUN_HELD_BACK};
 use crate::domain::{Delivery, IdMap, TenantId};
 use crate::store::Accepted;
 
@@ -76,7 +76,7 @@ impl Load {
 
     /// How long it takes to deliver it at least, if the tenant waits so long between its attempts.
     fn delivering(&self, gap: Duration) -> Duration {
-        let each = DELIVERING.max(gap / UNBEGUN_OF_MANY) * if self.behind { RESTS } else { 1 };
+        let each = DELIVERING.max(gap / UNBEGUN_HELD_BACK) * if self.behind { RESTS } else { 1 };
         let owed = if self.piles_up { self.owed.max(WRITING / WAITING_WEIGHT) } else { self.owed };
         each.saturating_mul(u32::try_from(owed).unwrap_or(u32::MAX))
     }
@@ -254,6 +254,10 @@ mod tests {
         assert_eq!(each(false, false, Duration::ZERO), 10 * DELIVERING);
         assert_eq!(each(true, false, Duration::ZERO), 10 * RESTS * DELIVERING);
         assert_eq!(each(true, true, Duration::ZERO), 64 * RESTS * DELIVERING, "as long as a full room would take");
-        assert_eq!(each(false, false, MINUTE), 10 * (MINUTE / UNBEGUN_OF_MANY), "and no faster than it may begin them");
+        assert_eq!(
+            each(false, false, MINUTE),
+            10 * (MINUTE / UNBEGUN_HELD_BACK),
+            "and no faster than it may begin them"
+        );
     }
 }

@@ -233,6 +233,11 @@ async fn the_tour_in_javascript() {
 }
 
 #[tokio::test]
+async fn the_tour_in_typescript() {
+    as_the_readme_says("ts", Some("npm ci")).await;
+}
+
+#[tokio::test]
 async fn the_tour_in_python() {
     as_the_readme_says("python", Some("python3 -m venv .venv && .venv/bin/pip install -r")).await;
 }

@@ -1,4 +1,5 @@
-//! Plugins in Rust, JavaScript and Python: the examples and the templates, built with the tools that authors use.
+//! Plugins in Rust, JavaScript, TypeScript and Python: the examples and the templates, built with the tools that
+//! authors use.
 //!
 //! `examples/plugins/build` fetches those tools, in the versions that the templates pin, into cargo's own folder for
 //! what tests leave behind.
@@ -10,7 +11,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 /// What is built, and the folder of its golden files.
-const PLUGINS: [(&str, &str); 10] = [
+const PLUGINS: [(&str, &str); 11] = [
     ("sample", "examples/plugins/rust/sample"),
     ("lookup", "examples/plugins/rust/lookup"),
     ("influx", "examples/plugins/rust/influx"),
@@ -20,6 +21,7 @@ const PLUGINS: [(&str, &str); 10] = [
     ("mattermost", "examples/plugins/python/mattermost"),
     ("template-rust", "plugin-sdk/templates/rust"),
     ("template-js", "plugin-sdk/templates/js"),
+    ("template-ts", "plugin-sdk/templates/ts"),
     ("template-python", "plugin-sdk/templates/python"),
 ];
 
@@ -52,7 +54,7 @@ async fn examples_do_as_their_golden_files_say() {
     }
 }
 
-/// The templates do the same thing in three languages, so they are held to the same files.
+/// The templates do the same thing in four languages, so they are held to the same files.
 #[test]
 fn templates_have_the_same_golden_files() {
     let files = |language: &str| {
@@ -70,6 +72,7 @@ fn templates_have_the_same_golden_files() {
     let rust = files("rust");
     assert!(rust.len() >= 3);
     assert_eq!(files("js"), rust);
+    assert_eq!(files("ts"), rust);
     assert_eq!(files("python"), rust);
 }
 

@@ -1,8 +1,8 @@
 //! `hookmill plugin`: for authors of plugins.
 //!
-//! **Who acts.** An author has a folder with a plugin in Rust, JavaScript or Python, made by `new`. `build` runs the
-//! language's own tools and leaves `plugin.wasm` there; `test` and `run` call it in the gateway's own engine; `push`
-//! uploads it; `dev` does all that again whenever a file changes, over real events of a subscription. `list` and
+//! **Who acts.** An author has a folder with a plugin in Rust, JavaScript, TypeScript or Python, made by `new`. `build`
+//! runs the language's own tools and leaves `plugin.wasm` there; `test` and `run` call it in the gateway's own engine;
+//! `push` uploads it; `dev` does all that again whenever a file changes, over real events of a subscription. `list` and
 //! `delete` are about the versions that a gateway has; which of them runs is for a subscription to say
 //! (`subscriptions use`). **What is promised.** What is missing of the tools is named with the command that installs
 //! it. What `test` and `run` show is what a gateway would do. **What is deliberately not.** Nothing is installed here,

@@ -9,8 +9,10 @@ use clap::ValueEnum;
 pub(super) enum Language {
     /// Small and fast: some 100 kB, microseconds an event.
     Rust,
-    /// JavaScript; TypeScript is checked, too.
+    /// JavaScript, with QuickJS inside of the module.
     Js,
+    /// TypeScript, with QuickJS likewise.
+    Ts,
     /// Python, with CPython inside of the module.
     Python,
 }
@@ -33,9 +35,18 @@ const RUST: &[File] = files!(
 
 const JS: &[File] = files!(
     "plugin-sdk/templates/js":
-    "package.json", "package-lock.json", "tsconfig.json", "README.md", "plugin.js", "golden/big.json",
-    "golden/no-amount.json", "golden/small.json",
+    "package.json", "tsconfig.json", "README.md", "plugin.js", "golden/big.json", "golden/no-amount.json",
+    "golden/small.json",
 );
+
+const TS: &[File] = files!(
+    "plugin-sdk/templates/ts":
+    "package.json", "tsconfig.json", "README.md", "plugin.ts", "golden/big.json", "golden/no-amount.json",
+    "golden/small.json",
+);
+
+/// The versions of npm's packages: JavaScript and TypeScript have the same tools.
+const LOCK: &[File] = files!("plugin-sdk/templates/js": "package-lock.json");
 
 const PYTHON: &[File] = files!(
     "plugin-sdk/templates/python":
@@ -60,9 +71,10 @@ impl Language {
     /// Every file of a new plugin of this name, by its path.
     pub(super) fn files(self, name: &str) -> BTreeMap<String, String> {
         let template = match self {
-            Self::Rust => RUST,
-            Self::Js => JS,
-            Self::Python => PYTHON,
+            Self::Rust => RUST.to_vec(),
+            Self::Js => [JS, LOCK].concat(),
+            Self::Ts => [TS, LOCK].concat(),
+            Self::Python => PYTHON.to_vec(),
         };
         let named = template.iter().map(|(path, text)| ((*path).to_owned(), named(text, name)));
         let mut files: BTreeMap<String, String> = named.collect();
@@ -146,11 +158,13 @@ mod tests {
     #[test]
     fn nothing_is_left_out() {
         let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin-sdk");
-        for (folder, files) in [("templates/rust", RUST), ("templates/js", JS), ("templates/python", PYTHON)] {
+        let js = [JS, LOCK].concat();
+        for (language, files) in [("rust", RUST), ("js", js.as_slice()), ("ts", TS), ("python", PYTHON)] {
+            let folder = sdk.join("templates").join(language);
             let mut there = BTreeSet::new();
-            below(&sdk.join(folder), &sdk.join(folder), &mut there);
+            below(&folder, &folder, &mut there);
             there.remove("Cargo.lock");
-            assert_eq!(files.iter().map(|(path, _)| (*path).to_owned()).collect::<BTreeSet<_>>(), there, "{folder}");
+            assert_eq!(files.iter().map(|(path, _)| (*path).to_owned()).collect::<BTreeSet<_>>(), there, "{language}");
         }
         let mut there = BTreeSet::new();
         below(&sdk, &sdk.join("src"), &mut there);
@@ -159,8 +173,14 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_file_fits_both() {
+        let (js, ts) = (Language::Js.files("a"), Language::Ts.files("a"));
+        assert_eq!(ts["package.json"], js["package.json"].replace("plugin.js", "plugin.ts"));
+    }
+
+    #[test]
     fn the_name_is_everywhere() {
-        for language in [Language::Rust, Language::Js, Language::Python] {
+        for language in Language::value_variants() {
             let files = language.files("big-orders");
             let own = files.iter().filter(|(path, _)| !path.starts_with("sdk/") && !path.starts_with("wit/"));
             for (path, text) in own {

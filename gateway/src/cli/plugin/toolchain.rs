@@ -17,12 +17,12 @@ const TARGET: &str = "wasm32-unknown-unknown";
 pub(super) fn first(language: Language) -> &'static [&'static str] {
     match language {
         Language::Rust => &["rustup target add wasm32-unknown-unknown"],
-        Language::Js => &["npm ci"],
+        Language::Js | Language::Ts => &["npm ci"],
         Language::Python => &["python3 -m venv .venv", ".venv/bin/pip install -r requirements.txt"],
     }
 }
 
-/// In what the plugin in a folder is written.
+/// In what the plugin in a folder is written; what npm builds counts as JavaScript.
 pub(super) fn language_of(folder: &Path) -> anyhow::Result<Language> {
     let known = [
         ("Cargo.toml", Language::Rust),
@@ -45,7 +45,7 @@ pub(super) async fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     let module = folder.join(MODULE);
     match language_of(folder)? {
         Language::Rust => rust(folder, &module).await?,
-        Language::Js => js(folder).await?,
+        Language::Js | Language::Ts => npm(folder).await?,
         Language::Python => python(folder).await?,
     }
     ensure!(module.is_file(), "the build ended well and left no {}", module.display());
@@ -84,7 +84,7 @@ fn artifact(messages: &str) -> Option<PathBuf> {
     files.next_back()
 }
 
-async fn js(folder: &Path) -> anyhow::Result<()> {
+async fn npm(folder: &Path) -> anyhow::Result<()> {
     installed("npm", "Node.js is not installed; on Debian this does it: sudo apt-get install nodejs npm")?;
     let jco = folder.join("node_modules/.bin/jco");
     ensure!(jco.exists(), "jco is not installed in {0}; this does it: (cd {0} && npm ci)", folder.display());
@@ -135,6 +135,8 @@ fn on_path(tool: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     #[test]
@@ -157,6 +159,17 @@ not JSON
         assert_eq!(language_of(folder.path()).unwrap(), Language::Python);
         std::fs::write(folder.path().join("Cargo.toml"), "").unwrap();
         assert_eq!(language_of(folder.path()).unwrap(), Language::Rust);
+    }
+
+    #[test]
+    fn a_new_folder_shows_what_builds_it() {
+        for language in Language::value_variants() {
+            let folder = tempfile::tempdir().unwrap();
+            for (path, text) in language.files("a").iter().filter(|(path, _)| !path.contains('/')) {
+                std::fs::write(folder.path().join(path), text).unwrap();
+            }
+            assert_eq!(first(language_of(folder.path()).unwrap()), first(*language), "{language:?}");
+        }
     }
 
     #[tokio::test]
