@@ -66,7 +66,7 @@ async fn rust(folder: &Path, module: &Path) -> anyhow::Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--lib", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
     let output = cargo.current_dir(folder).stdin(Stdio::null()).stderr(Stdio::inherit()).output().await?;
-    ensure!(output.status.success(), "cargo did not build it; what is wrong stands above");
+    ensure!(output.status.success(), "cargo did not build it ({}); what is wrong stands above", output.status);
     let built = artifact(&String::from_utf8_lossy(&output.stdout));
     let built = built.context("cargo built no module; `crate-type` under [lib] in Cargo.toml must have \"cdylib\"")?;
     std::fs::copy(&built, module).with_context(|| format!("can't write {}", module.display()))?;
