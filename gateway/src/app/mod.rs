@@ -406,7 +406,7 @@ fn pipeline_limits(config: &Config) -> pipeline::Limits {
         in_flight_per_host: delivery.in_flight_per_host,
         waiting_bytes: delivery.waiting_bytes,
         waiting_per_lane: delivery.waiting_per_lane,
-        breaker_unanswered: delivery.breaker_unanswered,
+        breaker_timeouts: delivery.breaker_timeouts,
         breaker_rest: delivery.breaker_rest,
         events_per_second: delivery.events_per_second,
         dedupe_window: delivery.dedupe_window,

@@ -76,7 +76,7 @@ pub struct Delivery {
     pub in_flight_per_host: usize,
     pub waiting_bytes: usize,
     pub waiting_per_lane: usize,
-    pub breaker_unanswered: u32,
+    pub breaker_timeouts: u32,
     #[serde(with = "duration")]
     pub breaker_rest: Duration,
     pub events_per_second: u32,
@@ -203,7 +203,7 @@ impl Config {
         check(delivery.in_flight_per_endpoint > 0, "delivery.in_flight_per_endpoint: at least 1".to_owned());
         check(delivery.in_flight_per_host > 0, "delivery.in_flight_per_host: at least 1".to_owned());
         check(delivery.waiting_per_lane > 0, "delivery.waiting_per_lane: at least 1".to_owned());
-        check(delivery.breaker_unanswered > 0, "delivery.breaker_unanswered: at least 1".to_owned());
+        check(delivery.breaker_timeouts > 0, "delivery.breaker_timeouts: at least 1".to_owned());
         check(plugins.time >= Duration::from_millis(1), "plugins.time: at least 1ms".to_owned());
         check(plugins.instances > 0, "plugins.instances: at least 1".to_owned());
         check(plugins.reuse_per_tenant > 0, "plugins.reuse_per_tenant: at least 1".to_owned());

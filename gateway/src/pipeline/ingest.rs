@@ -123,9 +123,10 @@ impl Pipeline {
             kept.push(Kept::of(accepted, &mut pace).await);
         }
         pace.rest();
-        let load = Load::of(&accepted, ahead);
         // Its own have room already.
         let in_hand: usize = accepted.iter().map(|accepted| accepted.in_hand).sum();
+        let held_back = parts.lanes.held_back(tenant, parts.clock.now());
+        let load = Load::of(&accepted, parts.lanes.piles_up(tenant, ahead, in_hand, held_back));
         let before = if load.piles_up() { parts.lanes.waiting(tenant).saturating_sub(in_hand) } else { 0 };
         let Some(written) = parts.writing.begin(tenant, load).await else {
             return refuse(parts, &kept, &store::Error::Overloaded);
@@ -136,7 +137,7 @@ impl Pipeline {
         };
         let pipeline = self.clone();
         let caught_up = move || load.piles_up() && pipeline.0.lanes.is_down_to(tenant, before);
-        written.end(|| parts.pressure.last(), caught_up);
+        written.end(|| held_back.map_or_else(|| parts.pressure.last(), |why| parts.pressure.gap(why)), caught_up);
         let mut pace = Pace::begin(&parts.long_matches);
         let mut answers = Vec::with_capacity(kept.len());
         for (kept, receipt) in kept.into_iter().zip(receipts) {

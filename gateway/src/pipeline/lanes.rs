@@ -5,9 +5,9 @@
 //! of which only the time of the first entry is known (`in_store`). Tenants take turns, and within a tenant its
 //! lanes do. Of all attempts, and of the memory for what waits, a tenant may have as much as is left free: half if it
 //! is alone, a third beside another like it, and whoever comes next finds room without waiting for anybody. One
-//! endpoint and one host have only so many, and an endpoint at which nobody answers is left alone for a while. **Who comes
-//! last.** Beside others, a tenant is held back that has most waiting, or whose attempts mostly come to nothing: it starts
-//! few at a time, and `dispatch` leaves gaps between them where the processor is short.
+//! endpoint and one host have only so many. **Who comes last.** Beside others, a tenant is held back that has most
+//! waiting, or whose attempts mostly come to nothing: it starts few at a time, and `dispatch` leaves gaps between them
+//! where the processor is short.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -76,11 +76,8 @@ pub(super) enum End {
     TimedOut,
     /// No connection came to be, or it broke before an answer was whole.
     CutOff,
-    /// A plugin faulted: before there was something to send, or over the answer.
-    Faulted {
-        /// Whether there was one.
-        answered: bool,
-    },
+    /// A plugin faulted, other than by its own word, and there was nothing to send.
+    Faulted,
     /// It did not get as far as the endpoint.
     NotSent,
     /// The endpoint, or its whole host, wants to be left alone until then.
@@ -146,9 +143,8 @@ pub(super) const MANY: usize = 4_096;
 /// far it is counted.
 const NOTHING: u32 = 32;
 const MOST_NOTHING: u32 = 2 * NOTHING;
-/// How long an endpoint is left alone first that cuts connections off. It costs little to ask it again, and one that is
-/// only being started anew is there again within seconds.
-const CUT_OFF_REST: Duration = Duration::from_secs(1);
+/// Where so many of such a tenant's wait, what it posts only piles up: it begins about as many in half a second.
+const MANY_FOR_NOTHING: usize = 512;
 /// So long after its last attempt a tenant is still one of those that others leave room for.
 const PRESENT: Duration = Duration::from_secs(1);
 
@@ -170,19 +166,8 @@ struct Bounds {
     per_host: usize,
     waiting_per_lane: usize,
     waiting_bytes: usize,
-    breaker_unanswered: u32,
+    breaker_timeouts: u32,
     breaker_rest: Duration,
-}
-
-impl Bounds {
-    /// How long an endpoint is left alone that has been so many times before.
-    fn rest(self, end: End, before: u32) -> Duration {
-        let doubled = |first: Duration, most: u32| first.saturating_mul(1 << before.min(most));
-        match end {
-            End::CutOff => doubled(CUT_OFF_REST, 16).min(self.breaker_rest),
-            _ => doubled(self.breaker_rest, 4),
-        }
-    }
 }
 
 #[derive(Default)]
@@ -207,7 +192,7 @@ impl Tenant {
     /// One more has come to that, or to something.
     fn note(&mut self, end: End) {
         self.nothing = match end {
-            End::TimedOut | End::CutOff | End::Faulted { .. } => (self.nothing + 1).min(MOST_NOTHING),
+            End::TimedOut | End::CutOff | End::Faulted => (self.nothing + 1).min(MOST_NOTHING),
             End::Answered | End::LeaveAlone { .. } => self.nothing.saturating_sub(1),
             End::NotSent => self.nothing,
         };
@@ -236,8 +221,7 @@ struct State {
     leave_alone_until: Option<Timestamp>,
     /// Times of the last sends, where a rate is set.
     sent: VecDeque<Timestamp>,
-    /// Attempts in a row that nobody answered.
-    unanswered: u32,
+    timeouts: u32,
     rests: u32,
     /// Faults at a plugin's limits, in a row.
     limit_faults: u32,
@@ -256,7 +240,7 @@ impl State {
             timer: None,
             leave_alone_until: None,
             sent: VecDeque::new(),
-            unanswered: 0,
+            timeouts: 0,
             rests: 0,
             limit_faults: 0,
         }
@@ -279,7 +263,7 @@ impl Lanes {
             per_host: limits.in_flight_per_host.max(1),
             waiting_per_lane: limits.waiting_per_lane,
             waiting_bytes: limits.waiting_bytes,
-            breaker_unanswered: limits.breaker_unanswered.max(1),
+            breaker_timeouts: limits.breaker_timeouts.max(1),
             breaker_rest: limits.breaker_rest,
         };
         let mut core = Core {
@@ -316,9 +300,8 @@ impl Lanes {
     }
 
     /// Asks for room for a fresh delivery, before it is accepted. Without room it will wait in the store, and
-    /// so it does behind others that already wait there. With room, gives how many go before it: those in the lane, or
-    /// all of a tenant's whose attempts come to nothing; none where they wait for an endpoint that does not answer, or wants
-    /// to be left alone.
+    /// so it does behind others that already wait there. With room, gives how many in the lane go before it; none where
+    /// they wait for an endpoint that does not answer, or wants to be left alone.
     pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> Option<usize> {
         let bytes = bytes + ENTRY;
         let mut core = self.core.lock();
@@ -333,13 +316,8 @@ impl Lanes {
         }
         state.reserved += 1;
         let goes_on =
-            state.unanswered < bounds.breaker_unanswered && state.leave_alone_until.is_none_or(|until| until <= now);
-        let in_lane = state.ready.len();
-        let ahead = match core.tenants.get(&tenant) {
-            _ if !goes_on => 0,
-            Some(owner) if owner.comes_to_nothing() && core.has_others(tenant, now) => owner.waiting,
-            _ => in_lane,
-        };
+            state.timeouts < bounds.breaker_timeouts && state.leave_alone_until.is_none_or(|until| until <= now);
+        let ahead = if goes_on { state.ready.len() } else { 0 };
         core.wait(tenant, 1, bytes);
         Some(ahead)
     }
@@ -419,7 +397,7 @@ impl Lanes {
     pub(super) fn forgive(&self, lane: Lane) {
         let mut core = self.core.lock();
         if let Some(state) = core.lanes.get_mut(&lane) {
-            (state.unanswered, state.rests, state.limit_faults) = (0, 0, 0);
+            (state.timeouts, state.rests, state.limit_faults) = (0, 0, 0);
             state.leave_alone_until = None;
         }
     }
@@ -475,6 +453,18 @@ impl Lanes {
     pub(super) fn is_down_to(&self, tenant: TenantId, waiting: usize) -> bool {
         let core = self.core.lock();
         core.stopped || core.tenants.get(&tenant).is_none_or(|tenant| tenant.waiting <= waiting)
+    }
+
+    /// Why others should not wait behind a tenant, if they should not.
+    pub(super) fn held_back(&self, tenant: TenantId, now: Timestamp) -> Option<HeldBack> {
+        self.core.lock().held_back(tenant, now)
+    }
+
+    /// Whether what a tenant posts only piles up: where thousands go before it in its lanes, or, if the tenant is held back
+    /// for what comes to nothing, where hundreds wait beside the `own` that it brings and that have room already.
+    pub(super) fn piles_up(&self, tenant: TenantId, ahead: usize, own: usize, held_back: Option<HeldBack>) -> bool {
+        let waits_for_itself = || self.waiting(tenant).saturating_sub(own) >= MANY_FOR_NOTHING;
+        ahead >= MANY || held_back == Some(HeldBack::ComesToNothing) && waits_for_itself()
     }
 
     /// When the longest-waiting delivery was due, as far as it is known here.
@@ -638,7 +628,7 @@ impl Core {
             return Turn::Taken;
         }
         // A tried endpoint that did not answer is tried by one attempt before the rest follow.
-        let most = if state.unanswered >= bounds.breaker_unanswered { 1 } else { bounds.per_lane };
+        let most = if state.timeouts >= bounds.breaker_timeouts { 1 } else { bounds.per_lane };
         let host_full = host.is_some_and(|host| host.under_way >= bounds.per_host);
         if state.ready.is_empty() {
             return self.load(lane, now, todo);
@@ -772,14 +762,15 @@ impl Core {
         let tenant = state.tenant;
         let host_key = work.host.clone().map(|host| (tenant, host));
         match end {
-            End::Answered | End::Faulted { answered: true } => (state.unanswered, state.rests) = (0, 0),
-            End::NotSent | End::Faulted { answered: false } => {}
-            End::TimedOut | End::CutOff => {
-                state.unanswered += 1;
+            End::Answered => (state.timeouts, state.rests) = (0, 0),
+            End::NotSent | End::CutOff | End::Faulted => {}
+            End::TimedOut => {
+                state.timeouts += 1;
                 // Those that were under way when it began to be left alone are of the same time.
                 let rests = state.leave_alone_until.is_some_and(|until| until > now);
-                if state.unanswered >= self.bounds.breaker_unanswered && !rests {
-                    state.leave_alone_until = Some(later(now, self.bounds.rest(end, state.rests)));
+                if state.timeouts >= self.bounds.breaker_timeouts && !rests {
+                    let rest = self.bounds.breaker_rest * 2u32.pow(state.rests.min(4));
+                    state.leave_alone_until = Some(later(now, rest));
                     state.rests += 1;
                 }
             }
@@ -812,7 +803,7 @@ impl Core {
     fn forget_if_empty(&mut self, lane: Lane) {
         let Some(state) = self.lanes.get(&lane) else { return };
         let remembers =
-            state.leave_alone_until.is_some() || state.unanswered + state.limit_faults > 0 || !state.sent.is_empty();
+            state.leave_alone_until.is_some() || state.timeouts + state.limit_faults > 0 || !state.sent.is_empty();
         if state.is_empty() && !state.queued && !remembers {
             if let Some(at) = state.timer {
                 self.timers.remove(&(at, lane));
@@ -847,7 +838,7 @@ mod tests {
             in_flight_per_host: 4,
             waiting_bytes: 1 << 20,
             waiting_per_lane: 100,
-            breaker_unanswered: 2,
+            breaker_timeouts: 2,
             breaker_rest: Duration::from_secs(30),
             events_per_second: 0,
             dedupe_window: Duration::from_secs(1),
@@ -1081,29 +1072,20 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_cuts_off_is_asked_again_soon_then_less_and_less() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        put(&lanes, lane, tenant, 20);
-        let first = lanes.next(at(0), open).start;
-        lanes.ended(&first[0], End::CutOff, at(0));
-        lanes.ended(&first[1], End::Answered, at(0));
-        lanes.ended(&first[2], End::CutOff, at(0));
-        let others = lanes.next(at(0), open).start;
-        assert_eq!(others.len(), 3, "one in a row is no reason");
-        lanes.ended(&first[3], End::CutOff, at(0));
-        others.iter().for_each(|work| lanes.ended(work, End::CutOff, at(0)));
-        let (mut now, mut waits) = (0, Vec::new());
-        for _ in 0..7 {
-            assert!(lanes.next(at(now), open).start.is_empty());
-            let next = lanes.first_timer().unwrap();
-            waits.push((next.as_millisecond() - at(now).as_millisecond()) / 1000);
-            now = next.as_millisecond() - at(0).as_millisecond();
-            lanes.wake(next);
-            let probe = lanes.next(next, open).start;
-            assert_eq!(probe.len(), 1);
-            lanes.ended(&probe[0], End::CutOff, next);
+    fn what_is_posted_for_nothing_piles_up_early() {
+        let lanes = Lanes::new(&Limits { waiting_bytes: 1 << 30, ..limits() }, vec![]);
+        let tenant = TenantId::new(at(0));
+        for _ in 0..=MANY_FOR_NOTHING / 50 {
+            put(&lanes, lane(), tenant, 50);
         }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        let waiting = lanes.waiting(tenant);
+        let piles_up = |ahead, own, held_back| lanes.piles_up(tenant, ahead, own, held_back);
+        let to_nothing = Some(HeldBack::ComesToNothing);
+        assert!(piles_up(0, 0, to_nothing) && piles_up(0, waiting - MANY_FOR_NOTHING, to_nothing));
+        assert!(!piles_up(0, waiting - MANY_FOR_NOTHING + 1, to_nothing), "what it brings does not wait for itself");
+        for held_back in [None, Some(HeldBack::HasMost), to_nothing] {
+            assert!(piles_up(MANY, waiting, held_back) && !piles_up(MANY - 1, waiting, held_back));
+        }
     }
 
     #[test]
@@ -1117,15 +1099,14 @@ mod tests {
             started.iter().for_each(|work| lanes.ended(work, end, at(0)));
             started
         };
-        let faulted = End::Faulted { answered: false };
         put(&lanes, lane_of_failing, failing, 40);
-        let counts = [0; 3].map(|_| end_all(faulted).len());
+        let counts = [0; 3].map(|_| end_all(End::Faulted).len());
         assert_eq!(counts, [UNBEGUN, UNBEGUN, 8], "nobody else is there");
         put(&lanes, lane_of_other, other, 1);
         end_all(End::Answered);
         put(&lanes, lane_of_failing, failing, 60);
-        assert_eq!(lanes.reserve(lane_of_other, other, 1, at(0)), Some(0));
-        assert_eq!(lanes.reserve(lane(), failing, 1, at(0)), Some(60), "all of its go before, whatever their lane");
+        let both = [failing, other].map(|tenant| lanes.held_back(tenant, at(0)));
+        assert_eq!(both, [Some(HeldBack::ComesToNothing), None]);
         let held_back = end_all(End::Answered);
         assert_eq!(held_back.len(), UNBEGUN_HELD_BACK as usize);
         assert!(held_back.iter().all(|work| work.held_back == Some(HeldBack::ComesToNothing)));

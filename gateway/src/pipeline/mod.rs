@@ -84,10 +84,9 @@ pub struct Limits {
     pub waiting_bytes: usize,
     /// Deliveries of one lane kept in memory while they wait.
     pub waiting_per_lane: usize,
-    /// Consecutive attempts that nobody answered after which an endpoint is left alone for a while.
-    pub breaker_unanswered: u32,
-    /// How long it is left alone at first, if they ran out of time; doubled each time, at most 16 times that. After
-    /// connections that were cut off it is a second first, and at most this.
+    /// Consecutive time-outs after which an endpoint is left alone for a while.
+    pub breaker_timeouts: u32,
+    /// How long it is left alone at first; doubled each time, at most 16 times that.
     pub breaker_rest: Duration,
     /// Events a tenant may post per second, unless its own limits say otherwise; 0 means any number.
     pub events_per_second: u32,

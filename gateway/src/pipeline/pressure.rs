@@ -1,13 +1,13 @@
-//! How short the processor is, and how much longer those wait who use most of it.
+//! How short the processor is, and how much longer those wait who use most of it, or use it for nothing.
 //!
 //! What one tenant does is felt by another long before the last of the processor is used up: each of its attempts is
 //! one more that others queue behind. So whoever has most to do leaves gaps, as long as it takes for the workers to be
-//! idle for a part of their time, and whoever does nothing of use leaves them as soon as they are not idle. And what a tenant posts faster than it can be delivered only piles up: the answer comes
-//! later then, so that the processor is left to what was posted before. **Who acts.** `pipeline` leaves gaps between the
-//! attempts of a tenant that is held back for others (`lanes` says who), and before its answers to one that has hundreds
-//! waiting. **What is promised.** Where workers are idle there are no gaps, and no answer waits for longer than
-//! 10 ms. **What is deliberately not.** No clock of the gateway: this is about the machine, and a test that stops the
-//! time must not stop the work.
+//! idle for a part of their time, and whoever does nothing of use leaves them as soon as they are not idle. And what a
+//! tenant posts faster than it can be delivered only piles up: the answer comes later then, so that the processor is left
+//! to what was posted before. **Who acts.** `pipeline` leaves gaps between the attempts of a tenant that is held back for
+//! others (`lanes` says who), and before its answers to one that has hundreds waiting. **What is promised.** Where workers
+//! are idle there are no gaps, and no answer waits for longer than 10 ms. **What is deliberately not.** No clock of the
+//! gateway: this is about the machine, and a test that stops the time must not stop the work.
 
 use std::time::{Duration, Instant};
 

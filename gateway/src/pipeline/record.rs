@@ -11,9 +11,10 @@ use super::lanes::{End, Work};
 use super::{Parts, deliver, ingest, meters};
 use crate::clock::later;
 use crate::domain::{
-    Attempt, AttemptId, AttemptRequest, AttemptResponse, Event, EventId, EventType, Frozen, Lane, Outcome, PluginRun,
-    State, StateReason, Status, Trigger, Verdict,
+    Attempt, AttemptId, AttemptRequest, AttemptResponse, Event, EventId, EventType, FaultKind, Frozen, Lane, Outcome,
+    PluginRun, State, StateReason, Status, Trigger, Verdict,
 };
+use crate::egress::FailureClass;
 use crate::registry::{self, Plan};
 use crate::retry::{self, Decide};
 use crate::store::{Accepted, Record, Settled};
@@ -21,8 +22,9 @@ use crate::store::{Accepted, Record, Settled};
 /// Faults at a plugin's limits, in a row, after which its subscription is disabled.
 const LIMIT_FAULTS: u32 = 5;
 
-/// Classes of failures in which no connection came to be, or it broke. The others are the gateway's own.
-const CUT_OFF: [&str; 5] = ["dns", "connect", "tls", "reset", "protocol"];
+/// Failures in which no connection came to be, or it broke.
+const CUT_OFF: [FailureClass; 5] =
+    [FailureClass::Dns, FailureClass::Connect, FailureClass::Tls, FailureClass::Reset, FailureClass::Protocol];
 
 /// How long an endpoint is left alone that says it has enough, but not for how long.
 const UNSAID_PAUSE: Duration = Duration::from_secs(60);
@@ -75,12 +77,17 @@ impl Report {
                 let asked = after.unwrap_or(UNSAID_PAUSE).min(LONGEST_PAUSE);
                 End::LeaveAlone { until: (*due).min(later(now, asked)), host: self.whole_host }
             }
-            (Outcome::PluginFault { .. }, _) => End::Faulted { answered: self.response.is_some() },
-            (Outcome::Unknown { class, .. } | Outcome::Unreachable { class, .. }, _) if class == "timeout" => {
+            // A plugin that says itself that it can make nothing of an event works as it should.
+            (Outcome::PluginFault { kind, .. }, _) if !matches!(kind, FaultKind::Reported | FaultKind::Engine) => {
+                End::Faulted
+            }
+            (Outcome::Unknown { class, .. } | Outcome::Unreachable { class, .. }, _)
+                if *class == FailureClass::Timeout.as_str() =>
+            {
                 End::TimedOut
             }
             (Outcome::Unknown { class, .. } | Outcome::Unreachable { class, .. }, _)
-                if CUT_OFF.contains(&class.as_str()) =>
+                if CUT_OFF.iter().any(|cut_off| cut_off.as_str() == class) =>
             {
                 End::CutOff
             }
@@ -314,5 +321,41 @@ pub(super) async fn announce(parts: &Arc<Parts>, about: &Event, event_type: &str
             dispatch::pump(parts);
         }
         Err(error) => tracing::error!(%error, "an operational event could not be written down"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_told_how_an_attempt_ended() {
+        let now = Timestamp::UNIX_EPOCH;
+        let end = |outcome| Report::unsent(now, outcome, Vec::new()).end(&Verdict::GiveUp, now);
+        let detail = String::new;
+        for (class, wanted) in [
+            ("dns", End::CutOff),
+            ("connect", End::CutOff),
+            ("tls", End::CutOff),
+            ("reset", End::CutOff),
+            ("protocol", End::CutOff),
+            ("timeout", End::TimedOut),
+            ("too_many_files", End::NotSent),
+            ("store", End::NotSent),
+            ("auth", End::NotSent),
+        ] {
+            assert_eq!(end(Outcome::Unknown { class: class.to_owned(), detail: detail() }), wanted, "{class}");
+            assert_eq!(end(Outcome::Unreachable { class: class.to_owned(), detail: detail() }), wanted, "{class}");
+        }
+        for (kind, wanted) in [
+            (FaultKind::Trap, End::Faulted),
+            (FaultKind::Time, End::Faulted),
+            (FaultKind::Reported, End::NotSent),
+            (FaultKind::Engine, End::NotSent),
+        ] {
+            let plugin = "a@1.0.0".to_owned();
+            assert_eq!(end(Outcome::PluginFault { plugin, kind, message: detail(), retryable: true }), wanted);
+        }
+        assert_eq!(end(Outcome::Dropped { plugin: "a@1.0.0".to_owned(), reason: detail() }), End::NotSent);
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::lanes::{MANY, UNBEGUN_HELD_BACK};
+use super::lanes::UNBEGUN_HELD_BACK;
 use crate::domain::{Delivery, IdMap, TenantId};
 use crate::store::Accepted;
 
@@ -31,8 +31,8 @@ const DELIVERING: Duration = Duration::from_micros(100);
 /// How often it is looked, meanwhile, whether the tenant has caught up: so many times, and no sooner than that.
 const LOOKS: u32 = 16;
 const LOOK: Duration = Duration::from_millis(10);
-/// What a delivery counts beside its event, and one that is late already: it has to wait in the store, or its event's
-/// deliveries have [`MANY`] others before them.
+/// What a delivery counts beside its event, and one that is late already: it has to wait in the store, or what its tenant
+/// posts only piles up.
 const DELIVERY_WEIGHT: usize = 128;
 const WAITING_WEIGHT: usize = 16 << 10;
 /// Memory for what waits for a tenant's room. What is beyond is refused, unless nothing waits.
@@ -54,9 +54,8 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Before the deliveries of one of these events go so many that are ready.
-    pub(super) fn of(accepted: &[Accepted], ahead: usize) -> Self {
-        let piles_up = ahead >= MANY;
+    /// Of events whose deliveries only pile up, or do not.
+    pub(super) fn of(accepted: &[Accepted], piles_up: bool) -> Self {
         Self {
             room: accepted.iter().map(|accepted| weight(accepted, piles_up)).sum(),
             memory: accepted.iter().map(memory).sum(),

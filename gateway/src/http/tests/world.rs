@@ -117,7 +117,7 @@ impl World {
                 in_flight_per_host: 2,
                 waiting_bytes: 1 << 20,
                 waiting_per_lane: 100,
-                breaker_unanswered: 5,
+                breaker_timeouts: 5,
                 breaker_rest: Duration::from_secs(30),
                 events_per_second: 0,
                 dedupe_window: Duration::from_secs(24 * 3600),
