@@ -125,9 +125,8 @@ impl Pipeline {
         pace.rest();
         // Its own have room already.
         let in_hand: usize = accepted.iter().map(|accepted| accepted.in_hand).sum();
-        let held_back = parts.lanes.held_back(tenant, parts.clock.now());
-        let load = Load::of(&accepted, parts.lanes.piles_up(tenant, ahead, in_hand, held_back));
-        let before = if load.piles_up() { parts.lanes.waiting(tenant).saturating_sub(in_hand) } else { 0 };
+        let standing = parts.lanes.standing(tenant, in_hand, parts.clock.now());
+        let load = Load::of(&accepted, standing.piles_up(ahead));
         let Some(written) = parts.writing.begin(tenant, load).await else {
             return refuse(parts, &kept, &store::Error::Overloaded);
         };
@@ -136,8 +135,9 @@ impl Pipeline {
             Err(error) => return refuse(parts, &kept, &error),
         };
         let pipeline = self.clone();
-        let caught_up = move || load.piles_up() && pipeline.0.lanes.is_down_to(tenant, before);
-        written.end(|| held_back.map_or_else(|| parts.pressure.last(), |why| parts.pressure.gap(why)), caught_up);
+        let caught_up = move || load.piles_up() && pipeline.0.lanes.is_down_to(tenant, standing.waiting);
+        let gap = || standing.held_back.map_or_else(|| parts.pressure.last(), |why| parts.pressure.gap(why));
+        written.end(gap, caught_up);
         let mut pace = Pace::begin(&parts.long_matches);
         let mut answers = Vec::with_capacity(kept.len());
         for (kept, receipt) in kept.into_iter().zip(receipts) {

@@ -54,6 +54,23 @@ pub(super) enum HeldBack {
     ComesToNothing,
 }
 
+/// How a tenant stands when it posts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    /// Its deliveries that wait in memory, without those that it brings just now and that have room already.
+    pub(super) waiting: usize,
+    /// Why others should not wait behind it, if they should not.
+    pub(super) held_back: Option<HeldBack>,
+}
+
+impl Standing {
+    /// Whether what it posts only piles up: where thousands go before it in its lanes, or, if the tenant is held back for
+    /// what comes to nothing, where hundreds wait.
+    pub(super) fn piles_up(&self, ahead: usize) -> bool {
+        ahead >= MANY || self.held_back == Some(HeldBack::ComesToNothing) && self.waiting >= MANY_FOR_NOTHING
+    }
+}
+
 /// Whether a lane may send, as its subscription stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Permit {
@@ -138,7 +155,7 @@ const UNBEGUN: usize = 16;
 pub(super) const UNBEGUN_HELD_BACK: u32 = 4;
 /// What has at least so many waiting, and more than all others together, is held back as long as there are others. Who has
 /// fewer is not the one they wait for.
-pub(super) const MANY: usize = 4_096;
+const MANY: usize = 4_096;
 /// By how many more of a tenant's attempts must have come to nothing than to something before it is held back, and how
 /// far it is counted.
 const NOTHING: u32 = 32;
@@ -455,16 +472,11 @@ impl Lanes {
         core.stopped || core.tenants.get(&tenant).is_none_or(|tenant| tenant.waiting <= waiting)
     }
 
-    /// Why others should not wait behind a tenant, if they should not.
-    pub(super) fn held_back(&self, tenant: TenantId, now: Timestamp) -> Option<HeldBack> {
-        self.core.lock().held_back(tenant, now)
-    }
-
-    /// Whether what a tenant posts only piles up: where thousands go before it in its lanes, or, if the tenant is held back
-    /// for what comes to nothing, where hundreds wait beside the `own` that it brings and that have room already.
-    pub(super) fn piles_up(&self, tenant: TenantId, ahead: usize, own: usize, held_back: Option<HeldBack>) -> bool {
-        let waits_for_itself = || self.waiting(tenant).saturating_sub(own) >= MANY_FOR_NOTHING;
-        ahead >= MANY || held_back == Some(HeldBack::ComesToNothing) && waits_for_itself()
+    /// How a tenant stands that brings so many of its `own`.
+    pub(super) fn standing(&self, tenant: TenantId, own: usize, now: Timestamp) -> Standing {
+        let core = self.core.lock();
+        let waiting = core.tenants.get(&tenant).map_or(0, |tenant| tenant.waiting);
+        Standing { waiting: waiting.saturating_sub(own), held_back: core.held_back(tenant, now) }
     }
 
     /// When the longest-waiting delivery was due, as far as it is known here.
@@ -1079,7 +1091,8 @@ mod tests {
             put(&lanes, lane(), tenant, 50);
         }
         let waiting = lanes.waiting(tenant);
-        let piles_up = |ahead, own, held_back| lanes.piles_up(tenant, ahead, own, held_back);
+        let piles_up =
+            |ahead, own, held_back| Standing { held_back, ..lanes.standing(tenant, own, at(0)) }.piles_up(ahead);
         let to_nothing = Some(HeldBack::ComesToNothing);
         assert!(piles_up(0, 0, to_nothing) && piles_up(0, waiting - MANY_FOR_NOTHING, to_nothing));
         assert!(!piles_up(0, waiting - MANY_FOR_NOTHING + 1, to_nothing), "what it brings does not wait for itself");
@@ -1105,7 +1118,7 @@ mod tests {
         put(&lanes, lane_of_other, other, 1);
         end_all(End::Answered);
         put(&lanes, lane_of_failing, failing, 60);
-        let both = [failing, other].map(|tenant| lanes.held_back(tenant, at(0)));
+        let both = [failing, other].map(|tenant| lanes.standing(tenant, 0, at(0)).held_back);
         assert_eq!(both, [Some(HeldBack::ComesToNothing), None]);
         let held_back = end_all(End::Answered);
         assert_eq!(held_back.len(), UNBEGUN_HELD_BACK as usize);
