@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 
 use super::lanes::{End, Permit, Work};
 use super::{Parts, deliver, record};
-use crate::domain::{Lane, TenantId};
+use crate::domain::{Delivery, Lane, TenantId};
 
 /// Starts the timekeeper.
 pub(super) fn start(parts: &Arc<Parts>) {
@@ -58,7 +58,12 @@ async fn run(parts: Arc<Parts>, work: Work) {
         tracing::error!(delivery_id = %work.delivery.id, "an attempt panicked; the delivery waits for the next start");
         End::NotSent
     });
-    parts.lanes.ended(&work, end, parts.clock.now());
+    let remembers = parts.lanes.ended(&work, end, parts.clock.now());
+    let Delivery { tenant_id, subscription_id, lane, .. } = work.delivery;
+    if remembers && parts.registry.plan(tenant_id, subscription_id).is_none() {
+        // It was removed meanwhile: nobody will ask for that.
+        parts.lanes.forget(lane);
+    }
     pump(&parts);
 }
 
@@ -76,11 +81,11 @@ async fn noting_begin<F: Future>(parts: &Arc<Parts>, work: &Work, mut attempt: P
     .await
 }
 
-/// The tenant's next may start: at once, or a little later if it is held back and the processor is short.
+/// The tenant's next like it may start: at once, or a little later if it is held back and the processor is short.
 fn begun(parts: &Arc<Parts>, work: &Work) {
-    let tenant = work.delivery.tenant_id;
+    let (tenant, prospect) = (work.delivery.tenant_id, work.prospect);
     let next = move |parts: &Arc<Parts>| {
-        if parts.lanes.begun(tenant) {
+        if parts.lanes.begun(tenant, prospect) {
             pump(parts);
         }
     };

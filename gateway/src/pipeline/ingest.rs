@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::lanes::Work;
+use super::lanes::{Found, HeldBack, Work};
 use super::parse::NewEvent;
 use super::writing::Load;
 use super::{Parts, Pipeline, dispatch, meters};
@@ -82,7 +82,7 @@ impl Pipeline {
         if let Err(retry_after) = parts.rates.take(tenant, items.len(), rate, second, now) {
             return items.iter().map(|_| Err(IngestError::RateLimited { retry_after })).collect();
         }
-        let (mut accepted, mut ahead) = (Vec::with_capacity(items.len()), 0);
+        let (mut accepted, mut found) = (Vec::with_capacity(items.len()), None);
         let mut pace = Pace::begin(&parts.long_matches);
         let mut refused = Vec::new();
         let profile = owner.profile.as_ref().and_then(|name| parts.registry.profiles().get(name).cloned());
@@ -91,13 +91,16 @@ impl Pipeline {
                 Ok(item) => {
                     let (item, of_it) = accept(parts, tenant, profile.as_deref(), item, now, &mut pace).await;
                     accepted.push(item);
-                    ahead = of_it.max(ahead);
+                    found = found.into_iter().chain(of_it).reduce(Found::beside);
                 }
                 Err(errors) => refused.push((at, errors)),
             }
         }
-        let mut answers =
-            if accepted.is_empty() { Vec::new() } else { self.write(tenant, accepted, ahead, pace).await };
+        let mut answers = if accepted.is_empty() {
+            Vec::new()
+        } else {
+            self.write(tenant, accepted, found.and_then(Found::piles_up), pace).await
+        };
         if !refused.is_empty() {
             meters::events("invalid").increment(refused.len() as u64);
         }
@@ -107,12 +110,12 @@ impl Pipeline {
         answers
     }
 
-    /// Writes events down and puts them on their way. Before the deliveries of one of them go so many.
+    /// Writes events down and puts them on their way; why what is owed for them only piles up, if it does.
     async fn write(
         &self,
         tenant: TenantId,
         accepted: Vec<Accepted>,
-        ahead: usize,
+        piles_up: Option<HeldBack>,
         mut pace: Pace<'_>,
     ) -> Vec<Result<Ingested, IngestError>> {
         let parts = &self.0;
@@ -123,10 +126,12 @@ impl Pipeline {
             kept.push(Kept::of(accepted, &mut pace).await);
         }
         pace.rest();
-        // Its own have room already.
-        let in_hand: usize = accepted.iter().map(|accepted| accepted.in_hand).sum();
-        let standing = parts.lanes.standing(tenant, in_hand, parts.clock.now());
-        let load = Load::of(&accepted, standing.piles_up(ahead));
+        // Where it has most waiting, until it has as little as before: its own have room already.
+        let before = (piles_up == Some(HeldBack::HasMost)).then(|| {
+            let in_hand: usize = accepted.iter().map(|accepted| accepted.in_hand).sum();
+            parts.lanes.waiting(tenant).saturating_sub(in_hand)
+        });
+        let load = Load::of(&accepted, piles_up);
         let Some(written) = parts.writing.begin(tenant, load).await else {
             return refuse(parts, &kept, &store::Error::Overloaded);
         };
@@ -135,8 +140,11 @@ impl Pipeline {
             Err(error) => return refuse(parts, &kept, &error),
         };
         let pipeline = self.clone();
-        let caught_up = move || load.piles_up() && pipeline.0.lanes.is_down_to(tenant, standing.waiting);
-        let gap = || standing.held_back.map_or_else(|| parts.pressure.last(), |why| parts.pressure.gap(why));
+        let caught_up = move || match before {
+            Some(before) => pipeline.0.lanes.is_down_to(tenant, before),
+            None => load.for_nothing() && !pipeline.0.lanes.comes_to_nothing(tenant, pipeline.0.clock.now()),
+        };
+        let gap = || piles_up.map_or_else(|| parts.pressure.last(), |why| parts.pressure.gap(why));
         written.end(gap, caught_up);
         let mut pace = Pace::begin(&parts.long_matches);
         let mut answers = Vec::with_capacity(kept.len());
@@ -259,7 +267,7 @@ async fn checked(
     }
 }
 
-/// Makes the event and what is owed for it; and says how many go before those deliveries, in their lanes.
+/// Makes the event and what is owed for it; and says what those deliveries find in their lanes.
 async fn accept(
     parts: &Parts,
     tenant: TenantId,
@@ -267,12 +275,12 @@ async fn accept(
     item: NewEvent,
     now: Timestamp,
     pace: &mut Pace<'_>,
-) -> (Accepted, usize) {
+) -> (Accepted, Option<Found>) {
     let until = later(now, item.dedupe_window.unwrap_or(parts.limits.dedupe_window));
     let by_profile = profile.and_then(|profile| dedupe_by_profile(profile, &item, until));
     let dedupe = by_profile.or_else(|| dedupe(&item, until));
     let event = Arc::new(event(tenant, item, now));
-    let (mut deliveries, mut waiting, mut ahead) = (Vec::new(), Vec::new(), 0);
+    let (mut deliveries, mut waiting, mut all) = (Vec::new(), Vec::new(), None);
     if let Some(matcher) = parts.registry.matcher(tenant) {
         let document = Document::of(&event);
         for plan in matcher.candidates(event.event_type.as_str()) {
@@ -282,21 +290,22 @@ async fn accept(
             }
             let delivery = delivery(plan, &event, Trigger::Automatic, now);
             let at_once = delivery.next_attempt_at.is_some_and(|due| due <= now);
-            let room = (at_once && plan.sends())
-                .then(|| parts.lanes.reserve(delivery.lane, tenant, event.weight(), now))
-                .flatten();
-            match room {
-                Some(others) => {
-                    ahead += others;
-                    deliveries.push(delivery);
-                }
-                None => waiting.push(delivery),
+            let found = match (plan.sends(), at_once) {
+                (true, true) => parts.lanes.reserve(delivery.lane, tenant, event.weight(), now),
+                (true, false) => parts.lanes.find(delivery.lane, tenant, now),
+                (false, _) => Found::NOTHING,
+            };
+            if found.room {
+                deliveries.push(delivery);
+            } else {
+                waiting.push(delivery);
             }
+            all = Some(all.map_or(found, |others: Found| others.and(found)));
         }
     }
     let in_hand = deliveries.len();
     deliveries.append(&mut waiting);
-    (Accepted { event, deliveries, in_hand, dedupe }, ahead)
+    (Accepted { event, deliveries, in_hand, dedupe }, all)
 }
 
 fn event(tenant: TenantId, item: NewEvent, now: Timestamp) -> Event {

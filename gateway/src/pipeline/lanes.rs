@@ -6,8 +6,8 @@
 //! lanes do. Of all attempts, and of the memory for what waits, a tenant may have as much as is left free: half if it
 //! is alone, a third beside another like it, and whoever comes next finds room without waiting for anybody. One
 //! endpoint and one host have only so many. **Who comes last.** Beside others, a tenant is held back that has most
-//! waiting, or whose attempts mostly come to nothing: it starts few at a time, and `dispatch` leaves gaps between them
-//! where the processor is short.
+//! waiting: it starts few at a time, and `dispatch` leaves gaps between them where the processor is short. So are, where
+//! a tenant's attempts mostly come to nothing, its lanes, but for those whose last ones came to something.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,13 +29,15 @@ pub(super) struct Work {
     pub(super) event: Arc<Event>,
     /// The host it counts for, once it is under way.
     pub(super) host: Option<Arc<str>>,
-    /// Why its tenant was held back for others when it was started, if it was.
+    /// What was to be expected of it when it was started.
+    pub(super) prospect: Prospect,
+    /// Why it was held back for others then, if it was.
     pub(super) held_back: Option<HeldBack>,
 }
 
 impl Work {
     pub(super) fn new(delivery: Delivery, event: Arc<Event>) -> Self {
-        Self { delivery, event, host: None, held_back: None }
+        Self { delivery, event, host: None, prospect: Prospect::Fair, held_back: None }
     }
 }
 
@@ -45,29 +47,60 @@ impl From<Due> for Work {
     }
 }
 
-/// Why others should not wait behind a tenant.
+/// What is to be expected of a lane's next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prospect {
+    /// Something.
+    Fair,
+    /// Nothing: most of its tenant's come to that, and nothing is known of its own that were better.
+    Poor,
+}
+
+/// Why others should not wait behind a tenant, or one of its lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeldBack {
-    /// It has more waiting than all others together.
+    /// The tenant has more waiting than all others together.
     HasMost,
-    /// Its attempts mostly do.
+    /// Most of the tenant's attempts do, and the lane's last ones were no better.
     ComesToNothing,
 }
 
-/// How a tenant stands when it posts.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
-    /// Its deliveries that wait in memory, without those that it brings just now and that have room already.
-    pub(super) waiting: usize,
-    /// Why others should not wait behind it, if they should not.
-    pub(super) held_back: Option<HeldBack>,
+/// What a fresh delivery finds in its lane, an event's deliveries in all of theirs, or those of several events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Room, which is reserved now; without it a delivery waits in the store.
+    pub(super) room: bool,
+    /// How many go before it here, or enough of them where what comes to nothing waits in the store; none where they wait
+    /// for an endpoint that does not answer, or wants to be left alone.
+    waiting: usize,
+    /// All of it is held back for coming to nothing.
+    for_nothing: bool,
 }
 
-impl Standing {
-    /// Whether what it posts only piles up: where thousands go before it in its lanes, or, if the tenant is held back for
-    /// what comes to nothing, where hundreds wait.
-    pub(super) fn piles_up(&self, ahead: usize) -> bool {
-        ahead >= MANY || self.held_back == Some(HeldBack::ComesToNothing) && self.waiting >= MANY_FOR_NOTHING
+impl Found {
+    /// What a delivery finds that is not to be sent for now.
+    pub(super) const NOTHING: Self = Self { room: false, waiting: 0, for_nothing: true };
+
+    /// What two deliveries of an event find.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { waiting: self.waiting + other.waiting, ..self.beside(other) }
+    }
+
+    /// What two events find.
+    pub(super) fn beside(self, other: Self) -> Self {
+        Self {
+            room: self.room || other.room,
+            waiting: self.waiting.max(other.waiting),
+            for_nothing: self.for_nothing && other.for_nothing,
+        }
+    }
+
+    /// Why what comes to it only piles up, if it does.
+    pub(super) fn piles_up(self) -> Option<HeldBack> {
+        if self.for_nothing && self.waiting >= MANY_FOR_NOTHING {
+            return Some(HeldBack::ComesToNothing);
+        }
+        (self.waiting >= MANY).then_some(HeldBack::HasMost)
     }
 }
 
@@ -97,8 +130,21 @@ pub(super) enum End {
     Faulted,
     /// It did not get as far as the endpoint.
     NotSent,
+    /// Nor should it: a plugin dropped it.
+    Dropped,
     /// The endpoint, or its whole host, wants to be left alone until then.
     LeaveAlone { until: Timestamp, host: bool },
+}
+
+impl End {
+    /// Whether it came to nothing; neither where it says nothing of that.
+    pub(super) fn came_to_nothing(self) -> Option<bool> {
+        match self {
+            Self::TimedOut | Self::CutOff | Self::Faulted => Some(true),
+            Self::Answered | Self::Dropped | Self::LeaveAlone { .. } => Some(false),
+            Self::NotSent => None,
+        }
+    }
 }
 
 /// What is to be done now.
@@ -124,8 +170,8 @@ struct Core {
     bounds: Bounds,
     lanes: IdMap<Lane, State>,
     tenants: IdMap<TenantId, Tenant>,
-    /// Tenants that have something to do, in turn.
-    turns: VecDeque<TenantId>,
+    /// Tenants that have something to do, in turn, each with what comes to something and with what comes to nothing.
+    turns: VecDeque<(TenantId, Prospect)>,
     hosts: HashMap<(TenantId, Arc<str>), Host>,
     timers: BTreeSet<(Timestamp, Lane)>,
     under_way: usize,
@@ -148,20 +194,20 @@ enum Turn {
     Kept,
 }
 
-/// Attempts of one tenant that have been started and have not had the processor yet. Where it is short, they are what
-/// others wait behind; where it is not, there are none.
+/// Attempts of one tenant that have been started and have not had the processor yet, so many of each prospect. Where it is
+/// short, they are what others wait behind; where it is not, there are none.
 const UNBEGUN: usize = 16;
-/// The same of a tenant that is held back.
+/// The same of what is held back.
 pub(super) const UNBEGUN_HELD_BACK: u32 = 4;
 /// What has at least so many waiting, and more than all others together, is held back as long as there are others. Who has
 /// fewer is not the one they wait for.
 const MANY: usize = 4_096;
-/// By how many more of a tenant's attempts must have come to nothing than to something before it is held back, and how
-/// far it is counted.
+/// By how many more of a tenant's attempts must have come to nothing than to something before its lanes are held back, and
+/// by how many more of a lane's to something for it to be none of them. Twice as far is counted.
 const NOTHING: u32 = 32;
-const MOST_NOTHING: u32 = 2 * NOTHING;
-/// Where so many of such a tenant's wait, what it posts only piles up: it begins about as many in half a second.
-const MANY_FOR_NOTHING: usize = 512;
+const SOMETHING: u32 = 2;
+/// Where so many wait in such lanes, what is posted to them alone only piles up.
+const MANY_FOR_NOTHING: usize = 16;
 /// So long after its last attempt a tenant is still one of those that others leave room for.
 const PRESENT: Duration = Duration::from_secs(1);
 
@@ -189,30 +235,54 @@ struct Bounds {
 
 #[derive(Default)]
 struct Tenant {
-    /// Lanes that have something to do, in turn.
-    turns: VecDeque<Lane>,
+    /// Lanes that have something to do.
+    fair: Turns,
+    poor: Turns,
     under_way: usize,
-    /// Those of them that have not begun.
-    unbegun: usize,
     waiting: usize,
     waiting_bytes: usize,
     /// By how many more of its last attempts came to nothing than to something.
-    nothing: u32,
+    nothing: Balance<NOTHING>,
+}
+
+/// By how many more attempts ended so lately than otherwise.
+#[derive(Debug, Default, Clone, Copy)]
+struct Balance<const MANY: u32>(u32);
+
+impl<const MANY: u32> Balance<MANY> {
+    /// One more has ended, so or otherwise.
+    fn note(&mut self, so: bool) {
+        self.0 = if so { (self.0 + 1).min(2 * MANY) } else { self.0.saturating_sub(1) };
+    }
+
+    /// Whether it is as many as matters.
+    fn is_many(self) -> bool {
+        self.0 >= MANY
+    }
+}
+
+/// Some of a tenant's lanes, in turn.
+#[derive(Default)]
+struct Turns {
+    lanes: VecDeque<Lane>,
+    /// Attempts that were started from here and have not begun.
+    unbegun: usize,
 }
 
 impl Tenant {
-    /// Whether its attempts mostly do.
-    fn comes_to_nothing(&self) -> bool {
-        self.nothing >= NOTHING
+    fn turns(&mut self, prospect: Prospect) -> &mut Turns {
+        match prospect {
+            Prospect::Fair => &mut self.fair,
+            Prospect::Poor => &mut self.poor,
+        }
     }
 
-    /// One more has come to that, or to something.
-    fn note(&mut self, end: End) {
-        self.nothing = match end {
-            End::TimedOut | End::CutOff | End::Faulted => (self.nothing + 1).min(MOST_NOTHING),
-            End::Answered | End::LeaveAlone { .. } => self.nothing.saturating_sub(1),
-            End::NotSent => self.nothing,
-        };
+    /// What is to be expected of a lane of which so much came to something.
+    fn prospect(&self, something: Balance<SOMETHING>) -> Prospect {
+        match self.nothing.is_many() && !something.is_many() {
+            true => Prospect::Poor,
+            false => Prospect::Fair,
+        }
     }
 }
 
@@ -240,6 +310,8 @@ struct State {
     sent: VecDeque<Timestamp>,
     timeouts: u32,
     rests: u32,
+    /// By how many more of its last attempts came to something than to nothing.
+    something: Balance<SOMETHING>,
     /// Faults at a plugin's limits, in a row.
     limit_faults: u32,
 }
@@ -259,8 +331,24 @@ impl State {
             sent: VecDeque::new(),
             timeouts: 0,
             rests: 0,
+            something: Balance::default(),
             limit_faults: 0,
         }
+    }
+
+    fn forgive(&mut self) {
+        (self.timeouts, self.rests, self.limit_faults) = (0, 0, 0);
+        self.leave_alone_until = None;
+    }
+
+    /// What waits for its endpoint is sent to it.
+    fn goes_on(&self, bounds: Bounds, now: Timestamp) -> bool {
+        self.timeouts < bounds.breaker_timeouts && self.leave_alone_until.is_none_or(|until| until <= now)
+    }
+
+    /// Something of it is due and still in the store.
+    fn is_behind(&self, now: Timestamp) -> bool {
+        self.in_store.is_some_and(|due| due <= now)
     }
 
     fn is_empty(&self) -> bool {
@@ -317,26 +405,14 @@ impl Lanes {
     }
 
     /// Asks for room for a fresh delivery, before it is accepted. Without room it will wait in the store, and
-    /// so it does behind others that already wait there. With room, gives how many in the lane go before it; none where
-    /// they wait for an endpoint that does not answer, or wants to be left alone.
-    pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> Option<usize> {
-        let bytes = bytes + ENTRY;
-        let mut core = self.core.lock();
-        let bounds = core.bounds;
-        if core.stopped || core.tenant_bytes(tenant) + bytes > bounds.waiting_bytes.saturating_sub(core.waiting_bytes) {
-            return None;
-        }
-        let state = core.lanes.entry(lane).or_insert_with(|| State::new(tenant));
-        if state.ready.len() + state.reserved >= bounds.waiting_per_lane || state.in_store.is_some_and(|due| due <= now)
-        {
-            return None;
-        }
-        state.reserved += 1;
-        let goes_on =
-            state.timeouts < bounds.breaker_timeouts && state.leave_alone_until.is_none_or(|until| until <= now);
-        let ahead = if goes_on { state.ready.len() } else { 0 };
-        core.wait(tenant, 1, bytes);
-        Some(ahead)
+    /// so it does behind others that already wait there.
+    pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> Found {
+        self.core.lock().reserve(lane, tenant, bytes + ENTRY, now)
+    }
+
+    /// What a fresh delivery finds there that is not due at once.
+    pub(super) fn find(&self, lane: Lane, tenant: TenantId, now: Timestamp) -> Found {
+        self.core.lock().find(lane, tenant, now)
     }
 
     /// Gives back room that was asked for and is not needed: the event was a duplicate.
@@ -382,24 +458,29 @@ impl Lanes {
         self.change(|core| core.loaded(lane, taken, now));
     }
 
-    /// An attempt has had the processor for the first time. Whether others of its tenant waited for that.
-    pub(super) fn begun(&self, tenant: TenantId) -> bool {
+    /// An attempt of a tenant has had the processor for the first time, in a lane of that prospect. Whether others like it
+    /// waited for that.
+    pub(super) fn begun(&self, tenant: TenantId, prospect: Prospect) -> bool {
         let mut core = self.core.lock();
         let Some(tenant) = core.tenants.get_mut(&tenant) else { return false };
-        tenant.unbegun = tenant.unbegun.saturating_sub(1);
+        let turns = tenant.turns(prospect);
+        turns.unbegun = turns.unbegun.saturating_sub(1);
         // Not for each of many, since all tenants are asked then.
-        (tenant.unbegun == 0 || tenant.unbegun == UNBEGUN / 2) && !tenant.turns.is_empty()
+        (turns.unbegun == 0 || turns.unbegun == UNBEGUN / 2) && !turns.lanes.is_empty()
     }
 
-    /// An attempt has ended, and its delivery has been settled.
-    pub(super) fn ended(&self, work: &Work, end: End, now: Timestamp) {
-        let under_way = self.change(|core| {
+    /// An attempt has ended, and its delivery has been settled. Whether something of it is remembered even of a lane that
+    /// owes nothing.
+    pub(super) fn ended(&self, work: &Work, end: End, now: Timestamp) -> bool {
+        let (under_way, remembers) = self.change(|core| {
             core.ended(work, end, now);
-            core.under_way
+            let remembers = core.lanes.get(&work.delivery.lane).is_some_and(|state| core.remembers(state));
+            (core.under_way, remembers)
         });
         if under_way == 0 {
             self.idle.notify_waiters();
         }
+        remembers
     }
 
     /// Counts faults at a plugin's limits; anything else begins anew. How many there are in a row.
@@ -412,10 +493,19 @@ impl Lanes {
 
     /// Forgets what was held against a lane: its subscription was changed, and may be another endpoint now.
     pub(super) fn forgive(&self, lane: Lane) {
+        if let Some(state) = self.core.lock().lanes.get_mut(&lane) {
+            state.forgive();
+        }
+    }
+
+    /// The same, and all else that is remembered of it: its subscription is gone.
+    pub(super) fn forget(&self, lane: Lane) {
         let mut core = self.core.lock();
         if let Some(state) = core.lanes.get_mut(&lane) {
-            (state.timeouts, state.rests, state.limit_faults) = (0, 0, 0);
-            state.leave_alone_until = None;
+            state.forgive();
+            state.something = Balance::default();
+            state.sent.clear();
+            core.forget_if_empty(lane);
         }
     }
 
@@ -447,7 +537,7 @@ impl Lanes {
         let Some(state) = core.lanes.get(&lane) else { return false };
         let host = host.and_then(|host| core.hosts.get(&(state.tenant, host.clone())));
         let alone = state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until));
-        state.in_store.is_some_and(|due| due <= now) && alone.is_none_or(|until| until <= now)
+        state.is_behind(now) && alone.is_none_or(|until| until <= now)
     }
 
     /// Attempts under way.
@@ -466,17 +556,16 @@ impl Lanes {
         self.core.lock().tenants.get(&tenant).map_or(0, |tenant| tenant.waiting)
     }
 
+    /// Whether most of what a tenant does comes to nothing, and others are there.
+    pub(super) fn comes_to_nothing(&self, tenant: TenantId, now: Timestamp) -> bool {
+        let core = self.core.lock();
+        core.tenants.get(&tenant).is_some_and(|tenant| tenant.nothing.is_many()) && core.has_others(tenant, now)
+    }
+
     /// Whether no more of a tenant's wait than so many, or nothing goes on any more.
     pub(super) fn is_down_to(&self, tenant: TenantId, waiting: usize) -> bool {
         let core = self.core.lock();
         core.stopped || core.tenants.get(&tenant).is_none_or(|tenant| tenant.waiting <= waiting)
-    }
-
-    /// How a tenant stands that brings so many of its `own`.
-    pub(super) fn standing(&self, tenant: TenantId, own: usize, now: Timestamp) -> Standing {
-        let core = self.core.lock();
-        let waiting = core.tenants.get(&tenant).map_or(0, |tenant| tenant.waiting);
-        Standing { waiting: waiting.saturating_sub(own), held_back: core.held_back(tenant, now) }
     }
 
     /// When the longest-waiting delivery was due, as far as it is known here.
@@ -515,6 +604,36 @@ impl Core {
         true
     }
 
+    /// What a delivery finds that has no room.
+    fn find(&self, lane: Lane, tenant: TenantId, now: Timestamp) -> Found {
+        let state = self.lanes.get(&lane);
+        let something = state.map_or_else(Balance::default, |state| state.something);
+        let prospect = self.tenants.get(&tenant).map_or(Prospect::Fair, |tenant| tenant.prospect(something));
+        let for_nothing = prospect == Prospect::Poor && self.has_others(tenant, now);
+        let waiting = match state.filter(|state| for_nothing && state.goes_on(self.bounds, now)) {
+            Some(state) if state.is_behind(now) => MANY_FOR_NOTHING,
+            Some(state) => state.ready.len(),
+            None => 0,
+        };
+        Found { room: false, waiting, for_nothing }
+    }
+
+    fn reserve(&mut self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> Found {
+        let bounds = self.bounds;
+        let found = self.find(lane, tenant, now);
+        let free = bounds.waiting_bytes.saturating_sub(self.waiting_bytes);
+        let takes =
+            |state: &State| !state.is_behind(now) && state.ready.len() + state.reserved < bounds.waiting_per_lane;
+        let fits = !self.stopped && self.tenant_bytes(tenant) + bytes <= free;
+        if !fits || !self.lanes.get(&lane).is_none_or(takes) {
+            return found;
+        }
+        self.wait(tenant, 1, bytes);
+        let state = self.lanes.entry(lane).or_insert_with(|| State::new(tenant));
+        state.reserved += 1;
+        Found { room: true, waiting: if state.goes_on(bounds, now) { state.ready.len() } else { 0 }, ..found }
+    }
+
     fn note_due(&mut self, lane: Lane, tenant: TenantId, due: Timestamp) {
         let state = self.lanes.entry(lane).or_insert_with(|| State::new(tenant));
         if let Some(noted) = &mut state.loading {
@@ -543,10 +662,12 @@ impl Core {
         }
         state.queued = true;
         let tenant = self.tenants.entry(state.tenant).or_default();
-        if tenant.turns.is_empty() {
-            self.turns.push_back(state.tenant);
+        let prospect = tenant.prospect(state.something);
+        let turns = tenant.turns(prospect);
+        if turns.lanes.is_empty() {
+            self.turns.push_back((state.tenant, prospect));
         }
-        tenant.turns.push_back(lane);
+        turns.lanes.push_back(lane);
     }
 
     fn next(&mut self, now: Timestamp, mut permit: impl FnMut(Lane, TenantId) -> Permit) -> Todo {
@@ -554,41 +675,51 @@ impl Core {
         // A tenant that has its share is passed over, once, and then the round is at its end.
         let mut passed_over = 0;
         while !self.stopped && self.under_way < self.bounds.total && passed_over < self.turns.len() {
-            let Some(tenant_id) = self.turns.pop_front() else { break };
-            let held_back = self.held_back(tenant_id, now);
+            let Some((tenant_id, prospect)) = self.turns.pop_front() else { break };
+            let held_back = self.held_back(tenant_id, prospect, now);
             let unbegun = if held_back.is_some() { UNBEGUN_HELD_BACK as usize } else { UNBEGUN };
             let Some(tenant) = self.tenants.get_mut(&tenant_id) else { continue };
-            if tenant.under_way >= self.bounds.total - self.under_way || tenant.unbegun >= unbegun {
-                self.turns.push_back(tenant_id);
+            let has_share = tenant.under_way >= self.bounds.total - self.under_way;
+            let turns = tenant.turns(prospect);
+            if has_share || turns.unbegun >= unbegun {
+                self.turns.push_back((tenant_id, prospect));
                 passed_over += 1;
                 continue;
             }
-            let Some(lane) = tenant.turns.pop_front() else { continue };
-            if !tenant.turns.is_empty() {
-                self.turns.push_back(tenant_id);
+            let Some(lane) = turns.lanes.pop_front() else { continue };
+            if !turns.lanes.is_empty() {
+                self.turns.push_back((tenant_id, prospect));
             }
             if let Some(state) = self.lanes.get_mut(&lane) {
                 state.queued = false;
             }
-            let started = todo.start.len();
+            let (started, read) = (todo.start.len(), todo.load.len());
             if self.serve(lane, now, &mut permit, &mut todo) == Turn::Kept {
-                self.queue_first(lane);
+                self.queue_first(lane, prospect);
                 passed_over += 1;
             } else if let Some(work) = todo.start.get_mut(started) {
-                work.held_back = held_back;
+                (work.prospect, work.held_back) = (prospect, held_back);
+                if let Some(tenant) = self.tenants.get_mut(&tenant_id) {
+                    tenant.turns(prospect).unbegun += 1;
+                }
                 passed_over = 0;
+            } else if todo.load.len() > read {
+                passed_over = 0;
+            } else if self.turns.back() == Some(&(tenant_id, prospect)) {
+                // It has not had it, and who was passed over is not asked again before it has.
+                self.turns.rotate_right(1);
             }
         }
         todo
     }
 
-    /// Why a tenant is held back, if it is: not where nobody else is there.
-    fn held_back(&self, tenant_id: TenantId, now: Timestamp) -> Option<HeldBack> {
+    /// Why such lanes of a tenant are held back, if they are: not where nobody else is there.
+    fn held_back(&self, tenant_id: TenantId, prospect: Prospect, now: Timestamp) -> Option<HeldBack> {
         let tenant = self.tenants.get(&tenant_id)?;
         let has_most = tenant.waiting >= MANY && tenant.waiting > self.waiting / 2;
-        let why = match tenant.comes_to_nothing() {
-            true => HeldBack::ComesToNothing,
-            false => has_most.then_some(HeldBack::HasMost)?,
+        let why = match prospect {
+            Prospect::Poor if tenant.nothing.is_many() => HeldBack::ComesToNothing,
+            _ => has_most.then_some(HeldBack::HasMost)?,
         };
         self.has_others(tenant_id, now).then_some(why)
     }
@@ -605,14 +736,15 @@ impl Core {
         self.present = [Some((tenant, now)), others];
     }
 
-    /// The lane keeps its turn, before all others of its tenant.
-    fn queue_first(&mut self, lane: Lane) {
-        self.queue(lane);
-        let tenant = self.lanes.get(&lane).and_then(|state| self.tenants.get_mut(&state.tenant));
-        if let Some(tenant) = tenant {
-            // It is the last now, or the only one.
-            tenant.turns.rotate_right(1);
+    /// The lane keeps its turn, before all others like it of its tenant.
+    fn queue_first(&mut self, lane: Lane, prospect: Prospect) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        state.queued = true;
+        let turns = self.tenants.entry(state.tenant).or_default().turns(prospect);
+        if turns.lanes.is_empty() {
+            self.turns.push_back((state.tenant, prospect));
         }
+        turns.lanes.push_front(lane);
     }
 
     /// One lane's turn: at most one attempt, and a read where memory runs low.
@@ -667,7 +799,6 @@ impl Core {
         self.wait_no_more(tenant, 1, work.event.weight() + ENTRY);
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
             tenant.under_way += 1;
-            tenant.unbegun += 1;
         }
         self.note_present(tenant, now);
         if let Some(key) = host_key {
@@ -775,7 +906,7 @@ impl Core {
         let host_key = work.host.clone().map(|host| (tenant, host));
         match end {
             End::Answered => (state.timeouts, state.rests) = (0, 0),
-            End::NotSent | End::CutOff | End::Faulted => {}
+            End::NotSent | End::Dropped | End::CutOff | End::Faulted => {}
             End::TimedOut => {
                 state.timeouts += 1;
                 // Those that were under way when it began to be left alone are of the same time.
@@ -796,9 +927,11 @@ impl Core {
                 }
             }
         }
+        let nothing = end.came_to_nothing();
+        nothing.into_iter().for_each(|nothing| state.something.note(!nothing));
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
             tenant.under_way = tenant.under_way.saturating_sub(1);
-            tenant.note(end);
+            nothing.into_iter().for_each(|nothing| tenant.nothing.note(nothing));
         }
         if let Some(key) = host_key
             && let Some(host) = self.hosts.get_mut(&key)
@@ -814,14 +947,22 @@ impl Core {
     /// Memory is for lanes that owe something.
     fn forget_if_empty(&mut self, lane: Lane) {
         let Some(state) = self.lanes.get(&lane) else { return };
-        let remembers =
-            state.leave_alone_until.is_some() || state.timeouts + state.limit_faults > 0 || !state.sent.is_empty();
-        if state.is_empty() && !state.queued && !remembers {
+        if state.is_empty() && !state.queued && !self.remembers(state) {
             if let Some(at) = state.timer {
                 self.timers.remove(&(at, lane));
             }
             self.lanes.remove(&lane);
         }
+    }
+
+    /// Or of which something is known that matters to the next attempt.
+    fn remembers(&self, state: &State) -> bool {
+        let of_tenant = self.tenants.get(&state.tenant);
+        let matters = || of_tenant.is_some_and(|tenant| tenant.nothing.0 > 0 || !tenant.poor.lanes.is_empty());
+        state.leave_alone_until.is_some()
+            || state.timeouts + state.limit_faults > 0
+            || !state.sent.is_empty()
+            || state.something.0 > 0 && matters()
     }
 }
 
@@ -900,7 +1041,7 @@ mod tests {
     fn put(lanes: &Lanes, lane: Lane, tenant: TenantId, count: usize) {
         for _ in 0..count {
             let work = work(lane, tenant);
-            assert!(lanes.reserve(lane, tenant, work.event.weight(), at(0)).is_some());
+            assert!(lanes.reserve(lane, tenant, work.event.weight(), at(0)).room);
             lanes.put([work]);
         }
     }
@@ -963,16 +1104,16 @@ mod tests {
         let alone = lanes.next(at(0), open).start;
         assert_eq!(alone.len(), UNBEGUN);
         assert!(alone.iter().all(|work| work.held_back.is_none()));
-        alone.iter().for_each(|_| _ = lanes.begun(busy));
+        alone.iter().for_each(|_| _ = lanes.begun(busy, Prospect::Fair));
         put(&lanes, lane(), quiet, 3);
         let of = |started: &[Work], tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
         let beside = lanes.next(at(1), open).start;
         assert_eq!(of(&beside, quiet), 3);
-        beside.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id));
+        beside.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id, work.prospect));
         let few = lanes.next(at(2), open).start;
         assert_eq!(few.len(), UNBEGUN_HELD_BACK as usize);
         assert!(few.iter().all(|work| work.held_back == Some(HeldBack::HasMost)));
-        few.iter().for_each(|_| _ = lanes.begun(busy));
+        few.iter().for_each(|_| _ = lanes.begun(busy, Prospect::Fair));
         assert_eq!(lanes.next(at(2 + 1_000), open).start.len(), UNBEGUN, "the other has gone");
     }
 
@@ -983,7 +1124,7 @@ mod tests {
         put(&lanes, lane, tenant, 100);
         assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN);
         assert_eq!(lanes.next(at(0), open).start.len(), 0);
-        let told = (0..UNBEGUN).filter(|_| lanes.begun(tenant)).count();
+        let told = (0..UNBEGUN).filter(|_| lanes.begun(tenant, Prospect::Fair)).count();
         assert_eq!(told, 2, "when half of them have begun, and all");
         assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN);
     }
@@ -996,7 +1137,7 @@ mod tests {
             let tenant = TenantId::new(at(0));
             let mut waiting = 0;
             for _ in 0..20 {
-                waiting += usize::from(lanes.reserve(lane(), tenant, 400, at(0)).is_some());
+                waiting += usize::from(lanes.reserve(lane(), tenant, 400, at(0)).room);
             }
             counts.push(waiting);
         }
@@ -1065,7 +1206,7 @@ mod tests {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         put(&lanes, lane, tenant, 10);
         let first = lanes.next(at(0), open).start;
-        first.iter().for_each(|work| lanes.ended(work, End::TimedOut, at(0)));
+        first.iter().for_each(|work| _ = lanes.ended(work, End::TimedOut, at(0)));
         assert!(lanes.next(at(0), open).start.is_empty());
         assert_eq!(lanes.first_timer(), Some(at(30_000)), "those that were under way are of the same time");
         let again = at(30_000);
@@ -1083,48 +1224,115 @@ mod tests {
         assert_eq!(lanes.next(later, open).start.len(), 4);
     }
 
-    #[test]
-    fn what_is_posted_for_nothing_piles_up_early() {
-        let lanes = Lanes::new(&Limits { waiting_bytes: 1 << 30, ..limits() }, vec![]);
-        let tenant = TenantId::new(at(0));
-        for _ in 0..=MANY_FOR_NOTHING / 50 {
-            put(&lanes, lane(), tenant, 50);
-        }
-        let waiting = lanes.waiting(tenant);
-        let piles_up =
-            |ahead, own, held_back| Standing { held_back, ..lanes.standing(tenant, own, at(0)) }.piles_up(ahead);
-        let to_nothing = Some(HeldBack::ComesToNothing);
-        assert!(piles_up(0, 0, to_nothing) && piles_up(0, waiting - MANY_FOR_NOTHING, to_nothing));
-        assert!(!piles_up(0, waiting - MANY_FOR_NOTHING + 1, to_nothing), "what it brings does not wait for itself");
-        for held_back in [None, Some(HeldBack::HasMost), to_nothing] {
-            assert!(piles_up(MANY, waiting, held_back) && !piles_up(MANY - 1, waiting, held_back));
-        }
+    /// Lanes with a tenant whose attempts mostly come to nothing, in this lane of it, and another tenant that is there.
+    fn failing(limits: Limits) -> (Lanes, TenantId, Lane) {
+        let lanes = Lanes::new(&limits, vec![]);
+        let (failing, lane_of_failing, other) = (TenantId::new(at(0)), lane(), TenantId::new(at(0)));
+        put(&lanes, lane_of_failing, failing, 40);
+        let counts = [0; 3].map(|_| end_all(&lanes, End::Faulted).len());
+        assert_eq!(counts, [UNBEGUN, UNBEGUN, 8], "nobody else is there");
+        put(&lanes, lane(), other, 1);
+        end_all(&lanes, End::Answered);
+        (lanes, failing, lane_of_failing)
+    }
+
+    /// Starts what may be, and has all of it end so.
+    fn end_all(lanes: &Lanes, end: End) -> Vec<Work> {
+        let started = lanes.next(at(0), open).start;
+        started.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id, work.prospect));
+        started.iter().for_each(|work| _ = lanes.ended(work, end, at(0)));
+        started
+    }
+
+    fn wide() -> Limits {
+        Limits { in_flight: 1000, in_flight_per_endpoint: 1000, waiting_bytes: 1 << 30, ..limits() }
+    }
+
+    /// A lane of the tenant whose attempts come to something.
+    fn proven(lanes: &Lanes, tenant: TenantId) -> Lane {
+        let lane = lane();
+        put(lanes, lane, tenant, 2);
+        assert_eq!(end_all(lanes, End::Answered).len(), 2);
+        assert!(lanes.next(at(0), open).start.is_empty(), "it has had its turns for nothing");
+        lane
     }
 
     #[test]
-    fn who_comes_to_nothing_starts_few_at_a_time_while_others_are_there() {
-        let lanes = Lanes::new(&Limits { in_flight: 1000, in_flight_per_endpoint: 1000, ..limits() }, vec![]);
-        let (failing, other) = (TenantId::new(at(0)), TenantId::new(at(0)));
-        let (lane_of_failing, lane_of_other) = (lane(), lane());
-        let end_all = |end: End| {
-            let started = lanes.next(at(0), open).start;
-            started.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id));
-            started.iter().for_each(|work| lanes.ended(work, end, at(0)));
-            started
+    fn what_is_posted_for_nothing_piles_up_early() {
+        let (lanes, tenant, poor) = failing(wide());
+        let fair = proven(&lanes, tenant);
+        let find = |lane, now| lanes.reserve(lane, tenant, 1, now);
+        put(&lanes, poor, tenant, MANY_FOR_NOTHING - 1);
+        assert_eq!(find(poor, at(0)).piles_up(), None);
+        put(&lanes, poor, tenant, 1);
+        assert_eq!(find(poor, at(0)).piles_up(), Some(HeldBack::ComesToNothing));
+        assert_eq!(find(poor, at(0)).and(find(fair, at(0))).piles_up(), None, "not for nothing alone");
+        assert_eq!(find(poor, at(1_000)).piles_up(), None, "the other has gone");
+        lanes.note_due(poor, tenant, at(0));
+        let behind = find(poor, at(0));
+        assert_eq!((behind.room, behind.piles_up()), (false, Some(HeldBack::ComesToNothing)));
+        let few = Found { waiting: 1, ..behind };
+        assert_eq!(few.beside(behind).piles_up(), Some(HeldBack::ComesToNothing), "of several events");
+        assert_eq!(behind.beside(find(fair, at(0))).piles_up(), None, "of which one is not for nothing");
+        assert_eq!(Found::NOTHING.piles_up(), None, "what is not to be sent takes nothing from anybody");
+        assert_eq!(behind.and(Found::NOTHING).piles_up(), behind.piles_up());
+        assert_eq!(lanes.find(poor, tenant, at(0)), behind);
+        let thousands = |waiting| Found { room: true, waiting, for_nothing: false }.piles_up();
+        assert_eq!([MANY - 1, MANY].map(thousands), [None, Some(HeldBack::HasMost)]);
+    }
+
+    #[test]
+    fn lanes_that_come_to_nothing_start_few_at_a_time_while_others_are_there() {
+        let (lanes, failing, poor) = failing(wide());
+        let (fair, unknown) = (proven(&lanes, failing), lane());
+        put(&lanes, poor, failing, 60);
+        put(&lanes, fair, failing, UNBEGUN);
+        put(&lanes, unknown, failing, 1);
+        let started = end_all(&lanes, End::NotSent);
+        let of = |lane| started.iter().filter(move |work| work.delivery.lane == lane);
+        assert_eq!((of(poor).count(), of(unknown).count(), of(fair).count()), (3, 1, UNBEGUN));
+        assert!(of(poor).chain(of(unknown)).all(|work| work.held_back == Some(HeldBack::ComesToNothing)));
+        assert!(of(fair).all(|work| work.held_back.is_none()), "that lane is known to be better");
+        assert_eq!(end_all(&lanes, End::Answered).len(), UNBEGUN_HELD_BACK as usize);
+        // One more was queued before those had ended.
+        assert_eq!(end_all(&lanes, End::Answered).len(), 1 + UNBEGUN, "its last came to something");
+    }
+
+    #[test]
+    fn a_lane_is_poor_only_where_most_of_its_tenants_come_to_nothing() {
+        let (lanes, tenant, poor) = failing(wide());
+        let fair = proven(&lanes, tenant);
+        let prospect = |lane| {
+            let core = lanes.core.lock();
+            core.lanes.get(&lane).map(|state| core.tenants[&tenant].prospect(state.something))
         };
-        put(&lanes, lane_of_failing, failing, 40);
-        let counts = [0; 3].map(|_| end_all(End::Faulted).len());
-        assert_eq!(counts, [UNBEGUN, UNBEGUN, 8], "nobody else is there");
-        put(&lanes, lane_of_other, other, 1);
-        end_all(End::Answered);
-        put(&lanes, lane_of_failing, failing, 60);
-        let both = [failing, other].map(|tenant| lanes.standing(tenant, 0, at(0)).held_back);
-        assert_eq!(both, [Some(HeldBack::ComesToNothing), None]);
-        let held_back = end_all(End::Answered);
-        assert_eq!(held_back.len(), UNBEGUN_HELD_BACK as usize);
-        assert!(held_back.iter().all(|work| work.held_back == Some(HeldBack::ComesToNothing)));
-        while end_all(End::Answered).first().is_some_and(|work| work.held_back.is_some()) {}
-        assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN, "as many have come to something");
+        assert_eq!([poor, fair].map(prospect), [None, Some(Prospect::Fair)], "who is better is remembered");
+        lanes.forget(fair);
+        assert_eq!(prospect(fair), None);
+        put(&lanes, poor, tenant, 16);
+        assert_eq!(prospect(poor), Some(Prospect::Poor));
+        put(&lanes, lane(), tenant, 16);
+        while !end_all(&lanes, End::NotSent).is_empty() {}
+        for _ in 0..4 {
+            let _ = proven(&lanes, tenant);
+        }
+        put(&lanes, poor, tenant, 1);
+        assert_eq!(prospect(poor), Some(Prospect::Fair), "as many have come to something");
+    }
+
+    #[test]
+    fn a_lane_that_may_not_start_keeps_no_other_from_it() {
+        let (lanes, busy, other) = (Lanes::new(&wide(), vec![]), TenantId::new(at(0)), TenantId::new(at(0)));
+        put(&lanes, lane(), busy, 2 * UNBEGUN);
+        assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN, "which is all that may");
+        let limited: Vec<Lane> = (0..5).map(|_| lane()).collect();
+        limited.iter().for_each(|lane| put(&lanes, *lane, other, 1));
+        put(&lanes, lane(), other, 1);
+        let permit = |lane: Lane, tenant: TenantId| Permit {
+            not_before: limited.contains(&lane).then(|| at(1000)),
+            ..open(lane, tenant)
+        };
+        assert_eq!(lanes.next(at(0), permit).start.len(), 1);
     }
 
     #[test]
@@ -1158,7 +1366,7 @@ mod tests {
     fn memory_that_is_full_leaves_every_lane_one() {
         let lanes = Lanes::new(&Limits { waiting_bytes: 5 * (400 + ENTRY), ..limits() }, vec![]);
         let (stuck, other, tenant) = (lane(), lane(), TenantId::new(at(0)));
-        while lanes.reserve(stuck, tenant, 400, at(0)).is_some() {}
+        while lanes.reserve(stuck, tenant, 400, at(0)).room {}
         lanes.note_due(other, tenant, at(0));
         lanes.wake(at(0));
         assert_eq!(lanes.next(at(0), open).load, [(other, 1)]);
@@ -1174,7 +1382,12 @@ mod tests {
         let first = lanes.next(at(0), open).load;
         assert_eq!(first.len(), LANES_AT_ONCE);
         first.iter().for_each(|(lane, _)| lanes.loaded(*lane, Some(Taken::default()), at(1)));
-        assert_eq!(lanes.next(at(1), open).load.len(), LANES_AT_ONCE);
+        let next = lane();
+        lanes.note_due(next, TenantId::new(at(0)), at(0));
+        lanes.wake(at(0));
+        let second = lanes.next(at(1), open).load;
+        assert_eq!(second.len(), LANES_AT_ONCE);
+        assert!(second.iter().any(|(lane, _)| *lane == next), "tenants take turns in that, too");
         let other = TenantId::new(at(0));
         put(&lanes, lane(), other, 1);
         assert_eq!(lanes.next(at(1), open).start.len(), 1, "another tenant does not wait for it");
@@ -1184,24 +1397,24 @@ mod tests {
     fn fresh_deliveries_stand_behind_those_that_wait_in_the_store() {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         lanes.note_due(lane, tenant, at(0));
-        assert!(lanes.reserve(lane, tenant, 1, at(1)).is_none());
+        assert!(!lanes.reserve(lane, tenant, 1, at(1)).room);
     }
 
     #[test]
     fn a_fresh_delivery_knows_how_many_go_before_it() {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        let ahead = |now| lanes.reserve(lane, tenant, 1, now);
-        assert_eq!((ahead(at(0)), ahead(at(0))), (Some(0), Some(0)), "what is only being accepted does not");
+        let ahead = |now| lanes.reserve(lane, tenant, 1, now).waiting;
+        assert_eq!((ahead(at(0)), ahead(at(0))), (0, 0), "what is only being accepted does not");
         put(&lanes, lane, tenant, 9);
-        assert_eq!(ahead(at(0)), Some(9));
+        assert_eq!(ahead(at(0)), 9);
         let tried = lanes.next(at(0), open).start;
-        assert_eq!(ahead(at(0)), Some(5));
+        assert_eq!(ahead(at(0)), 5);
         lanes.ended(&tried[0], End::LeaveAlone { until: at(10), host: false }, at(1));
-        assert_eq!((ahead(at(9)), ahead(at(10))), (Some(0), Some(5)), "nothing goes on there until then");
-        tried[1..3].iter().for_each(|work| lanes.ended(work, End::TimedOut, at(10)));
-        assert_eq!(ahead(at(60_000)), Some(0), "nor where nobody answers");
+        assert_eq!((ahead(at(9)), ahead(at(10))), (0, 5), "nothing goes on there until then");
+        tried[1..3].iter().for_each(|work| _ = lanes.ended(work, End::TimedOut, at(10)));
+        assert_eq!(ahead(at(60_000)), 0, "nor where nobody answers");
         lanes.ended(&tried[3], End::Answered, at(60_000));
-        assert_eq!(ahead(at(60_000)), Some(5));
+        assert_eq!(ahead(at(60_000)), 5);
     }
 
     #[test]

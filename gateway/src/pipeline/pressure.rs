@@ -4,8 +4,8 @@
 //! one more that others queue behind. So whoever has most to do leaves gaps, as long as it takes for the workers to be
 //! idle for a part of their time, and whoever does nothing of use leaves them as soon as they are not idle. And what a
 //! tenant posts faster than it can be delivered only piles up: the answer comes later then, so that the processor is left
-//! to what was posted before. **Who acts.** `pipeline` leaves gaps between the attempts of a tenant that is held back for
-//! others (`lanes` says who), and before its answers to one that has hundreds waiting. **What is promised.** Where workers
+//! to what was posted before. **Who acts.** `pipeline` leaves gaps between attempts that are held back for others
+//! (`lanes` says which), and before its answers to a tenant that has hundreds waiting. **What is promised.** Where workers
 //! are idle there are no gaps, and no answer waits for longer than 10 ms. **What is deliberately not.** No clock of the
 //! gateway: this is about the machine, and a test that stops the time must not stop the work.
 
@@ -25,9 +25,10 @@ const CALM: f64 = 0.35;
 /// The share from which on the processor is short for those too who have it to themselves.
 const SHORT: f64 = 0.85;
 /// The share from which on what comes to nothing is slowed down, and the one at which it leaves the longest gaps: whatever
-/// it takes is lost to those whose work comes to something.
+/// it takes is lost to those whose work comes to something. It then begins some two hundred a second.
 const LITTLE: f64 = 0.1;
 const ENOUGH: f64 = 0.25;
+const LONGEST_OF_NOTHING: Duration = Duration::from_millis(20);
 /// How much later an answer comes for each delivery that waits, and how far.
 const FOR_EACH: Duration = Duration::from_micros(10);
 const LATEST: Duration = Duration::from_millis(10);
@@ -74,7 +75,7 @@ impl Pressure {
         self.seen.lock().gap
     }
 
-    /// What someone who is held back leaves before it goes on; at most 5 ms.
+    /// What someone who is held back leaves before it goes on; at most 20 ms.
     pub(super) fn gap(&self, held_back: HeldBack) -> Duration {
         let seen = self.look();
         match held_back {
@@ -108,7 +109,7 @@ fn next(gap: Duration, share: f64) -> Duration {
 
 /// The gap between attempts that come to nothing, given how busy the workers are.
 fn of_nothing(share: f64) -> Duration {
-    LONGEST.mul_f64(((share - LITTLE) / (ENOUGH - LITTLE)).clamp(0.0, 1.0))
+    LONGEST_OF_NOTHING.mul_f64(((share - LITTLE) / (ENOUGH - LITTLE)).clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -117,8 +118,9 @@ mod tests {
 
     #[test]
     fn what_comes_to_nothing_leaves_gaps_before_others_must() {
+        let most = LONGEST_OF_NOTHING;
         let pressure = [0.0, LITTLE, f64::midpoint(LITTLE, ENOUGH), ENOUGH, 1.0];
-        assert_eq!(pressure.map(of_nothing), [Duration::ZERO, Duration::ZERO, LONGEST / 2, LONGEST, LONGEST]);
+        assert_eq!(pressure.map(of_nothing), [Duration::ZERO, Duration::ZERO, most / 2, most, most]);
     }
 
     #[test]

@@ -92,6 +92,7 @@ impl Report {
                 End::CutOff
             }
             _ if self.response.is_some() => End::Answered,
+            (Outcome::Dropped { .. }, _) => End::Dropped,
             _ => End::NotSent,
         }
     }
@@ -356,6 +357,6 @@ mod tests {
             let plugin = "a@1.0.0".to_owned();
             assert_eq!(end(Outcome::PluginFault { plugin, kind, message: detail(), retryable: true }), wanted);
         }
-        assert_eq!(end(Outcome::Dropped { plugin: "a@1.0.0".to_owned(), reason: detail() }), End::NotSent);
+        assert_eq!(end(Outcome::Dropped { plugin: "a@1.0.0".to_owned(), reason: detail() }), End::Dropped);
     }
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use super::slow::{BODY, Slow};
+use super::slow::{BODY, LET_GO, Slow};
 use super::{Attack, Pace, Wave, endpoint};
 use crate::cli::client::{Api, problem};
 use crate::domain::{Secret, plugin_name};
@@ -162,8 +162,11 @@ impl Assault {
         for (name, component) in self.refused.clone() {
             self.send(upload(aim.clone(), name, component, seen.clone()))?;
         }
-        for number in 0..self.attack.slow_clients() {
-            self.send(dawdle(aim.clone(), number, seen.clone()))?;
+        let slow = self.attack.slow_clients();
+        for number in 0..slow {
+            // All the time as many come as go: it is not haste that they do harm by.
+            let wait = (LET_GO + PAUSE).mul_f64(number as f64 / slow as f64);
+            self.send(dawdle(aim.clone(), number, wait, seen.clone()))?;
         }
         Ok(())
     }
@@ -372,10 +375,9 @@ async fn enable(aim: Aim, seen: Arc<Seen>) {
 }
 
 /// Keeps a connection without ever coming to the point, until it is let go; then again.
-async fn dawdle(aim: Aim, number: usize, seen: Arc<Seen>) {
+async fn dawdle(aim: Aim, number: usize, wait: Duration, seen: Arc<Seen>) {
     let slow = Slow::of(number);
-    // One after the other, for it is not haste that they do harm by.
-    tokio::time::sleep(Duration::from_millis(number as u64)).await;
+    tokio::time::sleep(wait).await;
     let head = format!(
         "POST /v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-length: {BODY}\r\n",
         aim.gateway,

@@ -37,7 +37,7 @@ pub(super) enum Attack {
     /// Bodies of a mebibyte, as fast as they are answered
     Bodies,
     /// 2,000 clients that say nothing, half of HTTP/2's first line, a head a byte a second, or all of a body but its last
-    /// byte; a request may take 2 s then
+    /// byte; a request may take 4 s then
     Loris,
     /// Endpoints that answer a byte a second
     Trickle,
@@ -181,10 +181,11 @@ impl Attack {
         if self == Self::Loris { 2_000 } else { 0 }
     }
 
-    /// Variables that set what the gateway's defaults do not: within seconds, everybody who dawdles is let go, so that it
-    /// is seen.
+    /// Variables that set what the gateway's defaults do not: within seconds instead of half a minute, everybody who dawdles
+    /// is let go, so that it is seen.
     pub(super) fn settings(self) -> Vec<(&'static str, String)> {
-        if self == Self::Loris { vec![("HOOKMILL_SERVER__BODY_TIMEOUT", "2s".to_owned())] } else { Vec::new() }
+        let limit = format!("{}s", slow::LET_GO.as_secs());
+        if self == Self::Loris { vec![("HOOKMILL_SERVER__BODY_TIMEOUT", limit)] } else { Vec::new() }
     }
 
     /// Its word on the command line.

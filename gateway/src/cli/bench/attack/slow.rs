@@ -1,10 +1,13 @@
 //! Clients that never come to the point: what each sends, for as long as it is let.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// How long a slow client is let, as the gateway is set for it.
+pub(super) const LET_GO: Duration = Duration::from_secs(4);
 /// Bytes of a body that never comes to its end.
 pub(super) const BODY: usize = 1 << 20;
 
@@ -66,8 +69,12 @@ async fn drip(stream: &mut TcpStream, head: &[u8], said: &mut Vec<u8>) -> std::i
     Ok(())
 }
 
-/// All but the last byte of a body.
+/// All but the last byte of a body. Made once: a mebibyte for each client would cost whoever measures in this process more
+/// than it costs the gateway.
+static UNENDED: LazyLock<Vec<u8>> = LazyLock::new(|| vec![b' '; BODY - 1]);
+
+/// A head and that, and nothing more.
 async fn stall(stream: &mut TcpStream, head: &str) -> std::io::Result<()> {
     stream.write_all(format!("{head}\r\n").as_bytes()).await?;
-    stream.write_all(&vec![b' '; BODY - 1]).await
+    stream.write_all(&UNENDED).await
 }
