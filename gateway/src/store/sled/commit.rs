@@ -563,6 +563,9 @@ impl Committer {
         }
         group.release.push(id);
         group.ops.push(Op::remove(Table::Queue, &keys::queue(&record.delivery, record.position)));
+        if record.delivery.begun {
+            group.ops.push(Op::remove(Table::Begun, &keys::pair(tenant, id.to_bytes())));
+        }
         transitions::cancel(&mut record.delivery, now);
         self.put_record(group, &record)?;
         group.written.extend(self.shared.hands.written_early(tenant, id));

@@ -880,6 +880,23 @@ async fn a_store_of_version_2_is_carried_on() {
     assert_eq!(store.deliveries(tenant, &of_event, 9, None).await.unwrap().items.len(), 2);
 }
 
+/// What was begun, cancelled and forgotten leaves nothing that a check would find.
+#[tokio::test]
+async fn what_was_begun_and_cancelled_leaves_no_mark() {
+    for linger in LINGERS {
+        let sled = Embedded::new(linger);
+        let (store, tenant) = (sled.store(), TenantId::new(at(0)));
+        let sent = accepted(tenant, at(0), &[lane()]);
+        store.accept(vec![sent.clone()]).await.unwrap();
+        store.begin(sent.deliveries.clone()).await.unwrap();
+        store.cancel(tenant, sent.deliveries[0].id, at(1)).await.unwrap();
+        store.prune(at(100), at(100), 9).await.unwrap();
+        assert_eq!(store.delivery(tenant, sent.deliveries[0].id).await.unwrap(), None);
+        drop(store);
+        assert_eq!(check(sled.copied().path()).wrong, Wrongs::default());
+    }
+}
+
 /// One step of a random life. Numbers choose among what exists.
 #[derive(Debug, Clone)]
 enum Act {
