@@ -8,7 +8,8 @@
 //! them, and a verdict: which attacks double a p99. **What is promised.** Every acknowledged event of the bystander is
 //! looked for at both endpoints. **What is deliberately not.** No ratio makes the bench fail. The attacker's clients and
 //! endpoints share the machine too: what they cost is in the bystander's figures. What the machine costs by itself when no
-//! core of it is idle is told by the second of the three; a virtual one may then stand still for milliseconds at a time.
+//! core of it is idle is told by the second of the three; a virtual one may then stand still for milliseconds at a time, and
+//! for what share of each part its host kept cores from it is told, too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use super::busy::Busy;
 use super::child::Process;
 use super::figures::{Spread, lines, mebibytes, shortfall, spread};
 use super::load::{Answer, End, Load};
-use super::machine::Machine;
+use super::machine::{Host, Machine};
 use super::run::{drain, micros};
 use super::{Bench, Stage};
 use crate::cli::patience::Patience;
@@ -72,6 +73,8 @@ pub(super) struct Endured {
     pub(super) plain: Contrast,
     /// Those through a plugin.
     pub(super) through_plugin: Contrast,
+    /// For what share of each part the host kept the machine's cores from it.
+    pub(super) taken_by_host: Taken,
     /// The most resident memory of the gateway before the attack.
     pub(super) quiet_memory_bytes: u64,
     /// The same during the attack.
@@ -84,6 +87,21 @@ pub(super) struct Endured {
     pub(super) lost: u64,
     /// What the attacker's requests, the runs of its plugins, and some of its attempts came to.
     pub(super) faults: BTreeMap<String, u64>,
+}
+
+/// Shares of the time of all cores.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Taken {
+    pub(super) quiet: f64,
+    pub(super) busy: f64,
+    pub(super) attacked: f64,
+}
+
+impl Taken {
+    fn words(self) -> String {
+        let [quiet, busy, attacked] = [self.quiet, self.busy, self.attacked].map(|share| 100.0 * share);
+        format!("{quiet:.1} % of the cores' time; busy {busy:.1} %, attacked {attacked:.1} %")
+    }
 }
 
 /// Event to delivery, without and with an attack.
@@ -197,6 +215,7 @@ impl Endured {
         rows.extend(self.plain.rows("event to delivery"));
         rows.extend(self.through_plugin.rows("through a plugin"));
         rows.extend([
+            ("taken by the host", self.taken_by_host.words()),
             ("gateway memory", format!("{} MiB at most; attacked {} MiB", memory.0, memory.1)),
             ("events", format!("{acknowledged} acknowledged, {refused} refused, {unanswered} unanswered, {lost} lost")),
             ("attacker's", faults.join("; ")),
@@ -258,13 +277,18 @@ impl Bench {
             end: End::At(attacked_until),
         };
         let working = tokio::spawn(load.run(watch, Arc::default()));
+        let mut host = Host::look();
         let quiet_memory_bytes = most_memory(&gateway, watch.instant(quiet_until)).await?;
+        let quiet = host.share();
         let busy = Busy::begin();
         tokio::time::sleep_until(watch.instant(busy_until).into()).await;
         drop(busy);
+        let busy = host.share();
         tokio::time::sleep(settling).await;
         assault.begin(2.0 * rate)?;
+        let mut host = Host::look();
         let attacked_memory_bytes = most_memory(&gateway, watch.instant(attacked_until)).await?;
+        let taken_by_host = Taken { quiet, busy, attacked: host.share() };
         let posted = working.await?;
         assault.end();
         let acknowledged = posted.iter().filter(|posted| posted.answer == Answer::Acknowledged);
@@ -286,6 +310,7 @@ impl Bench {
             attack: attack.name(),
             plain: contrast(0),
             through_plugin: contrast(1),
+            taken_by_host,
             quiet_memory_bytes,
             attacked_memory_bytes,
             acknowledged: acknowledged.clone().count() as u64,
@@ -328,6 +353,7 @@ mod tests {
                 attack: "reset".to_owned(),
                 plain: Contrast::of(vec![1_000, 2_000], vec![1_500], vec![3_000]),
                 through_plugin: Contrast::of(vec![1_000], vec![], vec![]),
+                taken_by_host: Taken { quiet: 0.012, busy: 0.1, attacked: 0.0 },
                 quiet_memory_bytes: 50 << 20,
                 attacked_memory_bytes: 60 << 20,
                 acknowledged: 3,
@@ -344,6 +370,7 @@ mod tests {
             "  attacked         p50 3.00 ms, p99 3.00 ms, max 3.00 ms (p99 times 1.50, 2.00 of busy)",
             "through a plugin   p50 1.00 ms, p99 1.00 ms, max 1.00 ms",
             "  attacked         nothing to measure (p99 times -, - of busy)",
+            "taken by the host  1.2 % of the cores' time; busy 10.0 %, attacked 0.0 %",
             "gateway memory     50 MiB at most; attacked 60 MiB",
             "events             3 acknowledged, 0 refused, 0 unanswered, 1 lost",
             "attacker's         2 posted: 202 Accepted; 7 unknown (reset)",

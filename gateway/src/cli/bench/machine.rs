@@ -1,6 +1,6 @@
 //! What Linux says of this machine and of a process: `proc(5)`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -40,6 +40,35 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         let (found, value) = line.split_once(':')?;
         (found.trim() == name).then(|| value.trim())
     })
+}
+
+/// What the host of a virtual machine takes of its cores' time: for others, or since it may have no more.
+pub(super) struct Host {
+    at: Instant,
+    stolen: u64,
+}
+
+impl Host {
+    /// Begins to look.
+    pub(super) fn look() -> Self {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        Self { at: Instant::now(), stolen: stolen(&stat).unwrap_or_default() }
+    }
+
+    /// The share that was taken since this was asked before.
+    pub(super) fn share(&mut self) -> f64 {
+        let now = Self::look();
+        let taken = Duration::from_millis(10 * now.stolen.saturating_sub(self.stolen));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let share = taken.as_secs_f64() / ((now.at - self.at).as_secs_f64() * cores as f64);
+        *self = now;
+        share
+    }
+}
+
+/// `steal` of all cores, in hundredths of a second: the time for which one of them had something to do and was not there.
+fn stolen(stat: &str) -> Option<u64> {
+    stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace().nth(7)?.parse().ok()
 }
 
 /// Processor time that a process has used, in user and in kernel mode together.
@@ -108,6 +137,14 @@ mod tests {
         assert_eq!(kibibytes("VmPeak:\t  900 kB\nVmHWM:\t    512 kB\n", "VmHWM"), Some(512 * 1024));
         assert_eq!(kibibytes("VmPeak:\t  900 kB\n", "VmHWM"), None);
         assert_eq!(cpu_model("processor\t: 0\nmodel name\t: A CPU: 2 GHz\n"), Some("A CPU: 2 GHz".to_owned()));
+    }
+
+    #[test]
+    fn what_the_host_takes_is_the_eighth_number() {
+        let stat = "cpu  151380 14645 21169 50171 2952 0 3523 1470 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(stolen(stat), Some(1470));
+        assert_eq!([stolen(""), stolen("cpu0 1 2 3 4 5 6 7 8")], [None; 2]);
+        assert!((0.0..=1.0).contains(&Host { at: Instant::now() - Duration::from_secs(1), ..Host::look() }.share()));
     }
 
     #[test]
