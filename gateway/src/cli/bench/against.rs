@@ -73,7 +73,7 @@ pub(super) struct Endured {
     pub(super) plain: Contrast,
     /// Those through a plugin.
     pub(super) through_plugin: Contrast,
-    /// For what share of each part the host kept the machine's cores from it.
+    /// For what share of each part, and of what leads to it, the host kept the machine's cores from it.
     pub(super) taken_by_host: Taken,
     /// The most resident memory of the gateway before the attack.
     pub(super) quiet_memory_bytes: u64,

@@ -46,29 +46,33 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 pub(super) struct Host {
     at: Instant,
     stolen: u64,
+    cores: usize,
 }
 
 impl Host {
     /// Begins to look.
     pub(super) fn look() -> Self {
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-        Self { at: Instant::now(), stolen: stolen(&stat).unwrap_or_default() }
+        let (stolen, cores) = stolen(&stat).unwrap_or((0, 1));
+        Self { at: Instant::now(), stolen, cores }
     }
 
     /// The share that was taken since this was asked before.
     pub(super) fn share(&mut self) -> f64 {
         let now = Self::look();
         let taken = Duration::from_millis(10 * now.stolen.saturating_sub(self.stolen));
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let share = taken.as_secs_f64() / ((now.at - self.at).as_secs_f64() * cores as f64);
+        let share = taken.as_secs_f64() / ((now.at - self.at).as_secs_f64() * now.cores as f64);
         *self = now;
         share
     }
 }
 
-/// `steal` of all cores, in hundredths of a second: the time for which one of them had something to do and was not there.
-fn stolen(stat: &str) -> Option<u64> {
-    stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace().nth(7)?.parse().ok()
+/// `steal` of all cores, in hundredths of a second: the time for which one of them had something to do and was not there;
+/// and how many they are.
+fn stolen(stat: &str) -> Option<(u64, usize)> {
+    let mut lines = stat.lines();
+    let stolen = lines.next()?.strip_prefix("cpu ")?.split_ascii_whitespace().nth(7)?.parse().ok()?;
+    Some((stolen, lines.take_while(|line| line.starts_with("cpu")).count().max(1)))
 }
 
 /// Processor time that a process has used, in user and in kernel mode together.
@@ -141,8 +145,8 @@ mod tests {
 
     #[test]
     fn what_the_host_takes_is_the_eighth_number() {
-        let stat = "cpu  151380 14645 21169 50171 2952 0 3523 1470 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
-        assert_eq!(stolen(stat), Some(1470));
+        let stat = "cpu  151380 14645 21169 50171 2952 0 3523 1470 0 0\ncpu0 1 2 3 4 5 6 7 8\ncpu1 1 2 3\nintr 7\n";
+        assert_eq!(stolen(stat), Some((1470, 2)));
         assert_eq!([stolen(""), stolen("cpu0 1 2 3 4 5 6 7 8")], [None; 2]);
         assert!((0.0..=1.0).contains(&Host { at: Instant::now() - Duration::from_secs(1), ..Host::look() }.share()));
     }
