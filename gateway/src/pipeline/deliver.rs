@@ -575,6 +575,7 @@ async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &
             },
             // The endpoint has answered; a connector that faults over the answer must not cause a second request.
             Err(ended) => {
+                report.misread = true;
                 let fault = ended.into_outcome(step).describe();
                 report.note =
                     Some(format!("the connector could not read the answer ({fault}); the default rule holds"));

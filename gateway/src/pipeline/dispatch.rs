@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 
 use super::lanes::{End, Permit, Work};
 use super::{Parts, deliver, record};
-use crate::domain::{Delivery, Lane, TenantId};
+use crate::domain::{Lane, TenantId};
 
 /// Starts the timekeeper.
 pub(super) fn start(parts: &Arc<Parts>) {
@@ -42,11 +42,12 @@ fn permit(parts: &Parts, lane: Lane, tenant: TenantId) -> Permit {
     match parts.registry.plan(tenant, lane.subscription_id) {
         Some(plan) => Permit {
             sends: plan.sends(),
+            gone: false,
             rate: plan.rate,
             host: plan.host.clone(),
             not_before: parts.waits_for_cpu(&plan),
         },
-        None => Permit { sends: true, rate: None, host: None, not_before: None },
+        None => Permit { sends: true, gone: true, rate: None, host: None, not_before: None },
     }
 }
 
@@ -58,12 +59,7 @@ async fn run(parts: Arc<Parts>, work: Work) {
         tracing::error!(delivery_id = %work.delivery.id, "an attempt panicked; the delivery waits for the next start");
         End::NotSent
     });
-    let remembers = parts.lanes.ended(&work, end, parts.clock.now());
-    let Delivery { tenant_id, subscription_id, lane, .. } = work.delivery;
-    if remembers && parts.registry.plan(tenant_id, subscription_id).is_none() {
-        // It was removed meanwhile: nobody will ask for that.
-        parts.lanes.forget(lane);
-    }
+    parts.lanes.ended(&work, end, parts.clock.now());
     pump(&parts);
 }
 

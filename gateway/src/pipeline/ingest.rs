@@ -142,7 +142,7 @@ impl Pipeline {
         let pipeline = self.clone();
         let caught_up = move || match before {
             Some(before) => pipeline.0.lanes.is_down_to(tenant, before),
-            None => load.for_nothing() && !pipeline.0.lanes.comes_to_nothing(tenant, pipeline.0.clock.now()),
+            None => load.for_nothing() && !pipeline.0.lanes.has_others(tenant, pipeline.0.clock.now()),
         };
         let gap = || piles_up.map_or_else(|| parts.pressure.last(), |why| parts.pressure.gap(why));
         written.end(gap, caught_up);
@@ -290,22 +290,26 @@ async fn accept(
             }
             let delivery = delivery(plan, &event, Trigger::Automatic, now);
             let at_once = delivery.next_attempt_at.is_some_and(|due| due <= now);
-            let found = match (plan.sends(), at_once) {
-                (true, true) => parts.lanes.reserve(delivery.lane, tenant, event.weight(), now),
-                (true, false) => parts.lanes.find(delivery.lane, tenant, now),
-                (false, _) => Found::NOTHING,
+            let (has_room, found) = match (plan.sends(), at_once) {
+                (true, true) => {
+                    let (has_room, found) = parts.lanes.reserve(delivery.lane, tenant, event.weight(), now);
+                    (has_room, Some(found))
+                }
+                (true, false) => (false, Some(parts.lanes.find(delivery.lane, tenant, now))),
+                (false, _) => (false, None),
             };
-            if found.room {
+            if has_room {
                 deliveries.push(delivery);
             } else {
                 waiting.push(delivery);
             }
-            all = Some(all.map_or(found, |others: Found| others.and(found)));
+            all = all.into_iter().chain(found).reduce(Found::and);
         }
     }
     let in_hand = deliveries.len();
     deliveries.append(&mut waiting);
-    (Accepted { event, deliveries, in_hand, dedupe }, all)
+    let found = all.or_else(|| parts.lanes.find_nobody(tenant, now));
+    (Accepted { event, deliveries, in_hand, dedupe }, found)
 }
 
 fn event(tenant: TenantId, item: NewEvent, now: Timestamp) -> Event {

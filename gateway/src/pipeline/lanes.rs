@@ -6,8 +6,8 @@
 //! lanes do. Of all attempts, and of the memory for what waits, a tenant may have as much as is left free: half if it
 //! is alone, a third beside another like it, and whoever comes next finds room without waiting for anybody. One
 //! endpoint and one host have only so many. **Who comes last.** Beside others, a tenant is held back that has most
-//! waiting: it starts few at a time, and `dispatch` leaves gaps between them where the processor is short. So are, where
-//! a tenant's attempts mostly come to nothing, its lanes, but for those whose last ones came to something.
+//! waiting: it starts few at a time, and `dispatch` leaves gaps between them where the processor is short. So are lanes
+//! whose last attempts came to nothing, and, of a tenant of which most do, those that are not known yet.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl From<Due> for Work {
 pub(super) enum Prospect {
     /// Something.
     Fair,
-    /// Nothing: most of its tenant's come to that, and nothing is known of its own that were better.
+    /// Nothing: its own last ones came to that, or nothing is known of them and most of its tenant's did.
     Poor,
 }
 
@@ -61,54 +61,48 @@ pub(super) enum Prospect {
 pub(super) enum HeldBack {
     /// The tenant has more waiting than all others together.
     HasMost,
-    /// Most of the tenant's attempts do, and the lane's last ones were no better.
+    /// The lane's attempts do, or most of the tenant's where nothing is known of the lane's.
     ComesToNothing,
 }
 
 /// What a fresh delivery finds in its lane, an event's deliveries in all of theirs, or those of several events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Room, which is reserved now; without it a delivery waits in the store.
-    pub(super) room: bool,
-    /// How many go before it here, or enough of them where what comes to nothing waits in the store; none where they wait
-    /// for an endpoint that does not answer, or wants to be left alone.
-    waiting: usize,
-    /// All of it is held back for coming to nothing.
-    for_nothing: bool,
+    /// How many go before it in memory, in lanes that are not held back for coming to nothing, if there is one; none where
+    /// it has no room there itself.
+    fair: Option<usize>,
+    /// How many do in lanes that are, or enough of them where they wait in the store.
+    poor: usize,
 }
 
 impl Found {
-    /// What a delivery finds that is not to be sent for now.
-    pub(super) const NOTHING: Self = Self { room: false, waiting: 0, for_nothing: true };
-
     /// What two deliveries of an event find.
     pub(super) fn and(self, other: Self) -> Self {
-        Self { waiting: self.waiting + other.waiting, ..self.beside(other) }
+        let fair = self.fair.into_iter().chain(other.fair).reduce(|one, other| one + other);
+        Self { fair, poor: self.poor + other.poor }
     }
 
     /// What two events find.
     pub(super) fn beside(self, other: Self) -> Self {
-        Self {
-            room: self.room || other.room,
-            waiting: self.waiting.max(other.waiting),
-            for_nothing: self.for_nothing && other.for_nothing,
-        }
+        Self { fair: self.fair.max(other.fair), poor: self.poor.max(other.poor) }
     }
 
     /// Why what comes to it only piles up, if it does.
     pub(super) fn piles_up(self) -> Option<HeldBack> {
-        if self.for_nothing && self.waiting >= MANY_FOR_NOTHING {
-            return Some(HeldBack::ComesToNothing);
+        match self.fair {
+            None => (self.poor >= MANY_FOR_NOTHING).then_some(HeldBack::ComesToNothing),
+            Some(waiting) => (waiting >= MANY).then_some(HeldBack::HasMost),
         }
-        (self.waiting >= MANY).then_some(HeldBack::HasMost)
     }
 }
 
 /// Whether a lane may send, as its subscription stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Permit {
-    /// Whether it sends at all; a deleted subscription's does, so that its deliveries come to their end.
+    /// Whether it sends at all; one that is gone does, so that its deliveries come to their end.
     pub(super) sends: bool,
+    /// Whether its subscription is gone: nothing is remembered of it.
+    pub(super) gone: bool,
     /// How fast.
     pub(super) rate: Option<RateLimit>,
     /// The host it sends to, where that is known beforehand.
@@ -122,6 +116,8 @@ pub(super) struct Permit {
 pub(super) enum End {
     /// It got an answer.
     Answered,
+    /// It got one over which the connector faulted.
+    Misread,
     /// The endpoint did not answer in time.
     TimedOut,
     /// No connection came to be, or it broke before an answer was whole.
@@ -138,11 +134,12 @@ pub(super) enum End {
 
 impl End {
     /// Whether it came to nothing; neither where it says nothing of that.
-    pub(super) fn came_to_nothing(self) -> Option<bool> {
+    fn came_to_nothing(self) -> Option<bool> {
         match self {
             Self::TimedOut | Self::CutOff | Self::Faulted => Some(true),
-            Self::Answered | Self::Dropped | Self::LeaveAlone { .. } => Some(false),
-            Self::NotSent => None,
+            Self::Answered | Self::Dropped => Some(false),
+            // What was sent has come to something, and what was run for it has not; or it is not tried again so soon.
+            Self::Misread | Self::LeaveAlone { .. } | Self::NotSent => None,
         }
     }
 }
@@ -202,11 +199,14 @@ pub(super) const UNBEGUN_HELD_BACK: u32 = 4;
 /// What has at least so many waiting, and more than all others together, is held back as long as there are others. Who has
 /// fewer is not the one they wait for.
 const MANY: usize = 4_096;
-/// By how many more of a tenant's attempts must have come to nothing than to something before its lanes are held back, and
-/// by how many more of a lane's to something for it to be none of them. Twice as far is counted.
-const NOTHING: u32 = 32;
-const SOMETHING: u32 = 2;
-/// Where so many wait in such lanes, what is posted to them alone only piles up.
+/// By how many more of a tenant's last attempts must have come to nothing than to something before nothing better is
+/// expected of a lane that is not known. Twice as far is counted.
+const MOSTLY: u32 = 32;
+/// By how many more of a lane's last attempts must have come to something, or to nothing, for the next to be expected to.
+/// It takes few to be trusted again. No further is counted than to the latter, either way.
+const TRUSTED: i8 = 2;
+const DISTRUSTED: i8 = 4;
+/// Where so many wait in lanes of which nothing is expected, what is posted to them alone only piles up.
 const MANY_FOR_NOTHING: usize = 16;
 /// So long after its last attempt a tenant is still one of those that others leave room for.
 const PRESENT: Duration = Duration::from_secs(1);
@@ -242,23 +242,7 @@ struct Tenant {
     waiting: usize,
     waiting_bytes: usize,
     /// By how many more of its last attempts came to nothing than to something.
-    nothing: Balance<NOTHING>,
-}
-
-/// By how many more attempts ended so lately than otherwise.
-#[derive(Debug, Default, Clone, Copy)]
-struct Balance<const MANY: u32>(u32);
-
-impl<const MANY: u32> Balance<MANY> {
-    /// One more has ended, so or otherwise.
-    fn note(&mut self, so: bool) {
-        self.0 = if so { (self.0 + 1).min(2 * MANY) } else { self.0.saturating_sub(1) };
-    }
-
-    /// Whether it is as many as matters.
-    fn is_many(self) -> bool {
-        self.0 >= MANY
-    }
+    nothing: u32,
 }
 
 /// Some of a tenant's lanes, in turn.
@@ -277,9 +261,19 @@ impl Tenant {
         }
     }
 
-    /// What is to be expected of a lane of which so much came to something.
-    fn prospect(&self, something: Balance<SOMETHING>) -> Prospect {
-        match self.nothing.is_many() && !something.is_many() {
+    /// One more attempt came to nothing, or to something.
+    fn note(&mut self, nothing: bool) {
+        self.nothing = if nothing { (self.nothing + 1).min(2 * MOSTLY) } else { self.nothing.saturating_sub(1) };
+    }
+
+    /// Whether most of its attempts come to nothing.
+    fn comes_to_nothing(&self) -> bool {
+        self.nothing >= MOSTLY
+    }
+
+    /// What is to be expected of a lane that [stands](State::standing) so.
+    fn prospect(&self, standing: i8) -> Prospect {
+        match standing <= -DISTRUSTED || standing < TRUSTED && self.comes_to_nothing() {
             true => Prospect::Poor,
             false => Prospect::Fair,
         }
@@ -310,8 +304,8 @@ struct State {
     sent: VecDeque<Timestamp>,
     timeouts: u32,
     rests: u32,
-    /// By how many more of its last attempts came to something than to nothing.
-    something: Balance<SOMETHING>,
+    /// By how many more of its last attempts came to something than to nothing; less than none if it was the other way.
+    standing: i8,
     /// Faults at a plugin's limits, in a row.
     limit_faults: u32,
 }
@@ -331,7 +325,7 @@ impl State {
             sent: VecDeque::new(),
             timeouts: 0,
             rests: 0,
-            something: Balance::default(),
+            standing: 0,
             limit_faults: 0,
         }
     }
@@ -339,6 +333,14 @@ impl State {
     fn forgive(&mut self) {
         (self.timeouts, self.rests, self.limit_faults) = (0, 0, 0);
         self.leave_alone_until = None;
+        self.standing = self.standing.max(0);
+    }
+
+    /// Forgets that and all else that is known of its attempts.
+    fn forget(&mut self) {
+        self.forgive();
+        self.standing = 0;
+        self.sent.clear();
     }
 
     /// What waits for its endpoint is sent to it.
@@ -405,14 +407,24 @@ impl Lanes {
     }
 
     /// Asks for room for a fresh delivery, before it is accepted. Without room it will wait in the store, and
-    /// so it does behind others that already wait there.
-    pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> Found {
+    /// so it does behind others that already wait there. Whether there is, and what else it finds.
+    pub(super) fn reserve(&self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> (bool, Found) {
         self.core.lock().reserve(lane, tenant, bytes + ENTRY, now)
+    }
+
+    /// What an event finds that is to be sent to nobody for now: nothing, but where what its tenant has to send comes to
+    /// nothing it only piles up, too, since to take it in costs others as much as what is tried.
+    pub(super) fn find_nobody(&self, tenant: TenantId, now: Timestamp) -> Option<Found> {
+        let core = self.core.lock();
+        let fails = |tenant: &Tenant| tenant.comes_to_nothing() && tenant.waiting + tenant.under_way > 0;
+        let piles_up = core.tenants.get(&tenant).is_some_and(fails) && core.has_others(tenant, now);
+        piles_up.then_some(Found { fair: None, poor: MANY_FOR_NOTHING })
     }
 
     /// What a fresh delivery finds there that is not due at once.
     pub(super) fn find(&self, lane: Lane, tenant: TenantId, now: Timestamp) -> Found {
-        self.core.lock().find(lane, tenant, now)
+        let core = self.core.lock();
+        core.find(core.lanes.get(&lane), tenant, now)
     }
 
     /// Gives back room that was asked for and is not needed: the event was a duplicate.
@@ -469,18 +481,15 @@ impl Lanes {
         (turns.unbegun == 0 || turns.unbegun == UNBEGUN / 2) && !turns.lanes.is_empty()
     }
 
-    /// An attempt has ended, and its delivery has been settled. Whether something of it is remembered even of a lane that
-    /// owes nothing.
-    pub(super) fn ended(&self, work: &Work, end: End, now: Timestamp) -> bool {
-        let (under_way, remembers) = self.change(|core| {
+    /// An attempt has ended, and its delivery has been settled.
+    pub(super) fn ended(&self, work: &Work, end: End, now: Timestamp) {
+        let under_way = self.change(|core| {
             core.ended(work, end, now);
-            let remembers = core.lanes.get(&work.delivery.lane).is_some_and(|state| core.remembers(state));
-            (core.under_way, remembers)
+            core.under_way
         });
         if under_way == 0 {
             self.idle.notify_waiters();
         }
-        remembers
     }
 
     /// Counts faults at a plugin's limits; anything else begins anew. How many there are in a row.
@@ -495,17 +504,6 @@ impl Lanes {
     pub(super) fn forgive(&self, lane: Lane) {
         if let Some(state) = self.core.lock().lanes.get_mut(&lane) {
             state.forgive();
-        }
-    }
-
-    /// The same, and all else that is remembered of it: its subscription is gone.
-    pub(super) fn forget(&self, lane: Lane) {
-        let mut core = self.core.lock();
-        if let Some(state) = core.lanes.get_mut(&lane) {
-            state.forgive();
-            state.something = Balance::default();
-            state.sent.clear();
-            core.forget_if_empty(lane);
         }
     }
 
@@ -556,10 +554,9 @@ impl Lanes {
         self.core.lock().tenants.get(&tenant).map_or(0, |tenant| tenant.waiting)
     }
 
-    /// Whether most of what a tenant does comes to nothing, and others are there.
-    pub(super) fn comes_to_nothing(&self, tenant: TenantId, now: Timestamp) -> bool {
-        let core = self.core.lock();
-        core.tenants.get(&tenant).is_some_and(|tenant| tenant.nothing.is_many()) && core.has_others(tenant, now)
+    /// Whether another tenant than this one is there.
+    pub(super) fn has_others(&self, tenant: TenantId, now: Timestamp) -> bool {
+        self.core.lock().has_others(tenant, now)
     }
 
     /// Whether no more of a tenant's wait than so many, or nothing goes on any more.
@@ -604,34 +601,37 @@ impl Core {
         true
     }
 
-    /// What a delivery finds that has no room.
-    fn find(&self, lane: Lane, tenant: TenantId, now: Timestamp) -> Found {
-        let state = self.lanes.get(&lane);
-        let something = state.map_or_else(Balance::default, |state| state.something);
-        let prospect = self.tenants.get(&tenant).map_or(Prospect::Fair, |tenant| tenant.prospect(something));
-        let for_nothing = prospect == Prospect::Poor && self.has_others(tenant, now);
-        let waiting = match state.filter(|state| for_nothing && state.goes_on(self.bounds, now)) {
-            Some(state) if state.is_behind(now) => MANY_FOR_NOTHING,
-            Some(state) => state.ready.len(),
-            None => 0,
-        };
-        Found { room: false, waiting, for_nothing }
+    /// What a delivery finds, as long as it has no room.
+    fn find(&self, state: Option<&State>, tenant: TenantId, now: Timestamp) -> Found {
+        let standing = state.map_or(0, |state| state.standing);
+        let prospect = self.tenants.get(&tenant).map_or(Prospect::Fair, |tenant| tenant.prospect(standing));
+        if prospect == Prospect::Fair || !self.has_others(tenant, now) {
+            return Found { fair: Some(0), poor: 0 };
+        }
+        let is_behind = state.is_some_and(|state| state.is_behind(now) && state.goes_on(self.bounds, now));
+        Found { fair: None, poor: if is_behind { MANY_FOR_NOTHING } else { self.ahead(state, now) } }
     }
 
-    fn reserve(&mut self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> Found {
+    /// How many wait in a lane; none where they wait for an endpoint that does not answer, or wants to be left alone.
+    fn ahead(&self, state: Option<&State>, now: Timestamp) -> usize {
+        state.filter(|state| state.goes_on(self.bounds, now)).map_or(0, |state| state.ready.len())
+    }
+
+    fn reserve(&mut self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> (bool, Found) {
         let bounds = self.bounds;
-        let found = self.find(lane, tenant, now);
-        let free = bounds.waiting_bytes.saturating_sub(self.waiting_bytes);
+        let state = self.lanes.get(&lane);
+        let found = self.find(state, tenant, now);
         let takes =
             |state: &State| !state.is_behind(now) && state.ready.len() + state.reserved < bounds.waiting_per_lane;
+        let free = bounds.waiting_bytes.saturating_sub(self.waiting_bytes);
         let fits = !self.stopped && self.tenant_bytes(tenant) + bytes <= free;
-        if !fits || !self.lanes.get(&lane).is_none_or(takes) {
-            return found;
+        if !fits || !state.is_none_or(takes) {
+            return (false, found);
         }
+        let found = Found { fair: found.fair.map(|_| self.ahead(state, now)), ..found };
         self.wait(tenant, 1, bytes);
-        let state = self.lanes.entry(lane).or_insert_with(|| State::new(tenant));
-        state.reserved += 1;
-        Found { room: true, waiting: if state.goes_on(bounds, now) { state.ready.len() } else { 0 }, ..found }
+        self.lanes.entry(lane).or_insert_with(|| State::new(tenant)).reserved += 1;
+        (true, found)
     }
 
     fn note_due(&mut self, lane: Lane, tenant: TenantId, due: Timestamp) {
@@ -655,19 +655,33 @@ impl Core {
         self.timers.insert((at, lane));
     }
 
+    /// Gives the lane a turn, after all others like it of its tenant, unless it has one.
     fn queue(&mut self, lane: Lane) {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         if state.queued {
             return;
         }
         state.queued = true;
-        let tenant = self.tenants.entry(state.tenant).or_default();
-        let prospect = tenant.prospect(state.something);
-        let turns = tenant.turns(prospect);
-        if turns.lanes.is_empty() {
-            self.turns.push_back((state.tenant, prospect));
+        let (tenant, standing) = (state.tenant, state.standing);
+        let prospect = self.tenants.entry(tenant).or_default().prospect(standing);
+        self.turns(tenant, prospect).push_back(lane);
+    }
+
+    /// The lane keeps its turn, before all others like it of its tenant.
+    fn queue_first(&mut self, lane: Lane, prospect: Prospect) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        state.queued = true;
+        let tenant = state.tenant;
+        self.turns(tenant, prospect).push_front(lane);
+    }
+
+    /// The lanes of that prospect of a tenant that has its turn now, too, since one is to be added.
+    fn turns(&mut self, tenant: TenantId, prospect: Prospect) -> &mut VecDeque<Lane> {
+        let lanes = &mut self.tenants.entry(tenant).or_default().turns(prospect).lanes;
+        if lanes.is_empty() {
+            self.turns.push_back((tenant, prospect));
         }
-        turns.lanes.push_back(lane);
+        lanes
     }
 
     fn next(&mut self, now: Timestamp, mut permit: impl FnMut(Lane, TenantId) -> Permit) -> Todo {
@@ -713,13 +727,16 @@ impl Core {
         todo
     }
 
-    /// Why such lanes of a tenant are held back, if they are: not where nobody else is there.
+    /// Why the first of such lanes of a tenant is held back, if it is: not where nobody else is there. What was expected of
+    /// it when it was given its turn may be known better now.
     fn held_back(&self, tenant_id: TenantId, prospect: Prospect, now: Timestamp) -> Option<HeldBack> {
         let tenant = self.tenants.get(&tenant_id)?;
+        let first = || self.lanes.get(tenant.poor.lanes.front()?);
+        let is_poor = || first().is_some_and(|state| tenant.prospect(state.standing) == Prospect::Poor);
         let has_most = tenant.waiting >= MANY && tenant.waiting > self.waiting / 2;
-        let why = match prospect {
-            Prospect::Poor if tenant.nothing.is_many() => HeldBack::ComesToNothing,
-            _ => has_most.then_some(HeldBack::HasMost)?,
+        let why = match prospect == Prospect::Poor && is_poor() {
+            true => HeldBack::ComesToNothing,
+            false => has_most.then_some(HeldBack::HasMost)?,
         };
         self.has_others(tenant_id, now).then_some(why)
     }
@@ -736,17 +753,6 @@ impl Core {
         self.present = [Some((tenant, now)), others];
     }
 
-    /// The lane keeps its turn, before all others like it of its tenant.
-    fn queue_first(&mut self, lane: Lane, prospect: Prospect) {
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
-        state.queued = true;
-        let turns = self.tenants.entry(state.tenant).or_default().turns(prospect);
-        if turns.lanes.is_empty() {
-            self.turns.push_back((state.tenant, prospect));
-        }
-        turns.lanes.push_front(lane);
-    }
-
     /// One lane's turn: at most one attempt, and a read where memory runs low.
     fn serve(
         &mut self,
@@ -758,6 +764,9 @@ impl Core {
         let bounds = self.bounds;
         let Some(state) = self.lanes.get_mut(&lane) else { return Turn::Taken };
         let permit = permit(lane, state.tenant);
+        if permit.gone {
+            state.forget();
+        }
         // A lane that may not send is looked at again when its subscription changes.
         if !permit.sends {
             todo.back.extend(self.withdraw(lane, None));
@@ -905,7 +914,7 @@ impl Core {
         let tenant = state.tenant;
         let host_key = work.host.clone().map(|host| (tenant, host));
         match end {
-            End::Answered => (state.timeouts, state.rests) = (0, 0),
+            End::Answered | End::Misread => (state.timeouts, state.rests) = (0, 0),
             End::NotSent | End::Dropped | End::CutOff | End::Faulted => {}
             End::TimedOut => {
                 state.timeouts += 1;
@@ -928,10 +937,17 @@ impl Core {
             }
         }
         let nothing = end.came_to_nothing();
-        nothing.into_iter().for_each(|nothing| state.something.note(!nothing));
+        let standing = match nothing {
+            Some(true) => state.standing - 1,
+            Some(false) => state.standing + 1,
+            // At least its endpoint is there again.
+            None if end == End::Misread && state.standing < 0 => state.standing + 1,
+            None => state.standing,
+        };
+        state.standing = standing.clamp(-DISTRUSTED, DISTRUSTED);
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
             tenant.under_way = tenant.under_way.saturating_sub(1);
-            nothing.into_iter().for_each(|nothing| tenant.nothing.note(nothing));
+            nothing.into_iter().for_each(|nothing| tenant.note(nothing));
         }
         if let Some(key) = host_key
             && let Some(host) = self.hosts.get_mut(&key)
@@ -955,14 +971,15 @@ impl Core {
         }
     }
 
-    /// Or of which something is known that matters to the next attempt.
+    /// Or of which something is known that matters to the next attempt: that it is trusted does where some are not.
     fn remembers(&self, state: &State) -> bool {
         let of_tenant = self.tenants.get(&state.tenant);
-        let matters = || of_tenant.is_some_and(|tenant| tenant.nothing.0 > 0 || !tenant.poor.lanes.is_empty());
+        let matters = || of_tenant.is_some_and(|tenant| tenant.nothing > 0 || !tenant.poor.lanes.is_empty());
         state.leave_alone_until.is_some()
             || state.timeouts + state.limit_faults > 0
             || !state.sent.is_empty()
-            || state.something.0 > 0 && matters()
+            || state.standing < 0
+            || state.standing > 0 && matters()
     }
 }
 
@@ -1041,7 +1058,7 @@ mod tests {
     fn put(lanes: &Lanes, lane: Lane, tenant: TenantId, count: usize) {
         for _ in 0..count {
             let work = work(lane, tenant);
-            assert!(lanes.reserve(lane, tenant, work.event.weight(), at(0)).room);
+            assert!(lanes.reserve(lane, tenant, work.event.weight(), at(0)).0);
             lanes.put([work]);
         }
     }
@@ -1051,7 +1068,7 @@ mod tests {
     }
 
     fn open(_: Lane, _: TenantId) -> Permit {
-        Permit { sends: true, rate: None, host: None, not_before: None }
+        Permit { sends: true, gone: false, rate: None, host: None, not_before: None }
     }
 
     #[test]
@@ -1137,7 +1154,7 @@ mod tests {
             let tenant = TenantId::new(at(0));
             let mut waiting = 0;
             for _ in 0..20 {
-                waiting += usize::from(lanes.reserve(lane(), tenant, 400, at(0)).room);
+                waiting += usize::from(lanes.reserve(lane(), tenant, 400, at(0)).0);
             }
             counts.push(waiting);
         }
@@ -1174,7 +1191,7 @@ mod tests {
     fn a_lane_that_may_not_send_waits_until_it_changes() {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         put(&lanes, lane, tenant, 1);
-        let closed = |_, _| Permit { sends: false, rate: None, host: None, not_before: None };
+        let closed = |_, _| Permit { sends: false, gone: false, rate: None, host: None, not_before: None };
         let todo = lanes.next(at(0), closed);
         assert_eq!((todo.start.len(), todo.back.len()), (0, 1), "it waits in the store");
         assert_eq!(lanes.pending(), 0);
@@ -1189,7 +1206,7 @@ mod tests {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         put(&lanes, lane, tenant, 5);
         let rate = Some(RateLimit { per: Duration::from_secs(1), max: 2 });
-        let limited = |_, _| Permit { sends: true, rate, host: None, not_before: None };
+        let limited = |_, _| Permit { sends: true, gone: false, rate, host: None, not_before: None };
         let mut sent = Vec::new();
         for millis in (0..3000).step_by(100) {
             lanes.wake(at(millis));
@@ -1206,7 +1223,7 @@ mod tests {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         put(&lanes, lane, tenant, 10);
         let first = lanes.next(at(0), open).start;
-        first.iter().for_each(|work| _ = lanes.ended(work, End::TimedOut, at(0)));
+        first.iter().for_each(|work| lanes.ended(work, End::TimedOut, at(0)));
         assert!(lanes.next(at(0), open).start.is_empty());
         assert_eq!(lanes.first_timer(), Some(at(30_000)), "those that were under way are of the same time");
         let again = at(30_000);
@@ -1230,7 +1247,8 @@ mod tests {
         let (failing, lane_of_failing, other) = (TenantId::new(at(0)), lane(), TenantId::new(at(0)));
         put(&lanes, lane_of_failing, failing, 40);
         let counts = [0; 3].map(|_| end_all(&lanes, End::Faulted).len());
-        assert_eq!(counts, [UNBEGUN, UNBEGUN, 8], "nobody else is there");
+        // One was queued before it was known.
+        assert_eq!(counts, [UNBEGUN, 1 + UNBEGUN, 7], "nobody else is there");
         put(&lanes, lane(), other, 1);
         end_all(&lanes, End::Answered);
         (lanes, failing, lane_of_failing)
@@ -1240,7 +1258,7 @@ mod tests {
     fn end_all(lanes: &Lanes, end: End) -> Vec<Work> {
         let started = lanes.next(at(0), open).start;
         started.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id, work.prospect));
-        started.iter().for_each(|work| _ = lanes.ended(work, end, at(0)));
+        started.iter().for_each(|work| lanes.ended(work, end, at(0)));
         started
     }
 
@@ -1261,23 +1279,23 @@ mod tests {
     fn what_is_posted_for_nothing_piles_up_early() {
         let (lanes, tenant, poor) = failing(wide());
         let fair = proven(&lanes, tenant);
-        let find = |lane, now| lanes.reserve(lane, tenant, 1, now);
+        let find = |lane, now| lanes.reserve(lane, tenant, 1, now).1;
         put(&lanes, poor, tenant, MANY_FOR_NOTHING - 1);
         assert_eq!(find(poor, at(0)).piles_up(), None);
         put(&lanes, poor, tenant, 1);
         assert_eq!(find(poor, at(0)).piles_up(), Some(HeldBack::ComesToNothing));
         assert_eq!(find(poor, at(0)).and(find(fair, at(0))).piles_up(), None, "not for nothing alone");
-        assert_eq!(find(poor, at(1_000)).piles_up(), None, "the other has gone");
+        let nobody = |now| lanes.find_nobody(tenant, now).and_then(Found::piles_up);
+        assert_eq!(nobody(at(0)), Some(HeldBack::ComesToNothing), "nor is what is owed to nobody");
+        assert_eq!((find(poor, at(1_000)).piles_up(), nobody(at(1_000))), (None, None), "the other has gone");
         lanes.note_due(poor, tenant, at(0));
-        let behind = find(poor, at(0));
-        assert_eq!((behind.room, behind.piles_up()), (false, Some(HeldBack::ComesToNothing)));
-        let few = Found { waiting: 1, ..behind };
+        let (room, behind) = lanes.reserve(poor, tenant, 1, at(0));
+        assert_eq!((room, behind.piles_up()), (false, Some(HeldBack::ComesToNothing)));
+        let few = Found { poor: 1, ..behind };
         assert_eq!(few.beside(behind).piles_up(), Some(HeldBack::ComesToNothing), "of several events");
         assert_eq!(behind.beside(find(fair, at(0))).piles_up(), None, "of which one is not for nothing");
-        assert_eq!(Found::NOTHING.piles_up(), None, "what is not to be sent takes nothing from anybody");
-        assert_eq!(behind.and(Found::NOTHING).piles_up(), behind.piles_up());
         assert_eq!(lanes.find(poor, tenant, at(0)), behind);
-        let thousands = |waiting| Found { room: true, waiting, for_nothing: false }.piles_up();
+        let thousands = |waiting| Found { fair: Some(waiting), poor: 0 }.piles_up();
         assert_eq!([MANY - 1, MANY].map(thousands), [None, Some(HeldBack::HasMost)]);
     }
 
@@ -1293,31 +1311,56 @@ mod tests {
         assert_eq!((of(poor).count(), of(unknown).count(), of(fair).count()), (3, 1, UNBEGUN));
         assert!(of(poor).chain(of(unknown)).all(|work| work.held_back == Some(HeldBack::ComesToNothing)));
         assert!(of(fair).all(|work| work.held_back.is_none()), "that lane is known to be better");
-        assert_eq!(end_all(&lanes, End::Answered).len(), UNBEGUN_HELD_BACK as usize);
+        let counts = [0; 3].map(|_| end_all(&lanes, End::Answered).len());
         // One more was queued before those had ended.
-        assert_eq!(end_all(&lanes, End::Answered).len(), 1 + UNBEGUN, "its last came to something");
+        let few = UNBEGUN_HELD_BACK as usize;
+        assert_eq!(counts, [few, few, 1 + UNBEGUN], "until its last ones came to something");
     }
 
     #[test]
-    fn a_lane_is_poor_only_where_most_of_its_tenants_come_to_nothing() {
+    fn a_lane_is_judged_by_its_own_attempts_and_one_that_is_not_known_by_its_tenants() {
         let (lanes, tenant, poor) = failing(wide());
-        let fair = proven(&lanes, tenant);
+        let (fair, unknown) = (proven(&lanes, tenant), lane());
+        put(&lanes, unknown, tenant, 20);
         let prospect = |lane| {
             let core = lanes.core.lock();
-            core.lanes.get(&lane).map(|state| core.tenants[&tenant].prospect(state.something))
+            core.lanes.get(&lane).map(|state| core.tenants[&tenant].prospect(state.standing))
         };
-        assert_eq!([poor, fair].map(prospect), [None, Some(Prospect::Fair)], "who is better is remembered");
-        lanes.forget(fair);
-        assert_eq!(prospect(fair), None);
-        put(&lanes, poor, tenant, 16);
-        assert_eq!(prospect(poor), Some(Prospect::Poor));
-        put(&lanes, lane(), tenant, 16);
+        let prospects = || [poor, fair, unknown].map(prospect);
+        assert_eq!(prospects(), [Some(Prospect::Poor), Some(Prospect::Fair), Some(Prospect::Poor)], "remembered");
         while !end_all(&lanes, End::NotSent).is_empty() {}
+        let removed = |lane, tenant| Permit { gone: lane == fair, ..open(lane, tenant) };
+        lanes.note_due(fair, tenant, at(0));
+        lanes.wake(at(0));
+        assert_eq!(lanes.next(at(0), removed).load.len(), 1);
+        lanes.loaded(fair, Some(Taken::default()), at(0));
+        assert_eq!(prospects(), [Some(Prospect::Poor), None, None], "of who is gone, nothing");
         for _ in 0..4 {
             let _ = proven(&lanes, tenant);
         }
-        put(&lanes, poor, tenant, 1);
-        assert_eq!(prospect(poor), Some(Prospect::Fair), "as many have come to something");
+        assert_eq!(lanes.find_nobody(tenant, at(0)), None, "most of what it does comes to something");
+        put(&lanes, unknown, tenant, 1);
+        put(&lanes, poor, tenant, 3);
+        assert_eq!(
+            prospects(),
+            [Some(Prospect::Poor), None, Some(Prospect::Fair)],
+            "that others are better hides none"
+        );
+        assert_eq!(end_all(&lanes, End::Answered).len(), 4);
+        assert_eq!(prospect(poor), Some(Prospect::Fair), "it has a few better ones of its own");
+    }
+
+    #[test]
+    fn an_answer_that_is_misread_speaks_for_the_endpoint_and_not_for_the_lane() {
+        let (lanes, tenant, poor) = failing(wide());
+        let standings: Vec<i8> = (0..6)
+            .map(|_| {
+                put(&lanes, poor, tenant, 1);
+                assert_eq!(end_all(&lanes, End::Misread).len(), 1);
+                lanes.core.lock().lanes[&poor].standing
+            })
+            .collect();
+        assert_eq!(standings, [-3, -2, -1, 0, 0, 0]);
     }
 
     #[test]
@@ -1339,7 +1382,7 @@ mod tests {
     fn a_host_that_asks_for_peace_gets_it_for_all_of_the_tenants_lanes() {
         let (lanes, tenant) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)));
         let (one, other) = (lane(), lane());
-        let hosted = |_, _| Permit { sends: true, rate: None, host: Some("h".into()), not_before: None };
+        let hosted = |_, _| Permit { sends: true, gone: false, rate: None, host: Some("h".into()), not_before: None };
         put(&lanes, one, tenant, 1);
         let first = lanes.next(at(0), hosted).start;
         lanes.ended(&first[0], End::LeaveAlone { until: at(5000), host: true }, at(0));
@@ -1366,7 +1409,7 @@ mod tests {
     fn memory_that_is_full_leaves_every_lane_one() {
         let lanes = Lanes::new(&Limits { waiting_bytes: 5 * (400 + ENTRY), ..limits() }, vec![]);
         let (stuck, other, tenant) = (lane(), lane(), TenantId::new(at(0)));
-        while lanes.reserve(stuck, tenant, 400, at(0)).room {}
+        while lanes.reserve(stuck, tenant, 400, at(0)).0 {}
         lanes.note_due(other, tenant, at(0));
         lanes.wake(at(0));
         assert_eq!(lanes.next(at(0), open).load, [(other, 1)]);
@@ -1397,13 +1440,13 @@ mod tests {
     fn fresh_deliveries_stand_behind_those_that_wait_in_the_store() {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
         lanes.note_due(lane, tenant, at(0));
-        assert!(!lanes.reserve(lane, tenant, 1, at(1)).room);
+        assert!(!lanes.reserve(lane, tenant, 1, at(1)).0);
     }
 
     #[test]
     fn a_fresh_delivery_knows_how_many_go_before_it() {
         let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        let ahead = |now| lanes.reserve(lane, tenant, 1, now).waiting;
+        let ahead = |now| lanes.reserve(lane, tenant, 1, now).1.fair.unwrap();
         assert_eq!((ahead(at(0)), ahead(at(0))), (0, 0), "what is only being accepted does not");
         put(&lanes, lane, tenant, 9);
         assert_eq!(ahead(at(0)), 9);
@@ -1411,7 +1454,7 @@ mod tests {
         assert_eq!(ahead(at(0)), 5);
         lanes.ended(&tried[0], End::LeaveAlone { until: at(10), host: false }, at(1));
         assert_eq!((ahead(at(9)), ahead(at(10))), (0, 5), "nothing goes on there until then");
-        tried[1..3].iter().for_each(|work| _ = lanes.ended(work, End::TimedOut, at(10)));
+        tried[1..3].iter().for_each(|work| lanes.ended(work, End::TimedOut, at(10)));
         assert_eq!(ahead(at(60_000)), 0, "nor where nobody answers");
         lanes.ended(&tried[3], End::Answered, at(60_000));
         assert_eq!(ahead(at(60_000)), 5);

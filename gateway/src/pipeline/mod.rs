@@ -251,10 +251,7 @@ impl Pipeline {
     pub async fn changed(&self, tenant: TenantId, id: SubscriptionId) -> store::Result<()> {
         let lane = Lane::of(id);
         let plan = self.0.registry.plan(tenant, id);
-        match &plan {
-            Some(_) => self.0.lanes.forgive(lane),
-            None => self.0.lanes.forget(lane),
-        }
+        self.0.lanes.forgive(lane);
         if plan.as_ref().is_none_or(|plan| plan.steps().all(|step| step.candidate.is_none())) {
             self.0.rollouts.forget_subscription(tenant, id);
         }

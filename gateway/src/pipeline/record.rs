@@ -44,6 +44,8 @@ pub(super) struct Report {
     pub(super) made: Option<(Content, usize)>,
     /// A wait concerns the whole host.
     pub(super) whole_host: bool,
+    /// The connector faulted over the answer.
+    pub(super) misread: bool,
     /// Something the log should say besides.
     pub(super) note: Option<String>,
 }
@@ -60,6 +62,7 @@ impl Report {
             runs,
             made: None,
             whole_host: false,
+            misread: false,
             note: None,
         }
     }
@@ -91,6 +94,7 @@ impl Report {
             {
                 End::CutOff
             }
+            _ if self.misread => End::Misread,
             _ if self.response.is_some() => End::Answered,
             (Outcome::Dropped { .. }, _) => End::Dropped,
             _ => End::NotSent,
@@ -357,6 +361,12 @@ mod tests {
             let plugin = "a@1.0.0".to_owned();
             assert_eq!(end(Outcome::PluginFault { plugin, kind, message: detail(), retryable: true }), wanted);
         }
+        let answered = |misread| {
+            let response = AttemptResponse { status_code: 200, headers: vec![], body: vec![], truncated: false };
+            let report = Report::unsent(now, Outcome::Delivered, Vec::new());
+            Report { response: Some(response), misread, ..report }.end(&Verdict::Deliver, now)
+        };
+        assert_eq!([false, true].map(answered), [End::Answered, End::Misread]);
         assert_eq!(end(Outcome::Dropped { plugin: "a@1.0.0".to_owned(), reason: detail() }), End::Dropped);
     }
 }

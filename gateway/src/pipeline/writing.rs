@@ -54,8 +54,8 @@ pub(super) struct Load {
     owed: usize,
     /// Why they only pile up, if they do.
     piles_up: Option<HeldBack>,
-    /// Whether they are late already.
-    behind: bool,
+    /// Whether most of an event's wait in the store.
+    in_store: bool,
 }
 
 impl Load {
@@ -64,15 +64,19 @@ impl Load {
         Self {
             room: accepted.iter().map(|accepted| weight(accepted, piles_up.is_some())).sum(),
             memory: accepted.iter().map(memory).sum(),
-            owed: accepted.iter().map(|accepted| accepted.deliveries.len()).sum(),
+            owed: accepted.iter().map(|accepted| owed(accepted, piles_up.is_some())).sum(),
             piles_up,
-            behind: piles_up.is_some()
-                || accepted.iter().any(|accepted| accepted.in_hand * 2 < accepted.deliveries.len()),
+            in_store: accepted.iter().any(|accepted| accepted.in_hand * 2 < accepted.deliveries.len()),
         }
     }
 
     pub(super) fn for_nothing(&self) -> bool {
         self.piles_up == Some(HeldBack::ComesToNothing)
+    }
+
+    /// Whether they are late already.
+    fn is_behind(&self) -> bool {
+        self.in_store || self.piles_up.is_some()
     }
 
     fn is_much(&self) -> bool {
@@ -84,17 +88,22 @@ impl Load {
         let begun = gap / UNBEGUN_HELD_BACK;
         let each = match self.for_nothing() {
             true => begun / KEPT,
-            false => DELIVERING.max(begun) * if self.behind { RESTS } else { 1 },
+            false => DELIVERING.max(begun) * if self.is_behind() { RESTS } else { 1 },
         };
         let owed = if self.piles_up.is_some() { self.owed.max(WRITING / WAITING_WEIGHT) } else { self.owed };
         each.saturating_mul(u32::try_from(owed).unwrap_or(u32::MAX))
     }
 }
 
+/// How many deliveries it counts for: one that only piles up counts for one, if it is owed to nobody.
+fn owed(accepted: &Accepted, piles_up: bool) -> usize {
+    accepted.deliveries.len().max(usize::from(piles_up))
+}
+
 /// About how many bytes of the store an event with its deliveries takes; if they pile up, what it counts.
 fn weight(accepted: &Accepted, piles_up: bool) -> usize {
     let brisk = if piles_up { 0 } else { accepted.in_hand };
-    let waiting = accepted.deliveries.len().saturating_sub(brisk);
+    let waiting = owed(accepted, piles_up).saturating_sub(brisk);
     accepted.event.weight() + brisk * DELIVERY_WEIGHT + waiting * WAITING_WEIGHT
 }
 
@@ -209,7 +218,7 @@ mod tests {
 
     /// Something that takes so much of the room, and as much memory.
     fn load(bytes: usize, piles_up: Option<HeldBack>) -> Load {
-        Load { room: bytes, memory: bytes, owed: 1, piles_up, behind: piles_up.is_some() }
+        Load { room: bytes, memory: bytes, owed: 1, piles_up, in_store: false }
     }
 
     #[tokio::test]
@@ -290,13 +299,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_owed_to_nobody_counts_for_one_where_it_only_piles_up() {
+        let event = Arc::new(crate::pipeline::envelope::tests::event("{}"));
+        let weight = event.weight();
+        let accepted = Accepted { event, deliveries: Vec::new(), in_hand: 0, dedupe: None };
+        let of = |why| Load::of(&[accepted.clone(), accepted.clone()], why);
+        let (usual, nothing) = (of(None), of(Some(HeldBack::ComesToNothing)));
+        assert_eq!((usual.owed, usual.room), (0, 2 * weight));
+        assert_eq!((nothing.owed, nothing.room), (2, 2 * (weight + WAITING_WEIGHT)));
+    }
+
+    #[test]
     fn what_is_behind_takes_longer_than_what_is_not() {
-        let each = |behind, why, gap| Load { owed: 10, behind, ..load(1, why) }.delivering(gap);
+        let each = |in_store, why, gap| Load { owed: 10, in_store, ..load(1, why) }.delivering(gap);
         let (most, nothing) = (Some(HeldBack::HasMost), Some(HeldBack::ComesToNothing));
         assert_eq!(each(false, None, Duration::ZERO), 10 * DELIVERING);
         assert_eq!(each(true, None, Duration::ZERO), 10 * RESTS * DELIVERING);
-        assert_eq!(each(true, most, Duration::ZERO), 64 * RESTS * DELIVERING, "as long as a full room would take");
-        assert_eq!(each(true, nothing, MINUTE), 64 * (MINUTE / UNBEGUN_HELD_BACK / KEPT), "however late");
+        assert_eq!(each(false, most, Duration::ZERO), 64 * RESTS * DELIVERING, "as long as a full room would take");
+        assert_eq!(each(false, nothing, MINUTE), 64 * (MINUTE / UNBEGUN_HELD_BACK / KEPT), "however late");
         assert_eq!(
             each(false, None, MINUTE),
             10 * (MINUTE / UNBEGUN_HELD_BACK),
