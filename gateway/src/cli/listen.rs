@@ -28,7 +28,7 @@ use super::{block_on, eprint_line, print, withheld};
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What the temporary subscription has of the one that is listened to. The rest is its own.
-const COPIED: [&str; 13] = [
+const COPIED: [&str; 14] = [
     "profile",
     "events",
     "source_ids",
@@ -42,6 +42,7 @@ const COPIED: [&str; 13] = [
     "forward_headers",
     "user_agent",
     "success",
+    "reuse_instances",
 ];
 
 /// Headers that are of one connection, or that the request gets anew.

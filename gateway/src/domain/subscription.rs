@@ -80,6 +80,10 @@ pub struct SubscriptionSpec {
     /// At most so many requests in a period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    /// Whether instances of its plugins that are slow to start may be kept for its later events: they then cost a tenth,
+    /// and the plugin could remember earlier ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reuse_instances: bool,
     /// Whether it takes part.
     #[serde(default = "enabled_by_default")]
     pub enabled: bool,

@@ -303,7 +303,7 @@ impl Engine {
 
     /// For whom an instance of this plugin is kept, if it is to be.
     fn owner(&self, plugin: &Plugin, code: &Code, caller: Caller) -> Option<Owner> {
-        let is_kept = || plugin.is_own() || (self.0.warm.is_on() && code.is_slow_to_start());
+        let is_kept = || plugin.is_own() || caller.reuses && self.0.warm.is_on() && code.is_slow_to_start();
         let subscription = caller.subscription.filter(|_| is_kept())?;
         Some(Owner { tenant: caller.tenant, subscription, plugin: plugin.digest() })
     }

@@ -10,7 +10,7 @@
 //! **What is promised.**
 //! - *Nothing leaks.* Every call has a fresh instance: memory, tables and globals as the component was
 //!   built. What one event or tenant left behind is gone before the next begins. For later events of the same
-//!   subscription instances of the gateway's own plugins are kept, which remember nothing, and where the operator says
+//!   subscription instances of the gateway's own plugins are kept, which remember nothing, and where its tenant says
 //!   so those of guests that are slow to start (`warm`); what a tenant wrote in Rust or JavaScript never is.
 //! - *Nothing runs away.* Running time, memory, tables, stack, output and log are bounded. A guest that
 //!   goes beyond a bound ends in a [`Fault`](crate::domain::Fault) that names it, and the engine is as

@@ -2,9 +2,9 @@
 //!
 //! Those are the presets, whose work is small and who are known to remember nothing, and guests that are slow to start.
 //! A guest that brings an interpreter for a large language (CPython: 38 modules, thousands of functions in its table, a
-//! memory of 13 MiB) takes a millisecond and more to start, and less than a tenth of that to handle an event. Where the
-//! operator allows it, its instance is kept after a call that went well, for later calls of the *same subscription*
-//! with the same plugin and config.
+//! memory of 13 MiB) takes a millisecond and more to start, and less than a tenth of that to handle an event. Where its
+//! tenant wants it, and the operator allows it, its instance is kept after a call that went well, for later calls of the
+//! *same subscription* with the same plugin and config.
 //!
 //! **What is promised.** No instance ever serves two tenants, two subscriptions, or two configs. It is dropped after any
 //! fault, and after so many calls. What a kept instance faults over may come of what it went through before, so that
@@ -13,7 +13,7 @@
 //! fresh as any other. Those that rest hold a bounded amount of memory; the least recently used go first.
 //!
 //! **What is not.** A kept guest can remember earlier events of its own subscription. That it does not is then its
-//! author's to see to, which is why nothing of tenants' is kept unless the operator says so.
+//! author's to see to, which is why nothing of a tenant's is kept unless it says so of the subscription.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -174,7 +174,7 @@ async fn content(
             steps.push(noted(parts, plan, &look));
         }
     };
-    make(parts, plan, &work.event, caller(work), &mut note).await
+    make(parts, plan, &work.event, plan.caller(), &mut note).await
 }
 
 /// What the counts of a rollout want to know of a step that has run.
@@ -200,11 +200,6 @@ fn is_stale(frozen: &Frozen, plan: &Plan) -> bool {
     stale(&frozen.body)
         || frozen.url.as_deref().is_some_and(|url| stale(url.as_bytes()))
         || frozen.headers.iter().any(|(_, value)| stale(value.as_bytes()))
-}
-
-/// On whose behalf a delivery's plugins run.
-fn caller(work: &Work) -> Caller {
-    Caller { tenant: work.delivery.tenant_id, subscription: Some(work.delivery.subscription_id) }
 }
 
 /// A step that has run, for whoever looks on.
@@ -564,7 +559,7 @@ async fn read(parts: &Parts, plan: &Plan, work: &Work, answer: Answer, report: &
             truncated: answer.truncated,
         };
         let tenant = work.delivery.tenant_id;
-        let ran = Box::pin(parts.engine.interpret(&step.plugin, caller(work), &response, &step.config, 1)).await;
+        let ran = Box::pin(parts.engine.interpret(&step.plugin, plan.caller(), &response, &step.config, 1)).await;
         let (run, _, verdicts) = account(parts, tenant, step, ran);
         report.runs.push(run);
         match verdicts {

@@ -17,7 +17,7 @@ use super::patch::{Json, Patch};
 use super::rollout::{Job, Made};
 use super::{Parts, body};
 use crate::domain::{Decision, PluginEvent, PluginPayload, PluginRequest, Rendered, Secret};
-use crate::engine::{Caller, Engine, Ran, Spent};
+use crate::engine::{Engine, Ran, Spent};
 use crate::registry::Step;
 
 /// How long it gives way at a time while others wait.
@@ -49,8 +49,7 @@ async fn compare(parts: &Parts, idle: &Engine, job: &Job) {
         return parts.rollouts.dropped(job);
     };
     // As a delivery's: what is kept for the one must be kept for the other, or their times could not be compared.
-    let of = &job.plan.subscription;
-    let (caller, input) = (Caller { tenant: of.tenant_id, subscription: Some(of.id) }, &job.shadowed.input);
+    let (caller, input) = (job.plan.caller(), &job.shadowed.input);
     let (spent, made) = if job.place < job.plan.transforms.len() {
         let ran = idle.transform(&step.plugin, caller, input, &step.config).await;
         made(ran, |decision| match decision {

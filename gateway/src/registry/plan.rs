@@ -21,6 +21,7 @@ use crate::domain::{
     SubscriptionSpec,
 };
 use crate::egress;
+use crate::engine::Caller;
 use crate::filter::{EventPattern, Filter};
 use crate::profiles::{self, Profile, Profiles};
 use crate::retry::Schedule;
@@ -144,6 +145,13 @@ impl Plan {
     #[must_use]
     pub fn takes_events(&self) -> bool {
         self.subscription.state != State::Disabled
+    }
+
+    /// On whose behalf its plugins run.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        let Subscription { tenant_id, id, .. } = *self.subscription;
+        Caller { tenant: tenant_id, subscription: Some(id), reuses: self.spec.reuse_instances }
     }
 
     /// Whether deliveries may leave now.

@@ -82,7 +82,7 @@ fn templates_have_the_same_golden_files() {
 async fn one_event_through_two_languages() {
     let built = built().await;
     let files = json!([built.join("order-row.wasm"), built.join("mattermost.wasm")]).to_string();
-    let setup = Setup::new().env("HOOKMILL_PLUGINS__FILES", &files).env("HOOKMILL_PLUGINS__REUSE_INSTANCES", "4");
+    let setup = Setup::new().env("HOOKMILL_PLUGINS__FILES", &files);
     let gateway = setup.start().await;
     let chat = Receiver::scripted(|request, _| match request.path.as_str() {
         "/hooks/gone" => Answer::Status(404),
@@ -95,6 +95,7 @@ async fn one_event_through_two_languages() {
             .subscribe(json!({
                 "url": chat.url(hook), "events": [event], "transforms": [{"plugin": "order-row", "config": {}}],
                 "connector": {"name": "mattermost", "config": {"text": "**{customer}** paid {total} {currency}: {items}"}},
+                "reuse_instances": true,
             }))
             .await;
     }

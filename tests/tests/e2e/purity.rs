@@ -172,13 +172,13 @@ async fn remembered(endpoint: &Receiver, path: &str, count: usize) -> Vec<String
 }
 
 /// Subscriptions of this tenant to what it posts, one for each language and name.
-async fn remembering(tenant: &Tenant, endpoint: &Receiver, names: &[&str]) {
+async fn remembering(tenant: &Tenant, endpoint: &Receiver, names: &[&str], kept: bool) {
     for name in names {
         for language in LANGUAGES {
             let transforms = json!([{"plugin": format!("nosy-{language}"), "config": {"ask": "memory"}}]);
             let wanted = json!({
                 "url": endpoint.url(&format!("/{name}/{language}")), "events": [name], "envelope": "none",
-                "transforms": transforms,
+                "transforms": transforms, "reuse_instances": kept,
             });
             tenant.subscribe(wanted).await;
         }
@@ -199,7 +199,7 @@ async fn post(tenant: &Tenant, endpoint: &Receiver, name: &str, number: usize) {
 async fn no_other_event() {
     let gateway = nosy(Setup::new()).await;
     let (tenant, endpoint) = (gateway.tenant("acme").await, Receiver::start().await);
-    remembering(&tenant, &endpoint, &["alone"]).await;
+    remembering(&tenant, &endpoint, &["alone"], false).await;
     for number in 1..=3 {
         post(&tenant, &endpoint, "alone", number).await;
     }
@@ -212,15 +212,15 @@ async fn no_other_event() {
     }
 }
 
-/// Where the operator has instances kept, what is slow to start may remember events of its own subscription, and no
-/// others: not of the same tenant, not of another.
+/// Where a tenant has instances kept, what is slow to start may remember events of its own subscription, and no others: not
+/// of the same tenant, not of another.
 #[tokio::test]
 async fn no_other_subscription_and_no_other_tenant() {
-    let gateway = nosy(Setup::new().env("HOOKMILL_PLUGINS__REUSE_INSTANCES", "16")).await;
+    let gateway = nosy(Setup::new().env("HOOKMILL_PLUGINS__REUSE_PER_TENANT", "16")).await;
     let endpoint = Receiver::start().await;
     let (ours, theirs) = (gateway.tenant("ours").await, gateway.tenant("theirs").await);
-    remembering(&ours, &endpoint, &["first", "second"]).await;
-    remembering(&theirs, &endpoint, &["third"]).await;
+    remembering(&ours, &endpoint, &["first", "second"], true).await;
+    remembering(&theirs, &endpoint, &["third"], true).await;
     for number in 1..=4 {
         for (tenant, name) in [(&ours, "first"), (&theirs, "third"), (&ours, "second")] {
             post(tenant, &endpoint, name, number).await;
@@ -249,8 +249,8 @@ async fn no_other_subscription_and_no_other_tenant() {
     let mut step = memory("js");
     step["candidate"] = memory("python");
     step["candidate"]["shadow"] = json!(true);
-    let wanted =
-        json!({"url": endpoint.url("/beside"), "events": ["beside"], "envelope": "none", "transforms": [step]});
+    let wanted = json!({"url": endpoint.url("/beside"), "events": ["beside"], "envelope": "none", "transforms": [step],
+            "reuse_instances": true});
     let made = ours.subscribe(wanted).await;
     let rollout = format!("/v1/subscriptions/{}/rollout", made["id"].as_str().unwrap());
     for number in 1..=3 {

@@ -123,7 +123,7 @@ fn page() -> String {
          The limits of a call hold for `describe`, too; beyond them: `plugin-describe`.\n\n\
          ## Instances that are kept\n\n\
          Instances of the presets are kept for later events of the same subscription and config: they are known to remember nothing. At most {} of them are, {} of a tenant.\n\
-         Those of uploaded plugins that are slow to start (Python; never Rust or JavaScript) are kept for later events of the same subscription, plugin and config, if the operator says how many.\n\
+         Those of other plugins that are slow to start (Python; never Rust or JavaScript) are kept for later events of the same subscription, plugin and config, if that subscription says `\"reuse_instances\": true`: an event then costs a tenth, and the plugin could remember earlier ones.\n\
          A fault drops an instance at once, and the call is made again in a fresh one.\n\n{}",
         table(&CALLS, &defaults),
         STACK >> 10,

@@ -26,7 +26,7 @@ fn counting(then: &str) -> Guest {
 }
 
 fn caller(of: u8, subscription: u8) -> Caller {
-    Caller { tenant: tenant(of), subscription: Some(SubscriptionId::from_bytes([subscription; 16])) }
+    Caller { tenant: tenant(of), subscription: Some(SubscriptionId::from_bytes([subscription; 16])), reuses: true }
 }
 
 /// How many calls the instance has had, this one included.
@@ -58,14 +58,19 @@ async fn an_instance_is_kept_for_one_subscription_and_config() {
 }
 
 #[tokio::test]
-async fn nothing_sees_another_event_unless_the_operator_lets_it() {
+async fn nothing_sees_another_event_unless_its_tenant_and_the_operator_let_it() {
     let quick = counting("");
     let slow = counting("").with(SLOW);
-    for (reuse, guest, what) in [(Reuse::NONE, &slow, "switched off"), (REUSE, &quick, "quick to start")] {
+    let reusing = caller(1, 1);
+    for (reuse, guest, caller, what) in [
+        (Reuse::NONE, &slow, reusing, "switched off"),
+        (REUSE, &quick, reusing, "quick to start"),
+        (REUSE, &slow, Caller { reuses: false, ..reusing }, "not wanted"),
+    ] {
         let engine = engine(reuse);
         let plugin = install(&engine, guest).await;
         for _ in 0..3 {
-            assert_eq!(calls(&engine, &plugin, caller(1, 1), "{}").await, 1, "{what}");
+            assert_eq!(calls(&engine, &plugin, caller, "{}").await, 1, "{what}");
         }
     }
     // Each half of what makes a guest slow to start is not enough.
@@ -134,13 +139,14 @@ async fn more_at_once_than_places() {
     }
 }
 
-/// What comes with the gateway is kept without the operator's word.
+/// What comes with the gateway is kept without anybody's word.
 #[tokio::test]
 async fn our_own_are_kept() {
     let engine = engine(Reuse::NONE);
     let plugin = engine.install_own(&counting("").module()).await.unwrap();
     for (of, subscription, expected) in [(1, 1, 1), (1, 1, 2), (1, 2, 1), (2, 1, 1), (1, 1, 3)] {
-        assert_eq!(calls(&engine, &plugin, caller(of, subscription), "{}").await, expected);
+        let caller = Caller { reuses: false, ..caller(of, subscription) };
+        assert_eq!(calls(&engine, &plugin, caller, "{}").await, expected);
     }
 }
 

@@ -126,6 +126,7 @@ async fn shapes_have_the_fields_that_are_read() {
         },
         timeout: Some(std::time::Duration::from_secs(1)),
         rate_limit: Some(RateLimit { per: std::time::Duration::from_secs(1), max: 1 }),
+        reuse_instances: true,
         enabled: true,
         metadata: [("a".to_owned(), Value::Null)].into_iter().collect(),
     };

@@ -74,6 +74,11 @@ pub(in crate::http) struct NewSubscription {
     timeout: String,
     #[schema(required = false)]
     rate_limit: Option<RateLimit>,
+    /// Whether instances of its plugins that are slow to start (Python) are kept for its later events, as far as the
+    /// operator's `plugins.reuse_instances` has room: each then costs a tenth, and the plugin could remember earlier ones
+    /// of this subscription.
+    #[schema(required = false)]
+    reuse_instances: bool,
     /// Whether it takes part.
     #[schema(required = false)]
     enabled: bool,

@@ -52,6 +52,7 @@ pub(in crate::http) struct SubscriptionView {
     timeout: String,
     #[schema(value_type = Option<shapes::RateLimit>)]
     rate_limit: Option<Value>,
+    reuse_instances: bool,
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
     /// Where secrets are set, as pointers.
@@ -103,6 +104,7 @@ impl SubscriptionView {
             retry_policy: json(&spec.retry_policy),
             timeout: duration::format(spec.timeout()),
             rate_limit: spec.rate_limit.as_ref().map(json),
+            reuse_instances: spec.reuse_instances,
             metadata: spec.metadata.clone(),
             secrets_set: plan.secrets_set(),
             enabled: subscription.state != State::Disabled,
