@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::lanes::{End, Permit, Work};
+use super::lanes::{End, Permit, Sends, Work};
 use super::{Parts, deliver, record};
 use crate::domain::{Lane, TenantId};
 
@@ -41,13 +41,12 @@ pub(super) fn pump(parts: &Arc<Parts>) {
 fn permit(parts: &Parts, lane: Lane, tenant: TenantId) -> Permit {
     match parts.registry.plan(tenant, lane.subscription_id) {
         Some(plan) => Permit {
-            sends: plan.sends(),
-            gone: false,
+            sends: if plan.sends() { Sends::Yes } else { Sends::No },
             rate: plan.rate,
             host: plan.host.clone(),
             not_before: parts.waits_for_cpu(&plan),
         },
-        None => Permit { sends: true, gone: true, rate: None, host: None, not_before: None },
+        None => Permit { sends: Sends::Gone, rate: None, host: None, not_before: None },
     }
 }
 

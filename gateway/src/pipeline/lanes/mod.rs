@@ -9,6 +9,10 @@
 //! waiting: it starts few at a time, and `dispatch` leaves gaps between them where the processor is short. So are lanes
 //! whose last attempts came to nothing, and, of a tenant of which most do, those that are not known yet.
 
+mod standing;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +21,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::standing::{Balance, MANY, MANY_FOR_NOTHING, Standing};
+pub(super) use self::standing::{End, Found, HeldBack, Prospect};
 use super::Limits;
 use crate::clock::later;
 use crate::domain::{Delivery, DeliveryId, Event, IdMap, Lane, RateLimit, TenantId};
@@ -47,101 +53,26 @@ impl From<Due> for Work {
     }
 }
 
-/// What is to be expected of a lane's next attempt.
+/// Whether a subscription sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Prospect {
-    /// Something.
-    Fair,
-    /// Nothing: its own last ones came to that, or nothing is known of them and most of its tenant's did.
-    Poor,
-}
-
-/// Why others should not wait behind a tenant, or one of its lanes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeldBack {
-    /// The tenant has more waiting than all others together.
-    HasMost,
-    /// The lane's attempts do, or most of the tenant's where nothing is known of the lane's.
-    ComesToNothing,
-}
-
-/// What a fresh delivery finds in its lane, an event's deliveries in all of theirs, or those of several events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
-    /// How many go before it in memory, in lanes that are not held back for coming to nothing, if there is one; none where
-    /// it has no room there itself.
-    fair: Option<usize>,
-    /// How many do in lanes that are, or enough of them where they wait in the store.
-    poor: usize,
-}
-
-impl Found {
-    /// What two deliveries of an event find.
-    pub(super) fn and(self, other: Self) -> Self {
-        let fair = self.fair.into_iter().chain(other.fair).reduce(|one, other| one + other);
-        Self { fair, poor: self.poor + other.poor }
-    }
-
-    /// What two events find.
-    pub(super) fn beside(self, other: Self) -> Self {
-        Self { fair: self.fair.max(other.fair), poor: self.poor.max(other.poor) }
-    }
-
-    /// Why what comes to it only piles up, if it does.
-    pub(super) fn piles_up(self) -> Option<HeldBack> {
-        match self.fair {
-            None => (self.poor >= MANY_FOR_NOTHING).then_some(HeldBack::ComesToNothing),
-            Some(waiting) => (waiting >= MANY).then_some(HeldBack::HasMost),
-        }
-    }
+pub(super) enum Sends {
+    Yes,
+    /// Not for now: what it is owed waits in the store, where it can be changed.
+    No,
+    /// It is gone: nothing is remembered of it, and its deliveries come to their end.
+    Gone,
 }
 
 /// Whether a lane may send, as its subscription stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Permit {
-    /// Whether it sends at all; one that is gone does, so that its deliveries come to their end.
-    pub(super) sends: bool,
-    /// Whether its subscription is gone: nothing is remembered of it.
-    pub(super) gone: bool,
+    pub(super) sends: Sends,
     /// How fast.
     pub(super) rate: Option<RateLimit>,
     /// The host it sends to, where that is known beforehand.
     pub(super) host: Option<Arc<str>>,
     /// Its tenant's plugins have used up their processor time until then.
     pub(super) not_before: Option<Timestamp>,
-}
-
-/// How an attempt ended, for the lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// It got an answer.
-    Answered,
-    /// It got one over which the connector faulted.
-    Misread,
-    /// The endpoint did not answer in time.
-    TimedOut,
-    /// No connection came to be, or it broke before an answer was whole.
-    CutOff,
-    /// A plugin faulted, other than by its own word, and there was nothing to send.
-    Faulted,
-    /// It did not get as far as the endpoint.
-    NotSent,
-    /// Nor should it: a plugin dropped it.
-    Dropped,
-    /// The endpoint, or its whole host, wants to be left alone until then.
-    LeaveAlone { until: Timestamp, host: bool },
-}
-
-impl End {
-    /// Whether it came to nothing; neither where it says nothing of that.
-    fn came_to_nothing(self) -> Option<bool> {
-        match self {
-            Self::TimedOut | Self::CutOff | Self::Faulted => Some(true),
-            Self::Answered | Self::Dropped => Some(false),
-            // What was sent has come to something, and what was run for it has not; or it is not tried again so soon.
-            Self::Misread | Self::LeaveAlone { .. } | Self::NotSent => None,
-        }
-    }
 }
 
 /// What is to be done now.
@@ -196,18 +127,6 @@ enum Turn {
 const UNBEGUN: usize = 16;
 /// The same of what is held back.
 pub(super) const UNBEGUN_HELD_BACK: u32 = 4;
-/// What has at least so many waiting, and more than all others together, is held back as long as there are others. Who has
-/// fewer is not the one they wait for.
-const MANY: usize = 4_096;
-/// By how many more of a tenant's last attempts must have come to nothing than to something before nothing better is
-/// expected of a lane that is not known. Twice as far is counted.
-const MOSTLY: u32 = 32;
-/// By how many more of a lane's last attempts must have come to something, or to nothing, for the next to be expected to.
-/// It takes few to be trusted again. No further is counted than to the latter, either way.
-const TRUSTED: i8 = 2;
-const DISTRUSTED: i8 = 4;
-/// Where so many wait in lanes of which nothing is expected, what is posted to them alone only piles up.
-const MANY_FOR_NOTHING: usize = 16;
 /// So long after its last attempt a tenant is still one of those that others leave room for.
 const PRESENT: Duration = Duration::from_secs(1);
 
@@ -241,8 +160,7 @@ struct Tenant {
     under_way: usize,
     waiting: usize,
     waiting_bytes: usize,
-    /// By how many more of its last attempts came to nothing than to something.
-    nothing: u32,
+    balance: Balance,
 }
 
 /// Some of a tenant's lanes, in turn.
@@ -258,24 +176,6 @@ impl Tenant {
         match prospect {
             Prospect::Fair => &mut self.fair,
             Prospect::Poor => &mut self.poor,
-        }
-    }
-
-    /// One more attempt came to nothing, or to something.
-    fn note(&mut self, nothing: bool) {
-        self.nothing = if nothing { (self.nothing + 1).min(2 * MOSTLY) } else { self.nothing.saturating_sub(1) };
-    }
-
-    /// Whether most of its attempts come to nothing.
-    fn comes_to_nothing(&self) -> bool {
-        self.nothing >= MOSTLY
-    }
-
-    /// What is to be expected of a lane that [stands](State::standing) so.
-    fn prospect(&self, standing: i8) -> Prospect {
-        match standing <= -DISTRUSTED || standing < TRUSTED && self.comes_to_nothing() {
-            true => Prospect::Poor,
-            false => Prospect::Fair,
         }
     }
 }
@@ -304,8 +204,7 @@ struct State {
     sent: VecDeque<Timestamp>,
     timeouts: u32,
     rests: u32,
-    /// By how many more of its last attempts came to something than to nothing; less than none if it was the other way.
-    standing: i8,
+    standing: Standing,
     /// Faults at a plugin's limits, in a row.
     limit_faults: u32,
 }
@@ -325,7 +224,7 @@ impl State {
             sent: VecDeque::new(),
             timeouts: 0,
             rests: 0,
-            standing: 0,
+            standing: Standing::UNKNOWN,
             limit_faults: 0,
         }
     }
@@ -333,13 +232,13 @@ impl State {
     fn forgive(&mut self) {
         (self.timeouts, self.rests, self.limit_faults) = (0, 0, 0);
         self.leave_alone_until = None;
-        self.standing = self.standing.max(0);
+        self.standing = self.standing.max(Standing::UNKNOWN);
     }
 
     /// Forgets that and all else that is known of its attempts.
     fn forget(&mut self) {
         self.forgive();
-        self.standing = 0;
+        self.standing = Standing::UNKNOWN;
         self.sent.clear();
     }
 
@@ -416,7 +315,7 @@ impl Lanes {
     /// nothing it only piles up, too, since to take it in costs others as much as what is tried.
     pub(super) fn find_nobody(&self, tenant: TenantId, now: Timestamp) -> Option<Found> {
         let core = self.core.lock();
-        let fails = |tenant: &Tenant| tenant.comes_to_nothing() && tenant.waiting + tenant.under_way > 0;
+        let fails = |tenant: &Tenant| tenant.balance.comes_to_nothing() && tenant.waiting + tenant.under_way > 0;
         let piles_up = core.tenants.get(&tenant).is_some_and(fails) && core.has_others(tenant, now);
         piles_up.then_some(Found { fair: None, poor: MANY_FOR_NOTHING })
     }
@@ -424,7 +323,7 @@ impl Lanes {
     /// What a fresh delivery finds there that is not due at once.
     pub(super) fn find(&self, lane: Lane, tenant: TenantId, now: Timestamp) -> Found {
         let core = self.core.lock();
-        core.find(core.lanes.get(&lane), tenant, now)
+        core.find(core.lanes.get(&lane), tenant, false, now)
     }
 
     /// Gives back room that was asked for and is not needed: the event was a duplicate.
@@ -601,37 +500,37 @@ impl Core {
         true
     }
 
-    /// What a delivery finds, as long as it has no room.
-    fn find(&self, state: Option<&State>, tenant: TenantId, now: Timestamp) -> Found {
-        let standing = state.map_or(0, |state| state.standing);
-        let prospect = self.tenants.get(&tenant).map_or(Prospect::Fair, |tenant| tenant.prospect(standing));
-        if prospect == Prospect::Fair || !self.has_others(tenant, now) {
-            return Found { fair: Some(0), poor: 0 };
-        }
-        let is_behind = state.is_some_and(|state| state.is_behind(now) && state.goes_on(self.bounds, now));
-        Found { fair: None, poor: if is_behind { MANY_FOR_NOTHING } else { self.ahead(state, now) } }
-    }
-
-    /// How many wait in a lane; none where they wait for an endpoint that does not answer, or wants to be left alone.
-    fn ahead(&self, state: Option<&State>, now: Timestamp) -> usize {
-        state.filter(|state| state.goes_on(self.bounds, now)).map_or(0, |state| state.ready.len())
-    }
-
     fn reserve(&mut self, lane: Lane, tenant: TenantId, bytes: usize, now: Timestamp) -> (bool, Found) {
-        let bounds = self.bounds;
         let state = self.lanes.get(&lane);
-        let found = self.find(state, tenant, now);
-        let takes =
-            |state: &State| !state.is_behind(now) && state.ready.len() + state.reserved < bounds.waiting_per_lane;
-        let free = bounds.waiting_bytes.saturating_sub(self.waiting_bytes);
-        let fits = !self.stopped && self.tenant_bytes(tenant) + bytes <= free;
-        if !fits || !state.is_none_or(takes) {
-            return (false, found);
+        let has_room = self.has_room(state, tenant, bytes, now);
+        let found = self.find(state, tenant, has_room, now);
+        if has_room {
+            self.wait(tenant, 1, bytes);
+            self.lanes.entry(lane).or_insert_with(|| State::new(tenant)).reserved += 1;
         }
-        let found = Found { fair: found.fair.map(|_| self.ahead(state, now)), ..found };
-        self.wait(tenant, 1, bytes);
-        self.lanes.entry(lane).or_insert_with(|| State::new(tenant)).reserved += 1;
-        (true, found)
+        (has_room, found)
+    }
+
+    /// Whether there is room in memory for a delivery of so many bytes.
+    fn has_room(&self, state: Option<&State>, tenant: TenantId, bytes: usize, now: Timestamp) -> bool {
+        let free = self.bounds.waiting_bytes.saturating_sub(self.waiting_bytes);
+        let per_lane = self.bounds.waiting_per_lane;
+        let takes = |state: &State| !state.is_behind(now) && state.ready.len() + state.reserved < per_lane;
+        !self.stopped && self.tenant_bytes(tenant) + bytes <= free && state.is_none_or(takes)
+    }
+
+    /// What a delivery finds that has room in memory, or has not.
+    fn find(&self, state: Option<&State>, tenant: TenantId, has_room: bool, now: Timestamp) -> Found {
+        // Nothing goes on where they wait for an endpoint that does not answer, or wants to be left alone.
+        let goes_on = state.filter(|state| state.goes_on(self.bounds, now));
+        let ahead = goes_on.map_or(0, |state| state.ready.len());
+        let standing = state.map_or(Standing::UNKNOWN, |state| state.standing);
+        let prospect = self.tenants.get(&tenant).map_or(Prospect::Fair, |tenant| tenant.balance.prospect(standing));
+        if prospect == Prospect::Fair || !self.has_others(tenant, now) {
+            return Found { fair: Some(if has_room { ahead } else { 0 }), poor: 0 };
+        }
+        let is_behind = goes_on.is_some_and(|state| state.is_behind(now));
+        Found { fair: None, poor: if is_behind { MANY_FOR_NOTHING } else { ahead } }
     }
 
     fn note_due(&mut self, lane: Lane, tenant: TenantId, due: Timestamp) {
@@ -663,7 +562,7 @@ impl Core {
         }
         state.queued = true;
         let (tenant, standing) = (state.tenant, state.standing);
-        let prospect = self.tenants.entry(tenant).or_default().prospect(standing);
+        let prospect = self.tenants.entry(tenant).or_default().balance.prospect(standing);
         self.turns(tenant, prospect).push_back(lane);
     }
 
@@ -732,7 +631,7 @@ impl Core {
     fn held_back(&self, tenant_id: TenantId, prospect: Prospect, now: Timestamp) -> Option<HeldBack> {
         let tenant = self.tenants.get(&tenant_id)?;
         let first = || self.lanes.get(tenant.poor.lanes.front()?);
-        let is_poor = || first().is_some_and(|state| tenant.prospect(state.standing) == Prospect::Poor);
+        let is_poor = || first().is_some_and(|state| tenant.balance.prospect(state.standing) == Prospect::Poor);
         let has_most = tenant.waiting >= MANY && tenant.waiting > self.waiting / 2;
         let why = match prospect == Prospect::Poor && is_poor() {
             true => HeldBack::ComesToNothing,
@@ -764,13 +663,14 @@ impl Core {
         let bounds = self.bounds;
         let Some(state) = self.lanes.get_mut(&lane) else { return Turn::Taken };
         let permit = permit(lane, state.tenant);
-        if permit.gone {
-            state.forget();
-        }
-        // A lane that may not send is looked at again when its subscription changes.
-        if !permit.sends {
-            todo.back.extend(self.withdraw(lane, None));
-            return Turn::Taken;
+        match permit.sends {
+            Sends::Yes => {}
+            Sends::Gone => state.forget(),
+            // It is looked at again when its subscription changes.
+            Sends::No => {
+                todo.back.extend(self.withdraw(lane, None));
+                return Turn::Taken;
+            }
         }
         let host_key = permit.host.map(|host| (state.tenant, host));
         let host = host_key.as_ref().and_then(|key| self.hosts.get(key));
@@ -936,18 +836,10 @@ impl Core {
                 }
             }
         }
-        let nothing = end.came_to_nothing();
-        let standing = match nothing {
-            Some(true) => state.standing - 1,
-            Some(false) => state.standing + 1,
-            // At least its endpoint is there again.
-            None if end == End::Misread && state.standing < 0 => state.standing + 1,
-            None => state.standing,
-        };
-        state.standing = standing.clamp(-DISTRUSTED, DISTRUSTED);
+        state.standing.note(end);
         if let Some(tenant) = self.tenants.get_mut(&tenant) {
             tenant.under_way = tenant.under_way.saturating_sub(1);
-            nothing.into_iter().for_each(|nothing| tenant.note(nothing));
+            tenant.balance.note(end);
         }
         if let Some(key) = host_key
             && let Some(host) = self.hosts.get_mut(&key)
@@ -974,12 +866,12 @@ impl Core {
     /// Or of which something is known that matters to the next attempt: that it is trusted does where some are not.
     fn remembers(&self, state: &State) -> bool {
         let of_tenant = self.tenants.get(&state.tenant);
-        let matters = || of_tenant.is_some_and(|tenant| tenant.nothing > 0 || !tenant.poor.lanes.is_empty());
+        let matters = || of_tenant.is_some_and(|tenant| tenant.balance.is_bad() || !tenant.poor.lanes.is_empty());
         state.leave_alone_until.is_some()
             || state.timeouts + state.limit_faults > 0
             || !state.sent.is_empty()
-            || state.standing < 0
-            || state.standing > 0 && matters()
+            || state.standing < Standing::UNKNOWN
+            || state.standing > Standing::UNKNOWN && matters()
     }
 }
 
@@ -990,496 +882,4 @@ fn next_slot(sent: &mut VecDeque<Timestamp>, rate: RateLimit, now: Timestamp) ->
     }
     let over = (sent.len() + 1).checked_sub(rate.max as usize).filter(|over| *over > 0)?;
     sent.get(over - 1).map(|blocking| later(*blocking, rate.per))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{EventId, EventType, Status, SubscriptionId, Trigger};
-
-    fn at(millis: i64) -> Timestamp {
-        Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap()
-    }
-
-    fn limits() -> Limits {
-        Limits {
-            in_flight: 8,
-            in_flight_per_endpoint: 4,
-            in_flight_per_host: 4,
-            waiting_bytes: 1 << 20,
-            waiting_per_lane: 100,
-            breaker_timeouts: 2,
-            breaker_rest: Duration::from_secs(30),
-            events_per_second: 0,
-            dedupe_window: Duration::from_secs(1),
-            retention: Duration::from_secs(1),
-            shadow_waiting: 4,
-            shadow_bytes: 1 << 20,
-            measure_tenants: false,
-        }
-    }
-
-    fn work(lane: Lane, tenant: TenantId) -> Work {
-        let event = Event {
-            id: EventId::new(at(0)),
-            tenant_id: tenant,
-            external_id: None,
-            event_type: EventType::parse("a").unwrap(),
-            source_id: None,
-            source: None,
-            timestamp: at(0),
-            received_at: at(0),
-            data: "1".into(),
-            attributes: vec![],
-        };
-        let delivery = Delivery {
-            id: DeliveryId::new(at(0)),
-            tenant_id: tenant,
-            event_id: event.id,
-            event_type: event.event_type.clone(),
-            subscription_id: lane.subscription_id,
-            revision: 1,
-            lane,
-            status: Status::Pending,
-            reason: None,
-            trigger: Trigger::Automatic,
-            attempt_count: 0,
-            created_at: at(0),
-            next_attempt_at: Some(at(0)),
-            finished_at: None,
-            last_status_code: None,
-            frozen: None,
-            begun: false,
-            fresh_id: false,
-        };
-        Work::new(delivery, Arc::new(event))
-    }
-
-    fn put(lanes: &Lanes, lane: Lane, tenant: TenantId, count: usize) {
-        for _ in 0..count {
-            let work = work(lane, tenant);
-            assert!(lanes.reserve(lane, tenant, work.event.weight(), at(0)).0);
-            lanes.put([work]);
-        }
-    }
-
-    fn lane() -> Lane {
-        Lane::of(SubscriptionId::new(at(0)))
-    }
-
-    fn open(_: Lane, _: TenantId) -> Permit {
-        Permit { sends: true, gone: false, rate: None, host: None, not_before: None }
-    }
-
-    #[test]
-    fn one_endpoint_has_only_so_many_and_the_next_follows_an_end() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        put(&lanes, lane, tenant, 6);
-        let first = lanes.next(at(0), open).start;
-        assert_eq!(first.len(), 4);
-        assert!(lanes.next(at(0), open).start.is_empty());
-        lanes.ended(&first[0], End::Answered, at(1));
-        assert_eq!(lanes.next(at(1), open).start.len(), 1);
-        assert_eq!(lanes.under_way(), 4);
-    }
-
-    #[test]
-    fn a_lane_is_behind_while_something_due_is_in_the_store() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        assert!(!lanes.is_behind(lane, None, at(0)), "nothing is known of it");
-        lanes.note_due(lane, tenant, at(10));
-        assert!(!lanes.is_behind(lane, None, at(9)) && lanes.is_behind(lane, None, at(10)));
-        put(&lanes, lane, tenant, 1);
-        let tried = lanes.next(at(5), open).start.remove(0);
-        lanes.ended(&tried, End::LeaveAlone { until: at(20), host: false }, at(6));
-        assert!(!lanes.is_behind(lane, None, at(19)), "what wants to be left alone is waited for by nobody");
-        assert!(lanes.is_behind(lane, None, at(20)));
-        lanes.loaded(lane, Some(Taken::default()), at(20));
-        assert!(!lanes.is_behind(lane, None, at(20)));
-    }
-
-    #[test]
-    fn a_tenant_with_much_leaves_room_for_one_with_little() {
-        let lanes = Lanes::new(&Limits { in_flight: 16, ..limits() }, vec![]);
-        let (busy, quiet) = (TenantId::new(at(0)), TenantId::new(at(0)));
-        for _ in 0..10 {
-            put(&lanes, lane(), busy, 10);
-        }
-        put(&lanes, lane(), quiet, 3);
-        let started = lanes.next(at(0), open).start;
-        let of = |tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
-        assert_eq!((of(quiet), of(busy)), (3, 7), "the quiet one has its three, the busy one as many as are free");
-    }
-
-    #[test]
-    fn who_has_many_waiting_starts_few_at_a_time_while_others_are_there() {
-        let lanes = Lanes::new(&Limits { in_flight: 1000, waiting_bytes: 1 << 30, ..limits() }, vec![]);
-        let (busy, quiet) = (TenantId::new(at(0)), TenantId::new(at(0)));
-        for _ in 0..MANY + 100 {
-            put(&lanes, lane(), busy, 1);
-        }
-        let alone = lanes.next(at(0), open).start;
-        assert_eq!(alone.len(), UNBEGUN);
-        assert!(alone.iter().all(|work| work.held_back.is_none()));
-        alone.iter().for_each(|_| _ = lanes.begun(busy, Prospect::Fair));
-        put(&lanes, lane(), quiet, 3);
-        let of = |started: &[Work], tenant| started.iter().filter(|work| work.delivery.tenant_id == tenant).count();
-        let beside = lanes.next(at(1), open).start;
-        assert_eq!(of(&beside, quiet), 3);
-        beside.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id, work.prospect));
-        let few = lanes.next(at(2), open).start;
-        assert_eq!(few.len(), UNBEGUN_HELD_BACK as usize);
-        assert!(few.iter().all(|work| work.held_back == Some(HeldBack::HasMost)));
-        few.iter().for_each(|_| _ = lanes.begun(busy, Prospect::Fair));
-        assert_eq!(lanes.next(at(2 + 1_000), open).start.len(), UNBEGUN, "the other has gone");
-    }
-
-    #[test]
-    fn a_tenant_starts_no_more_than_the_processor_keeps_up_with() {
-        let lanes = Lanes::new(&Limits { in_flight: 1000, in_flight_per_endpoint: 1000, ..limits() }, vec![]);
-        let (lane, tenant) = (lane(), TenantId::new(at(0)));
-        put(&lanes, lane, tenant, 100);
-        assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN);
-        assert_eq!(lanes.next(at(0), open).start.len(), 0);
-        let told = (0..UNBEGUN).filter(|_| lanes.begun(tenant, Prospect::Fair)).count();
-        assert_eq!(told, 2, "when half of them have begun, and all");
-        assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN);
-    }
-
-    #[test]
-    fn whoever_comes_next_finds_room_though_nothing_has_ended() {
-        let lanes = Lanes::new(&Limits { in_flight: 16, waiting_bytes: 20 * (400 + ENTRY), ..limits() }, vec![]);
-        let mut counts = Vec::new();
-        for _ in 0..3 {
-            let tenant = TenantId::new(at(0));
-            let mut waiting = 0;
-            for _ in 0..20 {
-                waiting += usize::from(lanes.reserve(lane(), tenant, 400, at(0)).0);
-            }
-            counts.push(waiting);
-        }
-        assert_eq!(counts, [10, 5, 3], "of 20 that fit into memory");
-        let mut counts = Vec::new();
-        let lanes = Lanes::new(&Limits { in_flight: 16, ..limits() }, vec![]);
-        for _ in 0..3 {
-            let tenant = TenantId::new(at(0));
-            for _ in 0..20 {
-                put(&lanes, lane(), tenant, 1);
-            }
-            counts.push(lanes.next(at(0), open).start.len());
-        }
-        assert_eq!(counts, [8, 4, 2], "of 16 that may be under way");
-    }
-
-    #[test]
-    fn a_lane_waits_for_its_tenants_processor_time_and_no_other_does() {
-        let (lanes, burner, other) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)), TenantId::new(at(0)));
-        put(&lanes, lane(), burner, 1);
-        put(&lanes, lane(), other, 1);
-        let permit = |lane: Lane, tenant: TenantId| Permit {
-            not_before: (tenant == burner).then(|| at(1000)),
-            ..open(lane, tenant)
-        };
-        let started = lanes.next(at(0), permit).start;
-        assert_eq!(started.iter().map(|work| work.delivery.tenant_id).collect::<Vec<_>>(), [other]);
-        assert_eq!((lanes.first_timer(), lanes.pending()), (Some(at(1000)), 2), "it waits in memory");
-        lanes.wake(at(1000));
-        assert_eq!(lanes.next(at(1000), permit).start.len(), 1);
-    }
-
-    #[test]
-    fn a_lane_that_may_not_send_waits_until_it_changes() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        put(&lanes, lane, tenant, 1);
-        let closed = |_, _| Permit { sends: false, gone: false, rate: None, host: None, not_before: None };
-        let todo = lanes.next(at(0), closed);
-        assert_eq!((todo.start.len(), todo.back.len()), (0, 1), "it waits in the store");
-        assert_eq!(lanes.pending(), 0);
-        assert!(lanes.next(at(0), open).start.is_empty(), "nobody asked for it again");
-        lanes.note_due(lane, tenant, at(1));
-        lanes.wake(at(1));
-        assert_eq!(lanes.next(at(1), open).load.len(), 1);
-    }
-
-    #[test]
-    fn a_rate_is_kept_in_every_window() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        put(&lanes, lane, tenant, 5);
-        let rate = Some(RateLimit { per: Duration::from_secs(1), max: 2 });
-        let limited = |_, _| Permit { sends: true, gone: false, rate, host: None, not_before: None };
-        let mut sent = Vec::new();
-        for millis in (0..3000).step_by(100) {
-            lanes.wake(at(millis));
-            for work in lanes.next(at(millis), limited).start {
-                sent.push(millis);
-                lanes.ended(&work, End::Answered, at(millis));
-            }
-        }
-        assert_eq!(sent, [0, 0, 1000, 1000, 2000]);
-    }
-
-    #[test]
-    fn an_endpoint_that_times_out_is_left_alone_then_tried_by_one() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        put(&lanes, lane, tenant, 10);
-        let first = lanes.next(at(0), open).start;
-        first.iter().for_each(|work| lanes.ended(work, End::TimedOut, at(0)));
-        assert!(lanes.next(at(0), open).start.is_empty());
-        assert_eq!(lanes.first_timer(), Some(at(30_000)), "those that were under way are of the same time");
-        let again = at(30_000);
-        lanes.wake(again);
-        let probe = lanes.next(again, open).start;
-        assert_eq!(probe.len(), 1);
-        lanes.ended(&probe[0], End::TimedOut, again);
-        assert!(lanes.next(again, open).start.is_empty());
-        assert_eq!(lanes.first_timer(), Some(at(30_000 + 60_000)), "twice as long");
-        let later = at(90_000);
-        lanes.wake(later);
-        let probe = lanes.next(later, open).start;
-        assert_eq!(probe.len(), 1);
-        lanes.ended(&probe[0], End::Answered, later);
-        assert_eq!(lanes.next(later, open).start.len(), 4);
-    }
-
-    /// Lanes with a tenant whose attempts mostly come to nothing, in this lane of it, and another tenant that is there.
-    fn failing(limits: Limits) -> (Lanes, TenantId, Lane) {
-        let lanes = Lanes::new(&limits, vec![]);
-        let (failing, lane_of_failing, other) = (TenantId::new(at(0)), lane(), TenantId::new(at(0)));
-        put(&lanes, lane_of_failing, failing, 40);
-        let counts = [0; 3].map(|_| end_all(&lanes, End::Faulted).len());
-        // One was queued before it was known.
-        assert_eq!(counts, [UNBEGUN, 1 + UNBEGUN, 7], "nobody else is there");
-        put(&lanes, lane(), other, 1);
-        end_all(&lanes, End::Answered);
-        (lanes, failing, lane_of_failing)
-    }
-
-    /// Starts what may be, and has all of it end so.
-    fn end_all(lanes: &Lanes, end: End) -> Vec<Work> {
-        let started = lanes.next(at(0), open).start;
-        started.iter().for_each(|work| _ = lanes.begun(work.delivery.tenant_id, work.prospect));
-        started.iter().for_each(|work| lanes.ended(work, end, at(0)));
-        started
-    }
-
-    fn wide() -> Limits {
-        Limits { in_flight: 1000, in_flight_per_endpoint: 1000, waiting_bytes: 1 << 30, ..limits() }
-    }
-
-    /// A lane of the tenant whose attempts come to something.
-    fn proven(lanes: &Lanes, tenant: TenantId) -> Lane {
-        let lane = lane();
-        put(lanes, lane, tenant, 2);
-        assert_eq!(end_all(lanes, End::Answered).len(), 2);
-        assert!(lanes.next(at(0), open).start.is_empty(), "it has had its turns for nothing");
-        lane
-    }
-
-    #[test]
-    fn what_is_posted_for_nothing_piles_up_early() {
-        let (lanes, tenant, poor) = failing(wide());
-        let fair = proven(&lanes, tenant);
-        let find = |lane, now| lanes.reserve(lane, tenant, 1, now).1;
-        put(&lanes, poor, tenant, MANY_FOR_NOTHING - 1);
-        assert_eq!(find(poor, at(0)).piles_up(), None);
-        put(&lanes, poor, tenant, 1);
-        assert_eq!(find(poor, at(0)).piles_up(), Some(HeldBack::ComesToNothing));
-        assert_eq!(find(poor, at(0)).and(find(fair, at(0))).piles_up(), None, "not for nothing alone");
-        let nobody = |now| lanes.find_nobody(tenant, now).and_then(Found::piles_up);
-        assert_eq!(nobody(at(0)), Some(HeldBack::ComesToNothing), "nor is what is owed to nobody");
-        assert_eq!((find(poor, at(1_000)).piles_up(), nobody(at(1_000))), (None, None), "the other has gone");
-        lanes.note_due(poor, tenant, at(0));
-        let (room, behind) = lanes.reserve(poor, tenant, 1, at(0));
-        assert_eq!((room, behind.piles_up()), (false, Some(HeldBack::ComesToNothing)));
-        let few = Found { poor: 1, ..behind };
-        assert_eq!(few.beside(behind).piles_up(), Some(HeldBack::ComesToNothing), "of several events");
-        assert_eq!(behind.beside(find(fair, at(0))).piles_up(), None, "of which one is not for nothing");
-        assert_eq!(lanes.find(poor, tenant, at(0)), behind);
-        let thousands = |waiting| Found { fair: Some(waiting), poor: 0 }.piles_up();
-        assert_eq!([MANY - 1, MANY].map(thousands), [None, Some(HeldBack::HasMost)]);
-    }
-
-    #[test]
-    fn lanes_that_come_to_nothing_start_few_at_a_time_while_others_are_there() {
-        let (lanes, failing, poor) = failing(wide());
-        let (fair, unknown) = (proven(&lanes, failing), lane());
-        put(&lanes, poor, failing, 60);
-        put(&lanes, fair, failing, UNBEGUN);
-        put(&lanes, unknown, failing, 1);
-        let started = end_all(&lanes, End::NotSent);
-        let of = |lane| started.iter().filter(move |work| work.delivery.lane == lane);
-        assert_eq!((of(poor).count(), of(unknown).count(), of(fair).count()), (3, 1, UNBEGUN));
-        assert!(of(poor).chain(of(unknown)).all(|work| work.held_back == Some(HeldBack::ComesToNothing)));
-        assert!(of(fair).all(|work| work.held_back.is_none()), "that lane is known to be better");
-        let counts = [0; 3].map(|_| end_all(&lanes, End::Answered).len());
-        // One more was queued before those had ended.
-        let few = UNBEGUN_HELD_BACK as usize;
-        assert_eq!(counts, [few, few, 1 + UNBEGUN], "until its last ones came to something");
-    }
-
-    #[test]
-    fn a_lane_is_judged_by_its_own_attempts_and_one_that_is_not_known_by_its_tenants() {
-        let (lanes, tenant, poor) = failing(wide());
-        let (fair, unknown) = (proven(&lanes, tenant), lane());
-        put(&lanes, unknown, tenant, 20);
-        let prospect = |lane| {
-            let core = lanes.core.lock();
-            core.lanes.get(&lane).map(|state| core.tenants[&tenant].prospect(state.standing))
-        };
-        let prospects = || [poor, fair, unknown].map(prospect);
-        assert_eq!(prospects(), [Some(Prospect::Poor), Some(Prospect::Fair), Some(Prospect::Poor)], "remembered");
-        while !end_all(&lanes, End::NotSent).is_empty() {}
-        let removed = |lane, tenant| Permit { gone: lane == fair, ..open(lane, tenant) };
-        lanes.note_due(fair, tenant, at(0));
-        lanes.wake(at(0));
-        assert_eq!(lanes.next(at(0), removed).load.len(), 1);
-        lanes.loaded(fair, Some(Taken::default()), at(0));
-        assert_eq!(prospects(), [Some(Prospect::Poor), None, None], "of who is gone, nothing");
-        for _ in 0..4 {
-            let _ = proven(&lanes, tenant);
-        }
-        assert_eq!(lanes.find_nobody(tenant, at(0)), None, "most of what it does comes to something");
-        put(&lanes, unknown, tenant, 1);
-        put(&lanes, poor, tenant, 3);
-        assert_eq!(
-            prospects(),
-            [Some(Prospect::Poor), None, Some(Prospect::Fair)],
-            "that others are better hides none"
-        );
-        assert_eq!(end_all(&lanes, End::Answered).len(), 4);
-        assert_eq!(prospect(poor), Some(Prospect::Fair), "it has a few better ones of its own");
-    }
-
-    #[test]
-    fn an_answer_that_is_misread_speaks_for_the_endpoint_and_not_for_the_lane() {
-        let (lanes, tenant, poor) = failing(wide());
-        let standings: Vec<i8> = (0..6)
-            .map(|_| {
-                put(&lanes, poor, tenant, 1);
-                assert_eq!(end_all(&lanes, End::Misread).len(), 1);
-                lanes.core.lock().lanes[&poor].standing
-            })
-            .collect();
-        assert_eq!(standings, [-3, -2, -1, 0, 0, 0]);
-    }
-
-    #[test]
-    fn a_lane_that_may_not_start_keeps_no_other_from_it() {
-        let (lanes, busy, other) = (Lanes::new(&wide(), vec![]), TenantId::new(at(0)), TenantId::new(at(0)));
-        put(&lanes, lane(), busy, 2 * UNBEGUN);
-        assert_eq!(lanes.next(at(0), open).start.len(), UNBEGUN, "which is all that may");
-        let limited: Vec<Lane> = (0..5).map(|_| lane()).collect();
-        limited.iter().for_each(|lane| put(&lanes, *lane, other, 1));
-        put(&lanes, lane(), other, 1);
-        let permit = |lane: Lane, tenant: TenantId| Permit {
-            not_before: limited.contains(&lane).then(|| at(1000)),
-            ..open(lane, tenant)
-        };
-        assert_eq!(lanes.next(at(0), permit).start.len(), 1);
-    }
-
-    #[test]
-    fn a_host_that_asks_for_peace_gets_it_for_all_of_the_tenants_lanes() {
-        let (lanes, tenant) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)));
-        let (one, other) = (lane(), lane());
-        let hosted = |_, _| Permit { sends: true, gone: false, rate: None, host: Some("h".into()), not_before: None };
-        put(&lanes, one, tenant, 1);
-        let first = lanes.next(at(0), hosted).start;
-        lanes.ended(&first[0], End::LeaveAlone { until: at(5000), host: true }, at(0));
-        put(&lanes, other, tenant, 1);
-        assert!(lanes.next(at(1), hosted).start.is_empty());
-        lanes.wake(at(5000));
-        assert_eq!(lanes.next(at(5000), hosted).start.len(), 1);
-    }
-
-    #[test]
-    fn what_is_noted_while_the_store_is_read_is_not_forgotten() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        lanes.note_due(lane, tenant, at(0));
-        lanes.wake(at(0));
-        assert_eq!(lanes.next(at(0), open).load.len(), 1);
-        lanes.note_due(lane, tenant, at(50));
-        lanes.loaded(lane, Some(Taken::default()), at(0));
-        assert_eq!(lanes.first_timer(), Some(at(50)));
-        lanes.wake(at(50));
-        assert_eq!(lanes.next(at(50), open).load.len(), 1);
-    }
-
-    #[test]
-    fn memory_that_is_full_leaves_every_lane_one() {
-        let lanes = Lanes::new(&Limits { waiting_bytes: 5 * (400 + ENTRY), ..limits() }, vec![]);
-        let (stuck, other, tenant) = (lane(), lane(), TenantId::new(at(0)));
-        while lanes.reserve(stuck, tenant, 400, at(0)).0 {}
-        lanes.note_due(other, tenant, at(0));
-        lanes.wake(at(0));
-        assert_eq!(lanes.next(at(0), open).load, [(other, 1)]);
-    }
-
-    #[test]
-    fn only_so_many_lanes_are_read_at_once() {
-        let (lanes, tenant) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)));
-        for _ in 0..20 {
-            lanes.note_due(lane(), tenant, at(0));
-        }
-        lanes.wake(at(0));
-        let first = lanes.next(at(0), open).load;
-        assert_eq!(first.len(), LANES_AT_ONCE);
-        first.iter().for_each(|(lane, _)| lanes.loaded(*lane, Some(Taken::default()), at(1)));
-        let next = lane();
-        lanes.note_due(next, TenantId::new(at(0)), at(0));
-        lanes.wake(at(0));
-        let second = lanes.next(at(1), open).load;
-        assert_eq!(second.len(), LANES_AT_ONCE);
-        assert!(second.iter().any(|(lane, _)| *lane == next), "tenants take turns in that, too");
-        let other = TenantId::new(at(0));
-        put(&lanes, lane(), other, 1);
-        assert_eq!(lanes.next(at(1), open).start.len(), 1, "another tenant does not wait for it");
-    }
-
-    #[test]
-    fn fresh_deliveries_stand_behind_those_that_wait_in_the_store() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        lanes.note_due(lane, tenant, at(0));
-        assert!(!lanes.reserve(lane, tenant, 1, at(1)).0);
-    }
-
-    #[test]
-    fn a_fresh_delivery_knows_how_many_go_before_it() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        let ahead = |now| lanes.reserve(lane, tenant, 1, now).1.fair.unwrap();
-        assert_eq!((ahead(at(0)), ahead(at(0))), (0, 0), "what is only being accepted does not");
-        put(&lanes, lane, tenant, 9);
-        assert_eq!(ahead(at(0)), 9);
-        let tried = lanes.next(at(0), open).start;
-        assert_eq!(ahead(at(0)), 5);
-        lanes.ended(&tried[0], End::LeaveAlone { until: at(10), host: false }, at(1));
-        assert_eq!((ahead(at(9)), ahead(at(10))), (0, 5), "nothing goes on there until then");
-        tried[1..3].iter().for_each(|work| lanes.ended(work, End::TimedOut, at(10)));
-        assert_eq!(ahead(at(60_000)), 0, "nor where nobody answers");
-        lanes.ended(&tried[3], End::Answered, at(60_000));
-        assert_eq!(ahead(at(60_000)), 5);
-    }
-
-    #[test]
-    fn a_tenant_is_down_to_what_it_had_when_as_many_have_gone() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        assert!(lanes.is_down_to(tenant, 0));
-        put(&lanes, lane, tenant, 6);
-        assert!(!lanes.is_down_to(tenant, 2) && lanes.is_down_to(tenant, 6));
-        lanes.next(at(0), open);
-        assert!(lanes.is_down_to(tenant, 2) && !lanes.is_down_to(tenant, 1));
-        lanes.stop();
-        assert!(lanes.is_down_to(tenant, 1), "nobody waits for what does not go on");
-    }
-
-    #[test]
-    fn an_empty_lane_is_forgotten() {
-        let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
-        put(&lanes, lane, tenant, 1);
-        let work = lanes.next(at(0), open).start.remove(0);
-        lanes.ended(&work, End::Answered, at(1));
-        lanes.next(at(1), open);
-        assert!(lanes.core.lock().lanes.is_empty());
-        assert_eq!(lanes.pending(), 0);
-    }
 }
