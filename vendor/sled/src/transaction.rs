@@ -439,26 +439,10 @@ pub fn write_all(
 ) -> Result<()> {
     let Some((first, _, _)) = writes.first() else { return Ok(()) };
     let _cc = concurrency_control::write();
-    let mut guard = pin();
+    let guard = pin();
     let peg = first.context.pin_log(&guard)?;
     while let Some((tree, _, _)) = writes.first() {
-        let singly = match tree.write_run(writes, &guard)? {
-            Ok(old) => {
-                writes = &writes[old.len()..];
-                old.into_iter().for_each(&mut replaced);
-                continue;
-            }
-            Err(singly) => singly,
-        };
-        for (tree, key, value) in &writes[..singly] {
-            loop {
-                if let Ok(old) = tree.insert_inner(key, value.cloned(), &mut guard)? {
-                    replaced(old);
-                    break;
-                }
-            }
-        }
-        writes = &writes[singly..];
+        writes = &writes[tree.write_run(writes, &mut replaced, &guard)?..];
     }
     peg.seal_batch()
 }

@@ -171,7 +171,7 @@ impl Tree {
     pub(crate) fn insert_inner(
         &self,
         key: &[u8],
-        mut value: Option<IVec>,
+        value: Option<IVec>,
         guard: &mut Guard,
     ) -> Result<Conflictable<Option<IVec>>> {
         let _measure = if value.is_some() {
@@ -183,6 +183,19 @@ impl Tree {
         let View { node_view, pid, .. } =
             self.view_for_key(key.as_ref(), guard)?;
 
+        self.insert_into(pid, node_view, key, value, guard)
+    }
+
+    /// Split off for Hookmill: the same, where the leaf is known. Upstream also adds the leaf to the guard's `writeset`, which
+    /// nobody reads.
+    fn insert_into(
+        &self,
+        pid: PageId,
+        node_view: NodeView<'_>,
+        key: &[u8],
+        mut value: Option<IVec>,
+        guard: &Guard,
+    ) -> Result<Conflictable<Option<IVec>>> {
         let mut subscriber_reservation = self.subscribers.reserve(&key);
 
         let (encoded_key, last_value) = node_view.node_kv_pair(key.as_ref());
@@ -220,8 +233,6 @@ impl Tree {
                 res.complete(&event);
             }
 
-            guard.writeset.push(pid);
-
             Ok(Ok(last_value))
         } else {
             M.tree_looped();
@@ -230,13 +241,15 @@ impl Tree {
     }
 
     /// Added for Hookmill: makes as many of these writes as belong to the leaf of the first, in one step: the leaf is copied
-    /// and written once instead of once for each. They are of this tree, and their keys rise. Gives what was there before
-    /// each of those it has made; or how many are to be made one by one, since they are too few for that.
+    /// and written once instead of once for each. Where they are too few for that, only the first. They are of this tree, and
+    /// their keys rise. Tells what was there before each of those it has made, and how many that are: none if another
+    /// changed the leaf meanwhile.
     pub(crate) fn write_run(
         &self,
         writes: &[(&Tree, &IVec, Option<&IVec>)],
+        replaced: &mut impl FnMut(Option<IVec>),
         guard: &Guard,
-    ) -> Result<std::result::Result<Vec<Option<IVec>>, usize>> {
+    ) -> Result<usize> {
         let View { node_view, pid, .. } = self.view_for_key(writes[0].1, guard)?;
         let leaf: &Node = node_view.deref();
         let run = writes
@@ -247,17 +260,24 @@ impl Tree {
             })
             .count();
         if run < 2 || run * 4 < leaf.data.len() {
-            return Ok(Err(run.max(1)));
+            let (_, key, value) = writes[0];
+            return Ok(match self.insert_into(pid, node_view, key, value.cloned(), guard)? {
+                Ok(old) => {
+                    replaced(old);
+                    1
+                }
+                Err(Conflict) => 0,
+            });
         }
         let mut node = leaf.clone();
-        let mut replaced = Vec::with_capacity(run);
+        let mut old = Vec::with_capacity(run);
         for (_, key, value) in &writes[..run] {
             let (encoded_key, last_value) = node.node_kv_pair(key);
             match value {
                 Some(value) => node.set_leaf(encoded_key, (*value).clone()),
                 None => node.del_leaf(&encoded_key),
             }
-            replaced.push(last_value);
+            old.push(last_value);
         }
         let done = if node.data.len() > node::FULL {
             let at = node.split_point(writes[run - 1].1).min(node::FULL);
@@ -272,7 +292,11 @@ impl Tree {
         } else {
             self.context.pagecache.replace(pid, node_view.0, node, guard)?.is_ok()
         };
-        Ok(if done { Ok(replaced) } else { Err(1) })
+        if !done {
+            return Ok(0);
+        }
+        old.into_iter().for_each(replaced);
+        Ok(run)
     }
 
     /// Perform a multi-key serializable transaction.

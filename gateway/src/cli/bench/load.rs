@@ -113,11 +113,12 @@ impl Load {
     }
 }
 
-/// One event with `size` bytes of data: the stamp, an address to redact, and as much padding as is wanted.
+/// One event with `size` bytes of data: the stamp, an address to redact, and as much padding as is wanted. Its id is greater
+/// than those before it, as ULIDs, KSUIDs and a database's numbers are.
 pub(super) fn event(size: usize, stamp: Stamp, padding: &str) -> String {
     let data = format!(r#"{{"stamp":"{}","email":"someone@example.com","padding":""#, stamp.text());
     let fill = size.saturating_sub(data.len() + 2).min(padding.len());
-    format!(r#"{{"id":"bench-{}","type":"bench.event","data":{data}{}"}}}}"#, stamp.number, &padding[..fill])
+    format!(r#"{{"id":"bench-{:012}","type":"bench.event","data":{data}{}"}}}}"#, stamp.number, &padding[..fill])
 }
 
 /// Says that a run is over when it is dropped.

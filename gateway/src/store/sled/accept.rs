@@ -4,18 +4,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sha2::{Digest as _, Sha256};
-
 use super::codec::{self, DeliveryRecord, Known};
 use super::commit::{Incoming, Part};
 use super::fault::Fault;
 use super::hand::{Guard, Hand};
-use super::keys;
+use super::keys::{self, ClientId};
 use super::shared::Shared;
 use super::tables::{Op, Table, put_large};
-use crate::domain::{Delivery, TenantId};
+use crate::domain::Delivery;
 use crate::priority::Slices;
-use crate::store::{Accepted, Dedupe, EXPAND_AT_ONCE};
+use crate::store::{Accepted, EXPAND_AT_ONCE};
 
 /// Deliveries of a fan-out that are written out in one commit; as many as fit into one value.
 const PART: usize = 48;
@@ -61,7 +59,7 @@ async fn encode(shared: &Shared, guard: &mut Guard, accepted: Accepted) -> Resul
                 deliveries: u32::try_from(owed).unwrap_or(u32::MAX),
                 until_ms: dedupe.until.as_millisecond(),
             };
-            (dedupe_key(tenant_id, &dedupe), known)
+            (ClientId::of(tenant_id, &dedupe), known)
         }),
         ops: Vec::with_capacity(1),
         ahead: Vec::new(),
@@ -135,14 +133,4 @@ pub(super) fn place(shared: &Shared, mut delivery: Delivery) -> DeliveryRecord {
     delivery.begun = false;
     let position = if delivery.lane.key == 0 { 0 } else { shared.next_position() };
     DeliveryRecord { delivery, frozen: false, position, attempt: None }
-}
-
-/// Hashed, since a client's words are of any length and keys are not.
-fn dedupe_key(tenant: TenantId, dedupe: &Dedupe) -> [u8; 48] {
-    let digest =
-        Sha256::new().chain_update(dedupe.scope.as_bytes()).chain_update([0]).chain_update(dedupe.key.as_bytes());
-    let mut key = [0; 48];
-    key[..16].copy_from_slice(&tenant.to_bytes());
-    key[16..].copy_from_slice(&digest.finalize());
-    key
 }

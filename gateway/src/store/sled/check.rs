@@ -100,7 +100,7 @@ impl Inspection {
             Table::Begun => {
                 self.named(Table::Deliveries, key, "a mark of a begun attempt has no delivery", delivery, wrong)
             }
-            Table::Dedupe => {
+            Table::Dedupe | Table::Ids => {
                 let known = codec::known(&stored)?;
                 if !self.is_pruned(known.event_id) && !self.is_before_all(tenant, known.event_id) {
                     let event = keys::pair(tenant, known.event_id.to_bytes());

@@ -18,6 +18,7 @@ use super::codec::{self, DeliveryRecord, Known, Tally};
 use super::ends::{self, Ends, Old};
 use super::fault::Fault;
 use super::hand::{Guard, Hand, Late};
+use super::keys::ClientId;
 use super::mark::{Mark, Marked};
 use super::open::RECENT;
 use super::prune::Plan;
@@ -85,8 +86,8 @@ pub(super) struct Incoming {
     pub(super) event_id: EventId,
     /// When it was received, in milliseconds since 1970.
     pub(super) received_ms: i64,
-    /// The key in [`Table::Dedupe`], and what will be remembered there.
-    pub(super) known: Option<([u8; 48], Known)>,
+    /// The client's id, and what will be remembered of it.
+    pub(super) known: Option<(ClientId, Known)>,
     pub(super) ops: Vec<Op>,
     /// Of a large fan-out, what is written before the event is, and means nothing without it; once it is written, what
     /// takes it back.
@@ -200,8 +201,8 @@ struct Group {
     bytes: usize,
     /// Keys in [`Table::Events`] of the events in it, and when they were received.
     events: Vec<(keys::Pair, i64)>,
-    /// What is in it of [`Table::Dedupe`].
-    known: IdMap<[u8; 48], Known>,
+    /// What is in it of [`Table::Ids`].
+    known: IdMap<ClientId, Known>,
     done: Vec<Done>,
     ends: Vec<(TenantId, DeliveryId, Lane)>,
     release: Vec<DeliveryId>,
@@ -241,6 +242,8 @@ pub(super) struct Committer {
     pub(super) file: File,
     pub(super) mark: Mark,
     pub(super) tally: Tally,
+    /// Whether there were rows in [`Table::Dedupe`] at the start: none are added.
+    pub(super) knows_older_ids: bool,
     /// Parts of fan-outs, oldest first, and how many deliveries there are in them.
     pub(super) expansions: VecDeque<Part>,
     pub(super) unwritten: usize,
@@ -385,13 +388,10 @@ impl Committer {
     }
 
     fn accept(&mut self, group: &mut Group, parts: &mut Vec<Part>, item: Incoming) -> Result<Receipt, Fault> {
-        if let Some((key, known)) = item.known {
-            let first = match group.known.get(&key) {
+        if let Some((id, known)) = item.known {
+            let first = match group.known.get(&id) {
                 Some(first) => Some(*first),
-                None => {
-                    let stored = self.tables.stored(Table::Dedupe, &key)?;
-                    stored.map(|value| codec::known(&value)).transpose()?
-                }
+                None => self.known(&id)?,
             };
             if let Some(first) = first.filter(|first| first.until_ms > item.received_ms) {
                 self.shared.hands.release(&item.held);
@@ -404,14 +404,23 @@ impl Committer {
                 });
             }
             codec::put_known(&mut self.scratch, &known)?;
-            group.ops.push(Op::put(Table::Dedupe, &key, &self.scratch[..]));
-            group.known.insert(key, known);
+            group.ops.push(Op::put(Table::Ids, &id.key(), &self.scratch[..]));
+            group.known.insert(id, known);
         }
         group.events.push((keys::pair(item.tenant_id, item.event_id.to_bytes()), item.received_ms));
         group.ops.extend(item.ops);
         group.fresh.extend(item.fresh);
         parts.extend(item.parts);
         Ok(Receipt::Stored)
+    }
+
+    /// What is stored of a client's id.
+    fn known(&self, id: &ClientId) -> Result<Option<Known>, Fault> {
+        let mut stored = self.tables.stored(Table::Ids, &id.key())?;
+        if stored.is_none() && self.knows_older_ids {
+            stored = self.tables.stored(Table::Dedupe, &id.key_before_version_7())?;
+        }
+        stored.map(|value| codec::known(&value)).transpose()
     }
 
     fn settle(&mut self, group: &mut Group, ends: Ends) -> Result<(), Fault> {

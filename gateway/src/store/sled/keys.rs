@@ -1,9 +1,10 @@
 //! Keys: big-endian and of fixed length, so that they sort as what they name and nothing needs escaping.
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use crate::domain::{AttemptId, Delivery, DeliveryId, Lane, SubscriptionId, TenantId};
-use crate::store::due;
+use crate::store::{Dedupe, due};
 
 /// `tenant ‖ event`, `tenant ‖ delivery`, `tenant ‖ subscription`, ….
 pub(super) type Pair = [u8; 32];
@@ -35,6 +36,35 @@ pub(super) fn pair(tenant: TenantId, id: [u8; 16]) -> Pair {
 /// What a replay has added to an event.
 pub(super) fn added(delivery: &Delivery) -> [u8; 48] {
     join(&[&delivery.tenant_id.to_bytes(), &delivery.event_id.to_bytes(), &delivery.id.to_bytes()])
+}
+
+/// What a client's id is kept under: its beginning, so that ids that rise with time (numbers, ULIDs, KSUIDs, UUIDs of
+/// version 7) lie together and are written together; and a digest of all that makes it the same as another, since a client's
+/// words are of any length and keys are not. Half of a SHA-256 is enough: who finds two ids with the same has found them for
+/// itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ClientId {
+    tenant: TenantId,
+    beginning: [u8; 22],
+    digest: [u8; 32],
+}
+
+impl ClientId {
+    pub(super) fn of(tenant: TenantId, dedupe: &Dedupe) -> Self {
+        let digest = Sha256::new().chain_update(&dedupe.scope).chain_update([0]).chain_update(&dedupe.key).finalize();
+        Self { tenant, beginning: join(&[dedupe.key.as_bytes()]), digest: digest.into() }
+    }
+
+    /// Its key in [`Table::Ids`](super::tables::Table::Ids). Without the tenant, which most leaves hold once for all, it has
+    /// 38 bytes: with more, it would not stand in its leaf (see `vendor/README.md`).
+    pub(super) fn key(&self) -> [u8; 54] {
+        join(&[&self.tenant.to_bytes(), &self.beginning, &self.digest])
+    }
+
+    /// Its key in [`Table::Dedupe`](super::tables::Table::Dedupe).
+    pub(super) fn key_before_version_7(&self) -> [u8; 48] {
+        join(&[&self.tenant.to_bytes(), &self.digest])
+    }
 }
 
 /// Attempts sort by number within their delivery.
@@ -133,6 +163,36 @@ mod tests {
         assert_eq!(after(&[1, 255, 255]), Some(vec![2]));
         assert_eq!(after(&[255, 255]), None);
         assert_eq!(after(&[]), None);
+    }
+
+    #[test]
+    fn ids_that_rise_lie_together_and_none_is_taken_for_another() {
+        let of = |tenant, scope: &str, key: &str| {
+            let (scope, key) = (scope.to_owned(), key.to_owned());
+            ClientId::of(
+                TenantId::from_bytes([tenant; 16]),
+                &Dedupe { scope, key, content: [0; 32], until: Timestamp::UNIX_EPOCH },
+            )
+        };
+        let long = "x".repeat(500);
+        let rising = ["", "evt_001", "evt_002", "evt_01", "evt_010", &long];
+        let keys = rising.map(|key| of(1, "a", key).key());
+        assert!(keys.is_sorted());
+        let different = [
+            of(1, "a", "b"),
+            of(2, "a", "b"),
+            of(1, "", "b"),
+            of(1, "", "a\0b"),
+            of(1, "a", "b\0"),
+            of(1, "a", &long),
+            of(1, "a", &format!("{long}x")),
+        ];
+        for (at, one) in different.iter().enumerate() {
+            for other in &different[..at] {
+                assert_ne!(one.key(), other.key());
+                assert_ne!(one.key_before_version_7(), other.key_before_version_7());
+            }
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) const TALLY: &[u8] = b"commit";
 /// What wrote the directory, in [`Table::Meta`].
 pub(super) const SCHEMA: &[u8] = b"schema";
 /// The version of the schema, and the generation of sled: both generations open each other's directories.
-const WRITTEN_BY: (u32, &[u8]) = (6, b"sled 0.34");
+const WRITTEN_BY: (u32, &[u8]) = (7, b"sled 0.34");
 /// Commits that are remembered with their events.
 pub(super) const RECENT: u64 = 1024;
 /// Events that are looked up at the start.
@@ -113,6 +113,7 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     let shared = Arc::new(Shared::new(inbox, disk, options.on_commit, tally.position.max(1)));
     read_gone(&tables, &shared)?;
     let mut committer = Committer {
+        knows_older_ids: !tables.tree(Table::Dedupe).is_empty(),
         tables: Arc::new(tables),
         shared,
         file,

@@ -39,7 +39,8 @@ pub(super) struct Plan {
 #[derive(Default)]
 pub(super) struct Cursor {
     tenant: Vec<u8>,
-    known: Vec<u8>,
+    /// In each of [`KNOWN`].
+    known: [Vec<u8>; 2],
 }
 
 /// What a call found.
@@ -86,7 +87,9 @@ pub(super) fn plan(
     let mut step = Step { tables, shared, before, limit: limit.max(1), planned, events: 0, ops: 0, forgets: false };
     step.gone()?;
     step.tenants(&mut cursor.tenant)?;
-    step.known(&mut cursor.known, now)?;
+    for (table, cursor) in KNOWN.into_iter().zip(&mut cursor.known) {
+        step.known(table, cursor, now)?;
+    }
     if step.forgets {
         let until = before.as_millisecond().max(pruned_until(tables)?);
         let mut value = [codec::FORMAT; 9];
@@ -263,18 +266,18 @@ impl Step<'_> {
     }
 
     /// Forgets client ids whose time is over, a stretch of them in each call.
-    fn known(&mut self, cursor: &mut Vec<u8>, now: Timestamp) -> Result<(), Fault> {
+    fn known(&mut self, table: Table, cursor: &mut Vec<u8>, now: Timestamp) -> Result<(), Fault> {
         let from = std::mem::take(cursor);
         let end = now.as_millisecond();
-        for (looked, pair) in self.tables.tree(Table::Dedupe).range(from..).enumerate() {
+        for (looked, pair) in self.tables.tree(table).range(from..).enumerate() {
             let (key, stored) = pair?;
             if looked >= KNOWN_STEP {
                 *cursor = key.to_vec();
                 break;
             }
             if codec::known(&stored)?.until_ms <= end {
-                let ops = vec![Op::remove(Table::Dedupe, &key)];
-                let seen = vec![(Table::Dedupe, key.to_vec(), stored)];
+                let ops = vec![Op::remove(table, &key)];
+                let seen = vec![(table, key.to_vec(), stored)];
                 self.planned.plans.push(Plan { seen, ops, ..Plan::default() });
             }
         }
@@ -337,14 +340,18 @@ impl Step<'_> {
     }
 }
 
+/// Where clients' ids are.
+const KNOWN: [Table; 2] = [Table::Dedupe, Table::Ids];
+
 /// Tables whose keys begin with a tenant, in the order in which a tenant is removed. Parts of fan-outs are not
 /// among them: the committer drops those when their turn comes.
-const TENANTS: [Table; 9] = [
+const TENANTS: [Table; 10] = [
     Table::Deliveries,
     Table::Begun,
     Table::Attempts,
     Table::Frozen,
     Table::Dedupe,
+    Table::Ids,
     Table::Revisions,
     Table::Owed,
     Table::Added,

@@ -116,7 +116,7 @@ impl New {
 }
 
 /// The order in which a store is gone through: what is named before what names it.
-const ORDER: [Table; 7] = [
+const ORDER: [Table; 8] = [
     Table::Config,
     Table::Revisions,
     Table::Events,
@@ -124,6 +124,7 @@ const ORDER: [Table; 7] = [
     Table::Deliveries,
     Table::Attempts,
     Table::Dedupe,
+    Table::Ids,
 ];
 
 impl Inspection {

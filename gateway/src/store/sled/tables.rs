@@ -25,7 +25,7 @@ pub(super) enum Table {
     Attempts,
     /// tenant ‖ delivery → the frozen output.
     Frozen,
-    /// tenant ‖ SHA-256 of scope and key.
+    /// What [`Ids`](Self::Ids) are before version 7: tenant ‖ SHA-256 of scope and id.
     Dedupe,
     /// kind ‖ ids → JSON.
     Config,
@@ -45,10 +45,12 @@ pub(super) enum Table {
     Added,
     /// tenant ‖ plugin → the bytes that were uploaded.
     Components,
+    /// A [client's id](super::keys::ClientId) → the event that came with it.
+    Ids,
 }
 
 impl Table {
-    pub(super) const ALL: [(Self, &'static str); 17] = [
+    pub(super) const ALL: [(Self, &'static str); 18] = [
         (Self::Events, "events"),
         (Self::Owed, "owed"),
         (Self::Chunks, "chunks"),
@@ -66,6 +68,7 @@ impl Table {
         (Self::Gone, "gone"),
         (Self::Added, "added"),
         (Self::Components, "components"),
+        (Self::Ids, "ids"),
     ];
 
     /// The version of the schema that brought it.
@@ -73,6 +76,7 @@ impl Table {
         match self {
             Self::Added => 3,
             Self::Components => 4,
+            Self::Ids => 7,
             _ => 1,
         }
     }

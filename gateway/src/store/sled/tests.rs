@@ -413,7 +413,7 @@ fn what_is_lost_is_named_and_the_rest_is_salvaged() {
         ("owed", "an event has no list of its deliveries", 4, 73),
         ("chunks", "a record of the table events can't be read: a large value", 3, 72),
         ("attempts", "", 4, 73),
-        ("dedupe", "", 4, 73),
+        ("ids", "", 4, 73),
     ] {
         let damaged = TempDir::new().unwrap();
         copy(dir.path(), damaged.path());
@@ -536,10 +536,10 @@ fn who_else_may_not_be_in_the_directory() {
     drop(store);
     // A newer version's, and another program's.
     let db = ::sled::open(dir.path()).unwrap();
-    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 7, b's'][..]).unwrap();
+    db.open_tree("meta").unwrap().insert(b"schema", &[1, 0, 0, 0, 99, b's'][..]).unwrap();
     drop(db);
     let sentence = refusal(dir.path(), options());
-    assert!(sentence.contains("newer version (schema 7"), "{sentence}");
+    assert!(sentence.contains("newer version (schema 99"), "{sentence}");
     let foreign = TempDir::new().unwrap();
     let db = ::sled::open(foreign.path()).unwrap();
     db.open_tree("somebody's").unwrap().insert(b"a", b"b").unwrap();
@@ -736,6 +736,38 @@ async fn too_much_to_write_is_refused_at_once() {
     }
 }
 
+/// Of an id that an older version has written, a second one is a duplicate as long as it would have been there.
+#[tokio::test]
+async fn ids_of_older_versions_are_known() {
+    let dir = TempDir::new().unwrap();
+    let (tenant, to) = (TenantId::new(at(0)), lane());
+    let sent = |n, content| Accepted { dedupe: dedupe("k", content, at(100)), ..accepted(tenant, at(n), &[to]) };
+    let first = sent(0, 1);
+    let store = open(dir.path()).0;
+    store.accept(vec![first.clone()]).await.unwrap();
+    drop(store);
+    let db = ::sled::open(dir.path()).unwrap();
+    let (_, value) = db.open_tree("ids").unwrap().pop_min().unwrap().unwrap();
+    let id = super::keys::ClientId::of(tenant, first.dedupe.as_ref().unwrap());
+    db.open_tree("dedupe").unwrap().insert(id.key_before_version_7(), value).unwrap();
+    drop(db);
+    assert_eq!(check(dir.path()).wrong, Wrongs::default());
+    let (scratch, salvaged) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    Inspection::open(dir.path(), scratch.path()).unwrap().salvage(salvaged.path(), |_| {}).unwrap();
+
+    for dir in [dir.path(), salvaged.path()] {
+        let store = open(dir).0;
+        let event_id = first.event.id;
+        assert_eq!(store.accept(vec![sent(1, 1)]).await.unwrap(), [Receipt::Duplicate { event_id, deliveries: 1 }]);
+        assert_eq!(store.accept(vec![sent(2, 2)]).await.unwrap(), [Receipt::Conflict { event_id }]);
+        assert_eq!(store.accept(vec![sent(100, 2)]).await.unwrap(), [Receipt::Stored], "its time is over");
+        store.prune(at(-1), at(100), 9).await.unwrap();
+        drop(store);
+        let db = ::sled::open(dir).unwrap();
+        assert!(db.open_tree("dedupe").unwrap().is_empty(), "it is forgotten when its time is over");
+    }
+}
+
 /// Values written by version 1 must be read by every later one.
 #[test]
 fn version_1_is_still_read() {
@@ -844,8 +876,8 @@ async fn a_store_of_version_2_is_carried_on() {
     let schema = |version: u8| [&[1, 0, 0, 0, version][..], b"sled 0.34"].concat();
     let written_by = |db: &::sled::Db| db.open_tree("meta").unwrap().get(b"schema").unwrap().unwrap().to_vec();
     let db = ::sled::open(dir.path()).unwrap();
-    assert_eq!(written_by(&db), schema(6));
-    for table in ["added", "components"] {
+    assert_eq!(written_by(&db), schema(7));
+    for table in ["added", "components", "ids"] {
         assert!(db.drop_tree(table).unwrap(), "version 2 had no such table");
     }
     db.open_tree("meta").unwrap().insert(b"schema", schema(2)).unwrap();
@@ -871,7 +903,7 @@ async fn a_store_of_version_2_is_carried_on() {
     store.replay(step).await.unwrap();
     drop(store);
     let db = ::sled::open(dir.path()).unwrap();
-    assert_eq!(written_by(&db), schema(6));
+    assert_eq!(written_by(&db), schema(7));
     drop(db);
     let store = open(dir.path()).0;
     let found = store.delivery(tenant, added.id).await.unwrap().unwrap();
