@@ -566,6 +566,7 @@ mod tests {
         let long = Semaphore::new(1);
         let mut paces = [Pace::begin(&long), Pace::begin(&long)];
         for pace in &mut paces {
+            pace.slices = Slices::endless();
             pace.keep().await;
             assert!(pace.held.is_none(), "what has just begun is in nobody's way");
             pace.slices = Slices::over();
@@ -578,7 +579,7 @@ mod tests {
             () = second.keep() => panic!("there are two"),
             () = tokio::time::sleep(Duration::from_millis(3)) => {}
         }
-        first.slices = Slices::over();
+        second.slices = Slices::over();
         tokio::join!(second.keep(), async {
             first.held = None;
         });

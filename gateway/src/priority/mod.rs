@@ -127,6 +127,12 @@ impl Slices {
         Self(Instant::now())
     }
 
+    /// It begins, however long it takes a busy machine to go on with it.
+    #[cfg(test)]
+    pub(crate) fn endless() -> Self {
+        Self(Instant::now() + Duration::from_secs(3_600))
+    }
+
     /// It has gone on for long enough.
     #[cfg(test)]
     pub(crate) fn over() -> Self {
