@@ -89,9 +89,24 @@ impl Artifacts {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let unfinished = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&ours));
-        for path in paths.filter(|path| !wanted.contains(path) && !unfinished(path)) {
-            if let Err(error) = fs::remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "a compiled plugin that nobody has any more can't be removed");
+        paths.filter(|path| !wanted.contains(path) && !unfinished(path)).for_each(|path| remove(&path));
+    }
+
+    /// Removes what was compiled longest ago, until the rest takes no more than so many bytes.
+    pub(super) fn keep_newest(&self, bytes: u64) {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        let told = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let found = entry.metadata().ok()?;
+            Some((found.modified().ok()?, found.len(), entry.path()))
+        };
+        let mut found: Vec<_> = entries.filter_map(told).collect();
+        found.sort_unstable_by(|one, next| next.cmp(one));
+        let mut kept: u64 = 0;
+        for (_, size, path) in found {
+            kept = kept.saturating_add(size);
+            if kept > bytes {
+                remove(&path);
             }
         }
     }
@@ -156,6 +171,12 @@ fn prepare(dir: &Path) -> io::Result<()> {
         return Ok(());
     };
     Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "a compiled plugin that nobody needs any more can't be removed");
+    }
 }
 
 fn hash_file(path: &Path) -> io::Result<String> {

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use super::artifacts::Unkept;
+use super::artifacts::{Artifacts, Unkept};
 use super::ask::Instance;
 use super::compiler::Compiled;
 use super::contract::Contract;
@@ -167,8 +167,17 @@ impl Engine {
 
     /// Removes what was compiled of all but these.
     pub async fn keep_only(&self, known: HashSet<Digest>) {
+        self.sweep(move |artifacts| artifacts.keep_only(&known)).await;
+    }
+
+    /// Removes what was compiled longest ago, until the rest takes no more than so many bytes.
+    pub async fn keep_newest(&self, bytes: u64) {
+        self.sweep(move |artifacts| artifacts.keep_newest(bytes)).await;
+    }
+
+    async fn sweep(&self, sweep: impl Fn(&Artifacts) + Send + 'static) {
         let inner = Arc::clone(&self.0);
-        let sweep = move || inner.artifacts.iter().for_each(|artifacts| artifacts.keep_only(&known));
+        let sweep = move || inner.artifacts.iter().for_each(sweep);
         // A sweep that panics leaves files, which the next one finds.
         let _ = tokio::task::spawn_blocking(sweep).await;
     }

@@ -4,8 +4,8 @@
 //! measured first with the attacker's subscriptions and endpoints there and at rest, then while all cores are kept
 //! [`busy`](Busy) and nobody attacks, then while it attacks. Reported are all three, side by side, the memory of the
 //! gateway, and what the attack's own requests and attempts came to, by the names the API gives them; of several rounds,
-//! each with a gateway of its own, in the end the middle one's ratios, since a shared machine's pauses are in any one of
-//! them, and a verdict: which attacks double a p99. **What is promised.** Every acknowledged event of the bystander is
+//! each with a gateway of its own, in the end the ratios of the middle p99s, and a verdict: which attacks double a p99. Each
+//! part's middle one is found by itself: a shared machine's pause is in one part of a round, and would be in its ratio. **What is promised.** Every acknowledged event of the bystander is
 //! looked for at both endpoints. **What is deliberately not.** No ratio makes the bench fail. The attacker's clients and
 //! endpoints share the machine too: what they cost is in the bystander's figures. What the machine costs by itself when no
 //! core of it is idle is told by the second of the three; a virtual one may then stand still for milliseconds at a time, and
@@ -129,7 +129,7 @@ impl Contrast {
         [
             (name, spread(self.quiet)),
             ("  machine busy", spread(self.busy)),
-            ("  attacked", format!("{} (p99 times {})", spread(self.attacked), ratios(std::iter::once(*self)))),
+            ("  attacked", format!("{} (p99 times {})", spread(self.attacked), ratios(&[*self]))),
         ]
     }
 }
@@ -137,27 +137,32 @@ impl Contrast {
 /// One of a round's two contrasts.
 type Of = fn(&Endured) -> Contrast;
 
-/// One of a contrast's two ratios.
-type Ratio = fn(Contrast) -> Option<f64>;
+/// One of a contrast's three parts.
+type Part = fn(&Contrast) -> Option<Spread>;
 
-/// The middle one of some rounds.
-fn middle(rounds: impl Iterator<Item = Contrast>, ratio: Ratio) -> Option<f64> {
-    let mut found: Vec<f64> = rounds.filter_map(ratio).collect();
+/// The middle one of the p99s of a part in some rounds.
+fn middle(rounds: &[Contrast], part: Part) -> Option<f64> {
+    let mut found: Vec<f64> = rounds.iter().filter_map(part).map(|spread| spread.p99).collect();
     found.sort_unstable_by(f64::total_cmp);
     found.get(found.len().saturating_sub(1) / 2).copied()
 }
 
-/// The middle ratios of some rounds.
-fn ratios(rounds: impl Iterator<Item = Contrast> + Clone) -> String {
-    let told = |ratio: Ratio| middle(rounds.clone(), ratio).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-    format!("{}, {} of busy", told(|round| round.p99_ratio), told(|round| round.p99_ratio_to_busy))
+/// How many times the middle p99 of another part the attacked one is.
+fn ratio(rounds: &[Contrast], to: Part) -> Option<f64> {
+    Some(middle(rounds, |round| round.attacked)? / middle(rounds, to)?)
+}
+
+/// Both ratios of some rounds.
+fn ratios(rounds: &[Contrast]) -> String {
+    let told = |to| ratio(rounds, to).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+    format!("{}, {} of busy", told(|round| round.quiet), told(|round| round.busy))
 }
 
 impl Siege {
     /// For people; each attack has been shown as it ended.
     pub(super) fn table(&self) -> String {
         let endured = self.by_attack().map(|rounds| {
-            let of_all = |contrast: Of| ratios(rounds.iter().map(contrast));
+            let of_all = |contrast: Of| ratios(&rounds.iter().map(contrast).collect::<Vec<_>>());
             let (plain, through_plugin) = (of_all(|round| round.plain), of_all(|round| round.through_plugin));
             format!("{} {plain} (through a plugin {through_plugin})", rounds[0].attack)
         });
@@ -176,12 +181,12 @@ impl Siege {
 
     /// Which attacks at least double a p99: the quiet one, and that of a busy machine.
     fn verdict(&self) -> String {
-        const PARTS: [(&str, Of); 2] = [("", |round| round.plain), (" through a plugin", |round| round.through_plugin)];
-        let doubled = |ratio: Ratio| {
+        const HOW: [(&str, Of); 2] = [("", |round| round.plain), (" through a plugin", |round| round.through_plugin)];
+        let doubled = |to: Part| {
             let mut doubled = Vec::new();
             for rounds in self.by_attack() {
-                for (how, contrast) in PARTS {
-                    if let Some(times) = middle(rounds.iter().map(contrast), ratio)
+                for (how, contrast) in HOW {
+                    if let Some(times) = ratio(&rounds.iter().map(contrast).collect::<Vec<_>>(), to)
                         && times >= TWICE
                     {
                         doubled.push(format!("{}{how} ({times:.2})", rounds[0].attack));
@@ -190,7 +195,7 @@ impl Siege {
             }
             if doubled.is_empty() { "none".to_owned() } else { doubled.join(", ") }
         };
-        let (quiet, busy) = (doubled(|round| round.p99_ratio), doubled(|round| round.p99_ratio_to_busy));
+        let (quiet, busy) = (doubled(|round| round.quiet), doubled(|round| round.busy));
         format!("at twice the quiet p99 or more: {quiet}; at twice the busy one: {busy}")
     }
 
@@ -337,11 +342,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_rounds_the_middle_one_counts() {
+    fn of_several_rounds_the_middle_p99_of_each_part_counts() {
         let round = |quiet, attacked| Contrast::of(vec![quiet], vec![], vec![attacked]);
-        let rounds = [round(100, 900), round(100, 150), round(100, 200), round(100, 80)];
-        assert_eq!(ratios(rounds.into_iter()), "1.50, - of busy");
-        assert_eq!(ratios(rounds[..3].iter().copied()), "2.00, - of busy");
+        // The third one's pause is in its quiet part, the first one's in the attacked.
+        let rounds = [round(100, 900), round(100, 150), round(800, 200), round(120, 80)];
+        assert_eq!(ratios(&rounds), "1.50, - of busy");
+        assert_eq!(ratios(&rounds[..3]), "2.00, - of busy");
+        assert_eq!(ratios(&[]), "-, - of busy");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(super) struct Bench {
     #[arg(long, value_name = "ATTACK", value_parser = Attacks::parser(),
           conflicts_with_all = ["events", "pending", "fan_out", "transform"])]
     against: Option<Attacks>,
-    /// How often each attack is made; the middle one of its ratios is told in the end
+    /// How often each attack is made; in the end the middle p99s of all rounds are held against each other
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100), requires = "against")]
     rounds: u16,
     /// Measure instead, once a minute or three times in all, whether anything grows over this time

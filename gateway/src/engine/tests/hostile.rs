@@ -7,7 +7,7 @@ use crate::engine::fixtures;
 #[tokio::test]
 async fn endless_loop() {
     let guest = Guest::transform("(loop $again (br $again)) (i32.const 0)");
-    let ran = check(&impatient(), &guest, FaultKind::Time).await;
+    let ran = check(&engine_for(FaultKind::Time), &guest, FaultKind::Time).await;
     assert!(ran.result.unwrap_err().message.contains("50 ms"));
 }
 
@@ -26,7 +26,7 @@ async fn the_built_in_plugins_are_what_their_texts_say() {
             std::fs::write(path, &guest).unwrap();
         }
         assert!(built == guest, "{name}: run once with HOOKMILL_UPDATE_FIXTURES=1");
-        let engine = if wanted == FaultKind::Time { impatient() } else { engine() };
+        let engine = engine_for(wanted);
         let plugin = engine.install(&built).await.unwrap();
         assert_eq!(run(&engine, &plugin).await.result.unwrap_err().kind, wanted, "{name}");
     }
@@ -35,13 +35,13 @@ async fn the_built_in_plugins_are_what_their_texts_say() {
 #[tokio::test]
 async fn a_loop_where_results_are_freed() {
     let guest = Guest::transform(ECHO).with(r#"(func (export "cabi_post_transform") (param i32) (loop $l (br $l)))"#);
-    check(&impatient(), &guest, FaultKind::Time).await;
+    check(&engine_for(FaultKind::Time), &guest, FaultKind::Time).await;
 }
 
 #[tokio::test]
 async fn a_loop_before_the_first_call() {
     // The start function runs when the instance is made, before `describe` does.
-    let engine = impatient();
+    let engine = engine_for(FaultKind::Time);
     let sound = install(&engine, &Guest::transform(ECHO)).await;
     assert!(run(&engine, &sound).await.result.is_ok());
     let hostile = Guest::transform(ECHO).with("(func $start (loop $l (br $l)))(start $start)");

@@ -103,8 +103,7 @@ async fn a_describe_that_does_not_end_well() {
         ("(loop $more (drop (memory.grow (i32.const 16))) (br $more)) (i32.const 0)", FaultKind::Memory),
         ("(i32.const -4)", FaultKind::BadOutput),
     ] {
-        let engine = if kind == FaultKind::Time { impatient() } else { engine() };
-        let error = refusal_by(&engine, &Guest::transform(ECHO).describing(body).module()).await;
+        let error = refusal_by(&engine_for(kind), &Guest::transform(ECHO).describing(body).module()).await;
         assert!(matches!(&error, InstallError::Describe(fault) if fault.kind == kind), "{error:?}");
     }
 }
@@ -259,6 +258,34 @@ async fn artifacts_are_kept_and_damage_is_no_harm() {
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o770)).unwrap();
     uses(1).await;
     uses(1).await;
+}
+
+#[tokio::test]
+async fn of_artifacts_the_newest_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::new(EngineConfig { cache_dir: Some(dir.path().to_owned()), ..config() }).unwrap();
+    let made = async |body: &str, at: u64| {
+        let digest = engine.install(&Guest::transform(body).module()).await.unwrap().digest().to_string();
+        let of_it = |path: &std::path::PathBuf| {
+            path.file_name().unwrap().to_str().unwrap().starts_with(digest.trim_start_matches("sha256:"))
+        };
+        let files: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).filter(of_it).collect();
+        assert_eq!(files.len(), 2);
+        for file in &files {
+            fs::File::open(file).unwrap().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(at)).unwrap();
+        }
+        files
+    };
+    let (older, newer) = (made(ECHO, 10).await, made("(i32.const 0)", 20).await);
+    let size = |files: &[std::path::PathBuf]| files.iter().map(|file| fs::metadata(file).unwrap().len()).sum::<u64>();
+    let there = |files: &[std::path::PathBuf]| files.iter().filter(|file| file.exists()).count();
+    engine.keep_newest(size(&older) + size(&newer)).await;
+    assert_eq!((there(&older), there(&newer)), (2, 2));
+    engine.keep_newest(size(&newer)).await;
+    assert_eq!((there(&older), there(&newer)), (0, 2));
+    engine.keep_newest(0).await;
+    assert_eq!(there(&newer), 0);
 }
 
 fn only(dir: &Path, extension: &str) -> std::path::PathBuf {

@@ -38,8 +38,11 @@ fn engine() -> Engine {
     Engine::new(config()).unwrap()
 }
 
-/// With the usual time, for what is to use it up.
-fn impatient() -> Engine {
+/// For a guest that is to end like this: with the usual time for one that is to use it up.
+fn engine_for(fault: FaultKind) -> Engine {
+    if fault != FaultKind::Time {
+        return engine();
+    }
     Engine::new(EngineConfig { time: Duration::from_millis(50), ..config() }).unwrap()
 }
 
