@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::fixtures::{
     accepted, accepted_with, at, attempt, dedupe, delivered, failed_once, frozen, owed, plugin_version, replay,
+    subscription,
 };
 use super::memory::MemoryStore;
 use super::{
@@ -38,6 +39,9 @@ pub(super) async fn suite<S: Subject>(make: impl AsyncFn() -> S) {
     retries(make().await).await;
     begun(make().await).await;
     by_hand(make().await).await;
+    sooner(make().await).await;
+    delivered_before(make().await).await;
+    cancelled(make().await).await;
     fan_out(make().await).await;
     large(make().await).await;
     tenants(make().await).await;
@@ -245,6 +249,125 @@ async fn by_hand(mut subject: impl Subject) {
     assert_eq!(take(&store, to, 9, 99).await, Taken::default());
     assert_eq!(store.cancel(tenant, DeliveryId::new(at(0)), at(61)).await.unwrap(), None);
     assert_eq!(store.requeue(tenant, DeliveryId::new(at(0)), at(61)).await.unwrap(), None);
+}
+
+/// A person does not wait for the schedule: what waits for its time is due now, and keeps its place where there is
+/// order.
+async fn sooner(mut subject: impl Subject) {
+    let (tenant, hour) = (TenantId::new(at(0)), 3_600_000);
+    for to in [lane(0), lane(7)] {
+        let store = subject.store();
+        put(&store, accepted(tenant, at(0), &[to])).await;
+        let taken = take(&store, to, 1, 0).await.due.remove(0).delivery;
+        let waits = failed_once(taken, at(hour), Some(frozen(9)));
+        store.settle(vec![Settled { delivery: waits.clone(), attempt: None }]).await.unwrap();
+        settled(&store).await;
+        let other = put(&store, accepted(tenant, at(60), &[to])).await.remove(0);
+        let due = Delivery {
+            trigger: Trigger::Manual,
+            reason: None,
+            next_attempt_at: Some(at(50)),
+            frozen: None,
+            ..waits.clone()
+        };
+        assert_eq!(store.requeue(tenant, waits.id, at(50)).await.unwrap(), Some(due.clone()));
+        assert_eq!(store.requeue(tenant, waits.id, at(55)).await.unwrap(), Some(due.clone()), "it is due already");
+        drop(store);
+        subject.crash().await;
+        let store = subject.store();
+        assert_eq!(store.heads().await.unwrap(), [LaneHead { lane: to, tenant_id: tenant, due: at(50) }]);
+        assert_eq!(take(&store, to, 9, 49).await, Taken { due: Vec::new(), next: Some(at(50)) });
+        let taken = take(&store, to, 9, 70).await;
+        assert_eq!(taken.due.iter().map(|due| &due.delivery).collect::<Vec<_>>(), [&due, &other]);
+        assert_eq!(store.requeue(tenant, waits.id, at(hour)).await.unwrap(), Some(due.clone()), "it is in hand");
+        let ends = [due, other].map(|delivery| Settled { delivery: delivered(delivery, at(80)), attempt: None });
+        store.settle(ends.to_vec()).await.unwrap();
+        settled(&store).await;
+        assert_eq!(take(&store, to, 9, 2 * hour).await, Taken::default());
+        assert_eq!(store.heads().await.unwrap(), []);
+    }
+    // Also one that has no row of its own yet, alone and in a large fan-out.
+    for (count, key) in [(1, 0), (1, 7), (70, 0), (70, 7)] {
+        let lanes: Vec<Lane> = (0..count).map(|_| lane(key)).collect();
+        let mut sent = accepted(tenant, at(0), &lanes);
+        sent.deliveries.iter_mut().for_each(|delivery| delivery.next_attempt_at = Some(at(hour)));
+        let store = subject.store();
+        let first = put(&store, sent).await.remove(0);
+        assert_eq!(take(&store, lanes[0], 9, 50).await, Taken { due: Vec::new(), next: Some(at(hour)) });
+        store.requeue(tenant, first.id, at(50)).await.unwrap();
+        let taken = take(&store, lanes[0], 9, 50).await.due.remove(0).delivery;
+        assert_eq!((taken.id, taken.next_attempt_at), (first.id, Some(at(50))));
+        store.settle(vec![Settled { delivery: delivered(taken, at(60)), attempt: None }]).await.unwrap();
+        settled(&store).await;
+        assert_eq!(take(&store, lanes[0], 9, 2 * hour).await, Taken::default());
+    }
+}
+
+/// What the endpoint once took stays delivered, whatever becomes of it when a person asks for it again.
+async fn delivered_before(mut subject: impl Subject) {
+    let (tenant, to) = (TenantId::new(at(0)), lane(0));
+    let failed = |delivery: Delivery, ms| Settled {
+        delivery: Delivery {
+            status: Status::Failed,
+            next_attempt_at: None,
+            finished_at: Some(at(ms)),
+            ..failed_once(delivery, at(ms), None)
+        },
+        attempt: Some(attempt(2, at(ms), Outcome::Refused { status_code: 500 }, Verdict::GiveUp)),
+    };
+    for arrived in [true, false] {
+        let store = subject.store();
+        put(&store, accepted(tenant, at(0), &[to])).await;
+        let first = take(&store, to, 1, 0).await.due.remove(0).delivery;
+        let tried = attempt(1, at(1), Outcome::Delivered, Verdict::Deliver);
+        let because = tried.because.clone();
+        let end = if arrived {
+            Settled { delivery: delivered(first, at(1)), attempt: Some(tried) }
+        } else {
+            Settled { attempt: None, ..failed(first, 1) }
+        };
+        let id = end.delivery.id;
+        store.settle(vec![end]).await.unwrap();
+        settled(&store).await;
+        assert_eq!(store.requeue(tenant, id, at(10)).await.unwrap().unwrap().status, Status::Pending);
+        let again = take(&store, to, 1, 10).await.due.remove(0).delivery;
+        store.settle(vec![failed(again, 11)]).await.unwrap();
+        settled(&store).await;
+        drop(store);
+        subject.crash().await;
+        let store = subject.store();
+        let end = store.delivery(tenant, id).await.unwrap().unwrap();
+        let wanted = if arrived {
+            (Status::Delivered, Some(because))
+        } else {
+            (Status::Failed, Some("the endpoint answered 500".to_owned()))
+        };
+        assert_eq!((end.status, end.reason), wanted);
+        assert_eq!((end.attempt_count, end.finished_at, end.last_status_code), (2, Some(at(11)), Some(500)));
+        let last = store.attempts(tenant, id).await.unwrap().pop().unwrap();
+        assert_eq!((last.number, last.verdict), (2, Verdict::GiveUp), "what came of it is shown");
+        assert_eq!(take(&store, to, 9, 9_999).await, Taken::default());
+    }
+}
+
+/// It is told whether somebody did not want it any more, or nobody was left to send it to.
+async fn cancelled(mut subject: impl Subject) {
+    let (tenant, to) = (TenantId::new(at(0)), lane(0));
+    let store = subject.store();
+    let mut owed = Vec::new();
+    for ms in 0..2 {
+        owed.push(put(&store, accepted(tenant, at(ms), &[to])).await.remove(0).id);
+    }
+    let record = Record::Subscription(subscription(tenant, to.subscription_id));
+    let key = record.key();
+    store.configure(vec![record], Vec::new()).await.unwrap();
+    let end = store.cancel(tenant, owed[0], at(5)).await.unwrap().unwrap();
+    assert_eq!((end.status, end.reason.as_deref()), (Status::Cancelled, Some("cancelled by a person")));
+    store.configure(Vec::new(), vec![key]).await.unwrap();
+    drop(store);
+    subject.crash().await;
+    let end = subject.store().cancel(tenant, owed[1], at(6)).await.unwrap().unwrap();
+    assert_eq!((end.status, end.reason.as_deref()), (Status::Cancelled, Some("its subscription was deleted")));
 }
 
 /// An event owed to a thousand is accepted as one and offered to all, in whatever part of the writing out the

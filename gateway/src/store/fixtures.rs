@@ -1,5 +1,6 @@
 //! Objects for the tests of this room.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use super::{Accepted, Dedupe};
 use crate::domain::{
     Attempt, AttemptId, AttemptRequest, AttemptResponse, AuthNeed, Batching, Delivery, DeliveryId, Digest, Event,
     EventId, EventType, Frozen, Interprets, Kind, Lane, Manifest, OnUnknown, Only, Outcome, PluginId, PluginRun,
-    PluginVersion, Replay, ReplayId, ReplaySpec, ReplayState, Status, SubscriptionId, TenantId, Trigger, Verdict,
+    PluginVersion, Replay, ReplayId, ReplaySpec, ReplayState, State, Status, Subscription, SubscriptionId, TenantId,
+    Trigger, Verdict,
 };
 
 /// So many milliseconds after the first of January 2026.
@@ -58,6 +60,25 @@ pub(super) fn plugin_version(tenant_id: TenantId, bytes: &[u8]) -> PluginVersion
             contract: "0.1.0".to_owned(),
         },
         created_at: at(0),
+    }
+}
+
+/// A subscription to everything.
+pub(super) fn subscription(tenant_id: TenantId, id: SubscriptionId) -> Subscription {
+    Subscription {
+        id,
+        tenant_id,
+        revision: 1,
+        spec: serde_json::from_value(serde_json::json!({"events": ["*"]})).unwrap(),
+        secrets: BTreeMap::new(),
+        hosts: None,
+        next_secret: None,
+        previous_secrets: Vec::new(),
+        state: State::Active,
+        state_reason: None,
+        state_since: at(0),
+        created_at: at(0),
+        updated_at: at(0),
     }
 }
 

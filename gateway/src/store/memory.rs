@@ -329,6 +329,10 @@ impl Store for MemoryStore {
                 let key = (delivery.tenant_id, delivery.id);
                 state.in_hand.remove(&delivery.id);
                 delivery.begun = false;
+                if transitions::ended_by_hand(&delivery) {
+                    let all = state.attempts.iter().filter(|((of, id, ..), _)| (*of, *id) == key);
+                    transitions::stay_delivered(&mut delivery, all.map(|(_, attempt)| attempt.clone()));
+                }
                 if state.change(key, |kept| *kept = delivery).is_some()
                     && let Some(attempt) = attempt
                 {
@@ -342,7 +346,7 @@ impl Store for MemoryStore {
         self.with(|state| {
             let in_hand = state.in_hand.contains(&id);
             state.change((tenant, id), |delivery| {
-                if delivery.status != Status::Pending && !in_hand {
+                if !in_hand && !transitions::is_due(delivery, now) {
                     transitions::requeue(delivery, Trigger::Manual, now);
                 }
             })
@@ -352,9 +356,12 @@ impl Store for MemoryStore {
     async fn cancel(&self, tenant: TenantId, id: DeliveryId, now: Timestamp) -> Result<Option<Delivery>> {
         self.with(|state| {
             let in_hand = state.in_hand.contains(&id);
+            let subscription = state.deliveries.get(&(tenant, id)).map(|kept| kept.delivery.subscription_id);
+            let subscription = subscription.map(|subscription| RecordKey::Subscription(tenant, subscription));
+            let has_subscription = subscription.is_some_and(|key| state.records.contains_key(&key));
             state.change((tenant, id), |delivery| {
                 if transitions::is_open(delivery) && !in_hand {
-                    transitions::cancel(delivery, now);
+                    transitions::cancel(delivery, has_subscription, now);
                 }
             })
         })

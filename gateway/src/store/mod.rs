@@ -445,16 +445,18 @@ pub trait Store: Send + Sync + 'static {
     async fn begin(&self, deliveries: Vec<Delivery>) -> Result<()>;
 
     /// Records ends of attempts. Returns once they are handed over: they ride on the next commit, or make
-    /// one within 100 ms.
+    /// one within 100 ms. What the endpoint once took stays `delivered` where a person asked for it again and that
+    /// failed; the attempt is recorded.
     async fn settle(&self, batch: Vec<Settled>) -> Result<()>;
 
-    /// Makes a finished or held delivery due again at `now` (a person asked). `Ok(None)`: there is no such
-    /// delivery; otherwise the delivery as it is now, unchanged if it was pending or is in hand. Durable when it
-    /// returns.
+    /// Makes a finished or held delivery due again at `now` (a person asked), and one due that waits for its time; in a
+    /// lane with a key it keeps its place. `Ok(None)`: there is no such delivery; otherwise the delivery as it is now,
+    /// unchanged if it was due already or is in hand. Durable when it returns.
     async fn requeue(&self, tenant: TenantId, delivery: DeliveryId, now: Timestamp) -> Result<Option<Delivery>>;
 
-    /// Settles a pending or held delivery that is not in hand as cancelled. `Ok(None)`: no such delivery;
-    /// otherwise the delivery as it is now, unchanged if it could not be cancelled.
+    /// Settles a pending or held delivery that is not in hand as cancelled: by a person, or since its subscription is
+    /// deleted. `Ok(None)`: no such delivery; otherwise the delivery as it is now, unchanged if it could not be
+    /// cancelled.
     async fn cancel(&self, tenant: TenantId, delivery: DeliveryId, now: Timestamp) -> Result<Option<Delivery>>;
 
     /// Writes a step of a replay: deliveries are added to events, others are made due again, and the replay's own record

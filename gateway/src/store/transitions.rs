@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{Delivery, Status, Trigger};
+use crate::domain::{Attempt, Delivery, Outcome, Status, Trigger};
 
 /// When a delivery is due, in whole milliseconds and not before its `next_attempt_at`.
 #[must_use]
@@ -19,7 +19,13 @@ pub(crate) fn is_open(delivery: &Delivery) -> bool {
     matches!(delivery.status, Status::Pending | Status::Held)
 }
 
-/// Due again, because a person asked. What was frozen is given up: a manual retry and a replay transform anew.
+/// Whether it is as due as can be: nobody can make it due again.
+pub(crate) fn is_due(delivery: &Delivery, now: Timestamp) -> bool {
+    delivery.status == Status::Pending && delivery.next_attempt_at.unwrap_or(delivery.created_at) <= now
+}
+
+/// Due again, because a person asked; or due now, if it waits for its time. What was frozen is given up: a manual retry
+/// and a replay transform anew.
 pub(crate) fn requeue(delivery: &mut Delivery, trigger: Trigger, now: Timestamp) {
     delivery.status = Status::Pending;
     delivery.trigger = trigger;
@@ -40,13 +46,28 @@ pub(crate) fn replay(delivery: &mut Delivery, fresh_id: bool, now: Timestamp) ->
     is_wanted
 }
 
-/// Ended by a person.
-pub(crate) fn cancel(delivery: &mut Delivery, now: Timestamp) {
+/// Ended by a person; or since there is nobody left to send it to.
+pub(crate) fn cancel(delivery: &mut Delivery, has_subscription: bool, now: Timestamp) {
+    let why = if has_subscription { "cancelled by a person" } else { "its subscription was deleted" };
     delivery.status = Status::Cancelled;
-    delivery.reason = Some("cancelled by a person".to_owned());
+    delivery.reason = Some(why.to_owned());
     delivery.next_attempt_at = None;
     delivery.finished_at = Some(now);
     delivery.begun = false;
+}
+
+/// Whether this end came of a person's word, so that the delivery may have arrived before: see [`stay_delivered`].
+pub(crate) fn ended_by_hand(end: &Delivery) -> bool {
+    end.trigger == Trigger::Manual && matches!(end.status, Status::Failed | Status::Dropped)
+}
+
+/// The endpoint has what it once took, whatever becomes of it when a person asks for it again: that is shown among the
+/// attempts, and the delivery stays delivered, for the reason of then.
+pub(crate) fn stay_delivered(end: &mut Delivery, attempts: impl IntoIterator<Item = Attempt>) {
+    if let Some(taken) = attempts.into_iter().filter(|attempt| attempt.outcome == Outcome::Delivered).last() {
+        end.status = Status::Delivered;
+        end.reason = Some(taken.because);
+    }
 }
 
 /// Begun before a crash and never settled.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use hookmill_tests::{Answer, Gateway, PATIENCE, Receiver, Setup, Tenant, binary, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 /// Runs `hookmill store …`.
@@ -184,6 +185,10 @@ enum Damage {
     Flip(&'static str, u64),
     /// Files whose names begin so are gone.
     Gone(&'static [&'static str]),
+    /// A file whose name begins so is empty.
+    Emptied(&'static str),
+    /// The last so many bytes of the log are zeros, and what says that there were more is gone.
+    Forgotten(usize),
     /// A start was killed while it wrote this.
     Left(&'static str),
 }
@@ -213,6 +218,14 @@ impl Damage {
                     fs::remove_file(path).unwrap();
                 }
             }
+            Self::Emptied(name) => named(dir, name).iter().for_each(|path| fs::write(path, "").unwrap()),
+            Self::Forgotten(bytes) => {
+                let mut log = fs::read(dir.join("db")).unwrap();
+                let used = log.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+                log[used - bytes..used].fill(0);
+                fs::write(dir.join("db"), log).unwrap();
+                Self::Gone(&["snap.", "commit.mark"]).to(dir);
+            }
             Self::Left(name) => fs::write(dir.join(name), "half").unwrap(),
         }
         true
@@ -234,6 +247,8 @@ fn damages(length: u64) -> Vec<Damage> {
     all.push(Damage::Gone(&["conf"]));
     all.push(Damage::Gone(&["commit.mark"]));
     all.push(Damage::Gone(&["db", "conf", "snap."]));
+    all.push(Damage::Gone(&["db", "commit.mark", "snap."]));
+    all.extend([Damage::Emptied("commit.mark"), Damage::Emptied("db"), Damage::Forgotten(40_000)]);
     all.push(Damage::Left("snap.00000000000F4240.generating"));
     all
 }
@@ -255,7 +270,7 @@ async fn all_or_a_sentence() {
     copy(&scene.sled(), stopped.path());
     let all = (scene.acknowledged.clone(), scene.acknowledged.len());
 
-    let (mut whole, mut refused, mut useful) = (0, 0, 0);
+    let (mut whole, mut refused, mut useful, mut gone_on) = (0, 0, 0, 0);
     for (template, how) in [(&killed, "killed"), (&stopped, "stopped")] {
         let length = fs::metadata(template.path().join("db")).unwrap().len();
         for damage in damages(length) {
@@ -282,27 +297,60 @@ async fn all_or_a_sentence() {
                         assert!(same("db") && same("conf"), "{how}, {damage:?}: what is refused is left as it is");
                     }
                     scene.lay_out(before.path());
-                    let kept = tools(&mut scene, &damage, &sentence).await;
+                    let (kept, commit) = tools(&mut scene, &damage, &sentence).await;
                     println!("{how}, {damage:?}: {kept} events salvaged after: {}", sentence.trim());
                     refused += 1;
                     useful += usize::from(kept > 0);
+                    if let Some(commit) = commit {
+                        scene.lay_out(before.path());
+                        accept(&scene, &commit).await;
+                        gone_on += 1;
+                        // Without any commit there is nobody to ask for it.
+                        if commit != "0" {
+                            let (events, _) = scene.served().await.unwrap_or_else(|said| panic!("{damage:?}: {said}"));
+                            assert!(events.is_subset(&scene.acknowledged), "{how}, {damage:?}");
+                            println!("{how}, {damage:?}: gone on with {} events from commit {commit}", events.len());
+                        }
+                    }
                 }
             }
         }
     }
-    println!("{whole} served, {refused} refused; after {useful} of these something could be salvaged");
-    assert!(whole > 0 && refused > 0 && useful * 2 > refused);
+    println!("{whole} served, {refused} refused; of these {useful} could be salvaged, {gone_on} gone on with");
+    assert!(whole > 0 && refused > 0 && useful * 2 > refused && gone_on > 0);
 }
 
-/// Goes through the tools on a store that was refused with this sentence; gives how many events the salvaged one serves.
-async fn tools(scene: &mut Scene, damage: &Damage, sentence: &str) -> usize {
+/// Starts with the word that what came after this commit may be lost, as a check has advised, and ends it as a crash
+/// would.
+async fn accept(scene: &Scene, commit: &str) {
+    let mut child = scene.gateway.another().args(["--accept-rollback-to", commit]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let comes_up = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with("metrics and health on ") {
+                return true;
+            }
+        }
+        false
+    };
+    let is_up = tokio::time::timeout(PATIENCE, comes_up).await.expect("it comes up, or ends");
+    assert!(is_up, "what a check advises leads somewhere: {commit}");
+    child.kill().await.unwrap();
+}
+
+/// Goes through the tools on a store that was refused with this sentence; gives how many events the salvaged one
+/// serves, and from which commit a gateway could go on.
+async fn tools(scene: &mut Scene, damage: &Damage, sentence: &str) -> (usize, Option<String>) {
     let data = scene.gateway.data();
     let checked = store(&["check"], &data).await;
     assert_eq!(checked.status.code(), Some(1), "{damage:?}: {sentence}: {}", said(&checked));
     if said(&checked).contains("nothing in") {
         println!("{damage:?}: {}", said(&checked).trim());
-        return 0;
+        return (0, None);
     }
+    let advice = said(&checked);
+    let commit = advice.split_once("--accept-rollback-to ").and_then(|(_, rest)| rest.split_whitespace().next());
+    let commit = commit.map(str::to_owned);
     assert!(said(&checked).contains('!'), "{damage:?}: it says what is wrong: {}", said(&checked));
     let exported = store(&["export"], &data).await;
     let found = lines(&exported);
@@ -328,10 +376,35 @@ async fn tools(scene: &mut Scene, damage: &Damage, sentence: &str) -> usize {
         let (served, _) = scene.served().await.unwrap_or_else(|said| panic!("{damage:?}: {said}"));
         let events: BTreeSet<_> = events.into_iter().filter(|id| scene.acknowledged.contains(id)).collect();
         assert_eq!(served, events, "{damage:?}: what can be read is served");
-        served.len()
+        (served.len(), commit)
     } else {
-        assert!(matches!(damage, Damage::Gone(_) | Damage::Cut(_) | Damage::Flip("db", _)), "{damage:?}: {found:?}");
-        0
+        let is_of_log =
+            matches!(damage, Damage::Gone(_) | Damage::Emptied("db") | Damage::Cut(_) | Damage::Flip("db", _));
+        assert!(is_of_log, "{damage:?}: {found:?}");
+        (0, commit)
+    }
+}
+
+/// A first start that is killed at any moment leaves nothing that keeps the next one from its work, or is called
+/// damage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_first_start() {
+    for ms in [0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 96] {
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        let mut child = Setup::new().command(&data).spawn().unwrap();
+        let _ = tokio::time::timeout(Duration::from_millis(ms), child.wait()).await;
+        child.kill().await.unwrap();
+        let checked = store(&["check"], &data).await;
+        let is_fine = checked.status.success() || said(&checked).contains("there is no store");
+        assert!(is_fine, "killed after {ms} ms: {}", said(&checked));
+        // What was half compiled is not to be kept for other tests.
+        let _ = fs::remove_dir_all(data.join("compiled"));
+        let mut gateway = Setup::new().start_in(folder).await;
+        let tenant = gateway.tenant("acme").await;
+        gateway.kill9().await;
+        gateway.restart().await;
+        assert_eq!(list(&gateway.again(&tenant), "/v1/events").await, Some(Vec::new()), "killed after {ms} ms");
     }
 }
 

@@ -1,4 +1,4 @@
-//! When it does not arrive at once: schedules, `Retry-After`, and endpoints that are gone.
+//! When it does not arrive at once: schedules, `Retry-After`, endpoints that are gone, and what a person asks for.
 
 use hookmill_tests::{Answer, Receiver, Setup};
 use jiff::Timestamp;
@@ -69,6 +69,63 @@ async fn a_schedule_to_the_second() {
     let delivered = tenant.status(&never, "delivered").await;
     assert_eq!(delivered["attempts"][5]["trigger"], "manual", "{delivered}");
     assert_eq!(endpoint.count("/third"), 4, "what was delivered is not sent again");
+}
+
+/// A person need not wait for the schedule, and what has arrived stays delivered whatever becomes of it when it is
+/// asked for again. What nobody is left to send to says so.
+#[tokio::test]
+async fn asked_for_by_hand() {
+    let gateway = Setup::new().with_clock().start().await;
+    let clock = gateway.clock().await;
+    let endpoint = Receiver::scripted(|request, before| {
+        let takes = match request.path.as_str() {
+            "/soon" => before > 0,
+            "/once" => before == 0,
+            path => path == "/sentinel",
+        };
+        Answer::Status(if takes { 200 } else { 500 })
+    })
+    .await;
+    let tenant = gateway.tenant("acme").await;
+    let subscribe = async |name: &str, schedule: Value| {
+        let policy = json!({"schedule": schedule, "jitter": 0});
+        let url = endpoint.url(&format!("/{name}"));
+        tenant.subscribe(json!({"url": url, "events": [name], "retry_policy": policy})).await
+    };
+    subscribe("soon", json!(["0s", "1h", "2h"])).await;
+    subscribe("once", json!(["0s"])).await;
+    let never = subscribe("never", json!(["0s", "1h"])).await;
+    subscribe("sentinel", json!(["0s"])).await;
+    let retry = async |delivery: &Value| {
+        let path = format!("/v1/deliveries/{}/retry", delivery["id"].as_str().unwrap());
+        tenant.api.poke(&path).await.json(200)
+    };
+
+    let event = tenant.post("soon", json!(1)).await;
+    let waits = tenant.attempts(&event, 1).await;
+    let now = retry(&waits).await;
+    assert_eq!((&now["status"], &now["attempt_count"]), (&json!("pending"), &json!(1)), "{now}");
+    assert!(time(&now["next_attempt_at"]) < time(&waits["next_attempt_at"]), "{now}");
+    // The clock stands.
+    let delivered = tenant.status(&event, "delivered").await;
+    assert_eq!((&delivered["attempt_count"], &delivered["attempts"][1]["trigger"]), (&json!(2), &json!("manual")));
+    clock.advance("90m").await;
+    let sentinel = tenant.post("sentinel", json!(1)).await;
+    tenant.status(&sentinel, "delivered").await;
+    assert_eq!(endpoint.count("/soon"), 2, "it is not due once more when its time comes");
+
+    let event = tenant.post("once", json!(1)).await;
+    let before = tenant.status(&event, "delivered").await;
+    retry(&before).await;
+    let after = tenant.attempts(&event, 2).await;
+    assert_eq!((&after["status"], &after["reason"]), (&before["status"], &before["reason"]), "{after}");
+    assert_eq!((&after["attempts"][1]["outcome"], &after["last_status_code"]), (&json!("refused"), &json!(500)));
+    assert_eq!(tenant.deliveries("status=failed").await, Vec::<Value>::new());
+
+    let event = tenant.post("never", json!(1)).await;
+    tenant.attempts(&event, 1).await;
+    tenant.api.delete(&format!("/v1/subscriptions/{}", never["id"].as_str().unwrap())).await.is(204);
+    assert_eq!(tenant.status(&event, "cancelled").await["reason"], "its subscription was deleted");
 }
 
 /// `Retry-After` can ask for more time, between the scheduled wait and twice that; after a 429 it is at least a

@@ -1,4 +1,5 @@
-//! `check`: every record is read, and everything it names is looked up.
+//! `check`: every record is read, and everything it names is looked up. Of a store that a gateway refuses it says also
+//! whether one can be told to go on.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -52,6 +53,18 @@ impl Inspection {
             && let Err(fault) = caught(|| Ok(self.tables.db.space_amplification()?))
         {
             checked.wrong.add("a page that no table leads to can't be read", fault);
+        }
+        if self.is_doubtful {
+            let readable = self.reach.commit;
+            let advice = match self.rollback() {
+                Some(commit) if commit < readable => format!(
+                    "a salvage has what can be read up to commit {readable}; a gateway goes on from commit {commit} \
+                     with --accept-rollback-to {commit}"
+                ),
+                Some(commit) => format!("a gateway goes on from commit {commit} with --accept-rollback-to {commit}"),
+                None => "no gateway can go on with what is there: make a salvage".to_owned(),
+            };
+            checked.wrong.add("what was acknowledged may be missing", advice);
         }
         checked
     }

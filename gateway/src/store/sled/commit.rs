@@ -24,7 +24,7 @@ use super::open::RECENT;
 use super::prune::Plan;
 use super::shared::Shared;
 use super::tables::{Op, Table, Tables, put_large, remove_large};
-use super::{accept, config, keys};
+use super::{accept, config, keys, queries};
 use crate::domain::{Delivery, DeliveryId, EventId, IdMap, Lane, Status, TenantId, Trigger};
 use crate::store::{Receipt, Record, RecordKey, ReplayStep, Replayed, Result as Answer, due, transitions};
 
@@ -429,11 +429,15 @@ impl Committer {
         for (key, value) in ends.frozen {
             self.replace_frozen(group, &key, value.as_deref())?;
         }
-        for settled in ends.raw {
+        for mut settled in ends.raw {
             let (tenant, id, lane) = (settled.delivery.tenant_id, settled.delivery.id, settled.delivery.lane);
             if let Some(mut record) = self.record(group, tenant, id)? {
                 let old = Old::of(&record);
                 ends::move_out(&mut record, &mut group.ops)?;
+                if transitions::ended_by_hand(&settled.delivery) {
+                    let attempts = queries::attempts(&self.tables, &self.shared, tenant, id)?;
+                    transitions::stay_delivered(&mut settled.delivery, attempts);
+                }
                 let mut frozen = Vec::new();
                 ends::encode(settled, &old, &mut group.ops, &mut frozen, &mut self.scratch)?;
                 for (key, value) in frozen {
@@ -509,16 +513,40 @@ impl Committer {
         now: Timestamp,
     ) -> Result<Option<Delivery>, Fault> {
         let Some(mut record) = self.record(group, tenant, id)? else { return Ok(None) };
-        if record.delivery.status == Status::Pending || self.shared.hands.is_in_hand(id) {
+        if transitions::is_due(&record.delivery, now) || !self.hold(group, id, Hand::of(&record)) {
             return self.whole(group, record).map(Some);
+        }
+        // Before the new entry, which may have the same key.
+        if record.delivery.status == Status::Pending {
+            group.ops.push(Op::remove(Table::Queue, &keys::queue(&record.delivery, record.position)));
+        }
+        if record.delivery.begun {
+            group.ops.push(Op::remove(Table::Begun, &keys::pair(tenant, id.to_bytes())));
         }
         transitions::requeue(&mut record.delivery, Trigger::Manual, now);
         self.put_requeued(group, &mut record)?;
         Ok(Some(record.delivery))
     }
 
+    /// Takes a delivery in hand until the commit is done, so that nobody takes it meanwhile; `false` if somebody has
+    /// it, or has handed over an end that would be written over what is written now. An end in this commit is before it.
+    fn hold(&self, group: &mut Group, id: DeliveryId, hand: Hand) -> bool {
+        if group.ends.iter().any(|(_, ended, _)| *ended == id) {
+            return true;
+        }
+        let free = self.shared.hands.hold(id, hand);
+        if free {
+            group.release.push(id);
+        }
+        free
+    }
+
     /// Writes a delivery that is due again: what was frozen of it is given up.
     fn put_requeued(&mut self, group: &mut Group, record: &mut DeliveryRecord) -> Result<(), Fault> {
+        // With its row and its entry it is no longer one that waits for them, also if it is a part of a fan-out.
+        let (tenant, id) = (record.delivery.tenant_id, record.delivery.id);
+        let hands = &self.shared.hands;
+        group.written.extend(hands.written_early(tenant, id).or_else(|| hands.waiting(tenant, id)));
         ends::move_out(record, &mut group.ops)?;
         if std::mem::take(&mut record.frozen) {
             let key = keys::pair(record.delivery.tenant_id, record.delivery.id.to_bytes());
@@ -546,8 +574,8 @@ impl Committer {
         }
         for id in again {
             let Some(mut record) = self.record(group, tenant, id)? else { continue };
-            let free = !self.shared.hands.is_in_hand(id);
-            if free && transitions::replay(&mut record.delivery, replay.spec.fresh_ids, now) {
+            let hand = Hand::of(&record);
+            if transitions::replay(&mut record.delivery, replay.spec.fresh_ids, now) && self.hold(group, id, hand) {
                 self.put_requeued(group, &mut record)?;
                 made.push((record.delivery.lane, due(&record.delivery)));
             }
@@ -565,17 +593,16 @@ impl Committer {
         now: Timestamp,
     ) -> Result<Option<Delivery>, Fault> {
         let Some(mut record) = self.record(group, tenant, id)? else { return Ok(None) };
-        // In hand until the commit is done, so that nobody takes it meanwhile.
-        let free = transitions::is_open(&record.delivery) && self.shared.hands.hold(id, Hand::of(&record));
-        if !free {
+        if !transitions::is_open(&record.delivery) || !self.hold(group, id, Hand::of(&record)) {
             return self.whole(group, record).map(Some);
         }
-        group.release.push(id);
         group.ops.push(Op::remove(Table::Queue, &keys::queue(&record.delivery, record.position)));
         if record.delivery.begun {
             group.ops.push(Op::remove(Table::Begun, &keys::pair(tenant, id.to_bytes())));
         }
-        transitions::cancel(&mut record.delivery, now);
+        let subscription = RecordKey::Subscription(tenant, record.delivery.subscription_id);
+        let subscription = group.stored(&self.tables, Table::Config, &config::key_of(&subscription))?;
+        transitions::cancel(&mut record.delivery, subscription.is_some(), now);
         self.put_record(group, &record)?;
         group.written.extend(self.shared.hands.written_early(tenant, id));
         self.whole(group, record).map(Some)

@@ -20,7 +20,7 @@ pub(super) struct Ends {
     pub(super) ops: Vec<Op>,
     /// What takes the place of frozen outputs.
     pub(super) frozen: Vec<(Pair, Option<Vec<u8>>)>,
-    /// Those that were not: the committer looks up what it must replace.
+    /// Those that were not, and those of which more must be known: the committer looks up what it must replace.
     pub(super) raw: Vec<Settled>,
     pub(super) bytes: usize,
 }
@@ -37,7 +37,7 @@ impl Ends {
         ends.ops.reserve(batch.len() * 3);
         ends.known.reserve(batch.len());
         for (settled, hand) in batch.into_iter().zip(known) {
-            let Some(hand) = hand else {
+            let Some(hand) = hand.as_ref().filter(|_| !transitions::ended_by_hand(&settled.delivery)) else {
                 ends.raw.push(settled);
                 continue;
             };

@@ -43,14 +43,19 @@ impl Fault {
         Self::Panicked(text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default())
     }
 
+    /// What the operating system said, if it is that which failed.
+    pub(super) fn of_system(&self) -> Option<&std::io::Error> {
+        match self {
+            Self::Sled(::sled::Error::Io(error)) => Some(error),
+            Self::Io(_, error) => Some(error.as_ref()),
+            _ => None,
+        }
+    }
+
     /// Whether the disk is full.
     pub(super) fn is_disk_full(&self) -> bool {
-        let kind = match self {
-            Self::Sled(::sled::Error::Io(error)) => error.kind(),
-            Self::Io(_, error) => error.kind(),
-            _ => return false,
-        };
-        matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        let kind = self.of_system().map(std::io::Error::kind);
+        matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
     }
 }
 

@@ -157,11 +157,6 @@ impl Hands {
         }
     }
 
-    /// Whether a caller has it: its end has not been handed over.
-    pub(super) fn is_in_hand(&self, id: DeliveryId) -> bool {
-        self.0.lock().held.get(&id).is_some_and(|hand| !hand.settling)
-    }
-
     /// Whether it is not to be offered: a caller has it, or its end is on its way to the disk.
     pub(super) fn is_held(&self, id: DeliveryId) -> bool {
         self.0.lock().held.contains_key(&id)

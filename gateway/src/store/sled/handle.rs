@@ -54,7 +54,7 @@ impl SledStore {
     /// version or another program, has lost what was acknowledged, or can't be read.
     pub fn open(dir: &Path, options: SledOptions) -> Result<(Self, Opened)> {
         let threads = options.read_threads;
-        let open::Running { mut committer, lock, opened } = open::open(dir, options)?;
+        let open::Running { mut committer, lock, opened, .. } = open::open(dir, options)?;
         let shared = Arc::clone(&committer.shared);
         let readers = Arc::new(Readers::new());
         let no_thread = |error| Error::from(Fault::io("a thread can't be started")(error));

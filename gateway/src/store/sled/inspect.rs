@@ -3,8 +3,9 @@
 //! **Who acts.** An operator whose gateway refuses to start, or who wants to be sure. **What is promised.** The
 //! directory is locked, so that nobody serves it meanwhile, and not a byte of it is changed: sled writes when it
 //! opens, so what is opened is a copy. Damage ends nothing: sled's errors and panics are caught where they occur,
-//! and reading goes on behind them. **What is deliberately not.** Nothing is believed: not that sled opens, not
-//! that a record decodes, not that what it names is there.
+//! and reading goes on behind them. What a gateway would say of the directory is said here too, and whether it can be
+//! told to go on without what is lost is tried out, on a copy as well. **What is deliberately not.** Nothing is
+//! believed: not that sled opens, not that a record decodes, not that what it names is there.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
@@ -12,7 +13,7 @@ use std::fs::{self, DirBuilder, File};
 use std::ops::Bound;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::sled::{Db, IVec};
@@ -21,8 +22,9 @@ use serde::Serialize;
 use super::codec::{self, DeliveryRecord, Tally};
 use super::fault::Fault;
 use super::mark::Mark;
+use super::refusal::No;
 use super::tables::{Bytes, Table, Tables};
-use super::{config, keys, open, prune, queries};
+use super::{DiskGuard, SledOptions, config, keys, open, prune, queries};
 use crate::domain::{DeliveryId, EventId, PluginId, PluginVersion, TenantId};
 use crate::store::{Error, Record, RecordKey, Result as Answer};
 
@@ -31,6 +33,15 @@ const LEFT: [&str; 3] = ["LOCK", "ballast", super::mark::NAME];
 /// How sled is opened, one after the other: as a gateway would; then for what is left; then without what it can do
 /// without: its snapshot, and its configuration, which is always the same.
 const TRIES: [(bool, &[&str]); 4] = [(false, &[]), (true, &[]), (true, &["snap."]), (true, &["snap.", "conf"])];
+/// What is wrong where the first of them fails.
+const NOT_AS_IT_IS: &str = "the database can't be opened as it is";
+/// Where there is no mark, nobody can tell whether the log goes on behind where a gateway takes it to end.
+const UNMARKED_TRIES: [(bool, &[&str]); 4] =
+    [(true, &[]), (false, &[]), (true, &["snap."]), (true, &["snap.", "conf"])];
+/// Of a first start that was cut off nothing is needed: a gateway begins anew where it can't go on.
+const UNBEGUN_TRIES: [(bool, &[&str]); 2] = [(false, &[]), (false, &["db", "conf", "blobs", "snap."])];
+/// Bytes of pages that sled keeps in memory.
+const CACHE: u64 = 64 << 20;
 /// How often an unreadable stretch is halved in search of readable keys.
 const HALVINGS: u32 = 7;
 
@@ -95,6 +106,10 @@ pub struct Inspection {
     pub wrongs: Wrongs,
     /// What is wrong with the table that says which deliveries have no rows yet: they may be missing.
     pub(super) unknown: Wrongs,
+    /// Whether a gateway refuses it, since what was acknowledged may be missing.
+    pub(super) is_doubtful: bool,
+    dir: PathBuf,
+    copy: PathBuf,
     _lock: File,
 }
 
@@ -105,40 +120,38 @@ impl Inspection {
     /// [`Error::Refused`] with a sentence: the directory is in use or not there, is another program's or a newer
     /// version's, or nothing of it can be opened.
     pub fn open(dir: &Path, copy: &Path) -> Answer<Self> {
-        if !dir.join("db").exists() && !dir.join(super::mark::NAME).exists() {
+        let remains = open::remains(dir).map_err(|fault| No::from(fault).into_error(dir))?;
+        if remains.is_empty() && matches!(Mark::read(dir), Ok(None)) {
             return Err(Error::Refused(format!("there is no store in {}", dir.display())));
         }
         let lock = open::lock(dir).map_err(|no| no.into_error(dir))?;
-        let (mut wrongs, mut must_reach) = (Wrongs::default(), 0);
-        let acknowledged = match Mark::read(dir) {
-            Ok(Some(marked)) => {
-                must_reach = marked.log;
-                Some(marked.seq)
-            }
-            Ok(None) => {
-                wrongs.add("the mark of the last commit is missing", dir.display());
-                None
-            }
-            Err(fault) => {
-                wrongs.add("the mark of the last commit can't be read", fault);
-                None
-            }
+        let mut wrongs = Wrongs::default();
+        let marked = Mark::read(dir).unwrap_or_else(|fault| {
+            wrongs.add("the mark of the last commit can't be read", fault);
+            None
+        });
+        if marked.is_none() && wrongs.0.is_empty() {
+            wrongs.add("the mark of the last commit is missing", dir.display());
+        }
+        let acknowledged = marked.map(|marked| marked.seq);
+        let is_unbegun = marked.is_some_and(|marked| open::is_unbegun(dir, marked));
+        let tries: &[(bool, &[&str])] = match marked {
+            Some(_) if is_unbegun => &UNBEGUN_TRIES,
+            Some(_) => &TRIES,
+            None => &UNMARKED_TRIES,
         };
-        let db = open_copy(dir, copy, must_reach, &mut wrongs)?;
+        let mut failures = Wrongs::default();
+        let db = open_copy(dir, copy, marked.map_or(0, |marked| marked.log), tries, &mut failures)?;
+        if !is_unbegun {
+            wrongs.join(failures);
+        }
         let written = caught(|| open::written_by(&db));
         let version = written.as_ref().ok().and_then(|written| open::version(written.as_deref()?));
-        for (table, name) in Table::ALL.into_iter().filter(|(table, _)| version.is_none_or(|now| table.since() <= now))
-        {
-            if !db.tree_names().iter().any(|there| **there == *table.name().as_bytes()) {
-                wrongs.add("a table is missing", name);
-            }
-        }
-        match &written {
-            Ok(Some(_)) => {}
-            Ok(None) => wrongs.add("what wrote it is not written down", dir.display()),
-            Err(fault) => wrongs.add("what wrote it can't be read", fault),
-        }
-        open::check_schema(dir, &db, written.ok().flatten().as_deref()).map_err(|no| no.into_error(dir))?;
+        let is_missing = |table: Table| !db.tree_names().iter().any(|there| **there == *table.name().as_bytes());
+        let expected = Table::ALL.into_iter().filter(|(table, _)| version.is_none_or(|now| table.since() <= now));
+        let missing: Vec<&str> = expected.filter(|(table, _)| is_missing(*table)).map(|(_, name)| name).collect();
+        let known = written.as_ref().ok().and_then(|written| written.as_deref());
+        open::check_schema(dir, &db, known).map_err(|no| no.into_error(dir))?;
         let unreadable = |fault: Fault| Error::Refused(format!("nothing in {} can be read: {fault}", dir.display()));
         let tables = caught(|| Tables::open(db)).map_err(unreadable)?;
         let read_tally = || match tables.stored(Table::Meta, open::TALLY)? {
@@ -149,15 +162,62 @@ impl Inspection {
             wrongs.add("the last commit's record can't be read", fault);
             Tally::default()
         });
+        // That nothing is there yet is as it should be where a first start was cut off.
+        if !(is_unbegun && tally.seq == 0 && matches!(written, Ok(None))) {
+            missing.into_iter().for_each(|name| wrongs.add("a table is missing", name));
+            match written {
+                Ok(Some(_)) => {}
+                Ok(None) => wrongs.add("what wrote it is not written down", dir.display()),
+                Err(fault) => wrongs.add("what wrote it can't be read", fault),
+            }
+        }
         let pruned = caught(|| prune::pruned_until(&tables)).unwrap_or(i64::MIN);
         let reach = Reach { commit: tally.seq, acknowledged };
         if acknowledged.is_some_and(|acknowledged| tally.seq < acknowledged) {
             wrongs.add("acknowledged commits are missing", format!("after commit {}", tally.seq));
         }
+        let is_doubtful =
+            acknowledged.is_none_or(|acknowledged| tally.seq < acknowledged) || wrongs.0.contains_key(NOT_AS_IT_IS);
         let (gone, fresh, parts, unknown) = Default::default();
-        let mut inspection = Self { tables, tally, pruned, gone, fresh, parts, reach, wrongs, unknown, _lock: lock };
+        let mut inspection = Self {
+            tables,
+            tally,
+            pruned,
+            gone,
+            fresh,
+            parts,
+            reach,
+            wrongs,
+            unknown,
+            is_doubtful,
+            dir: dir.to_owned(),
+            copy: copy.to_owned(),
+            _lock: lock,
+        };
         inspection.look_around();
         Ok(inspection)
+    }
+
+    /// The commit from which a gateway goes on that is told to do without what is lost; `None` if it can't. It is
+    /// started on a copy, and once more as it usually is, and all is read then: a gateway ends where it meets what can't
+    /// be read.
+    pub(super) fn rollback(&self) -> Option<u64> {
+        let copy = self.copy.join("rollback");
+        copy_files(&self.dir, &copy, &[]).ok()?;
+        let start = |accept_rollback_to| {
+            let disk = DiskGuard { ballast: 0, ..DiskGuard::default() };
+            open::open(&copy, SledOptions { cache_capacity: CACHE, disk, accept_rollback_to, ..SledOptions::default() })
+        };
+        let found = start(Some(0)).ok()?.found;
+        let tables = start(None).ok()?.committer.tables;
+        let read_all = || -> Result<u64, Fault> {
+            for (table, _) in Table::ALL {
+                tables.tree(table).iter().try_for_each(|pair| pair.map(drop))?;
+            }
+            tables.db.space_amplification()?;
+            Ok(found)
+        };
+        caught(read_all).ok()
     }
 
     /// Reads the small tables that explain what may be missing elsewhere.
@@ -328,24 +388,29 @@ fn middle(first: &[u8], last: &[u8]) -> Option<Vec<u8>> {
     (middle.as_slice() > first && (last.is_empty() || middle.as_slice() < last)).then_some(middle)
 }
 
-/// Opens a copy of the directory.
-fn open_copy(dir: &Path, copy: &Path, must_reach: i64, wrongs: &mut Wrongs) -> Answer<Db> {
+/// Opens a copy of the directory, in the first of these ways that leads somewhere.
+fn open_copy(dir: &Path, copy: &Path, must_reach: i64, tries: &[(bool, &[&str])], failures: &mut Wrongs) -> Answer<Db> {
     let mut last = String::new();
-    for (number, (scavenging, without)) in TRIES.into_iter().enumerate() {
+    for (number, (scavenging, without)) in tries.iter().copied().enumerate() {
         // A copy of its own for each try: one that failed may have changed its, or hold it still.
         let copy = copy.join(number.to_string());
         copy_files(dir, &copy, without).map_err(|error| {
             let dir = dir.display();
             Error::Refused(format!("{dir} can't be copied to {}: {error}", copy.display()))
         })?;
-        let config = ::sled::Config::new().path(&copy).cache_capacity(64 << 20).flush_every_ms(None);
+        let config = ::sled::Config::new().path(&copy).cache_capacity(CACHE).flush_every_ms(None);
         match caught(|| Ok(config.must_reach(must_reach).scavenging(scavenging).open()?)) {
             Ok(db) => return Ok(db),
-            Err(fault) if !scavenging => last = fault.to_string(),
-            Err(fault) if without.is_empty() => last = format!("{last}; nor with losses: {fault}"),
-            Err(fault) => last = format!("{last}; nor without {}: {fault}", without.join(" and ")),
+            Err(fault) => {
+                let how = match without {
+                    [] if scavenging => "with losses: ".to_owned(),
+                    [] => String::new(),
+                    without => format!("without {}: ", without.join(" and ")),
+                };
+                last = if last.is_empty() { format!("{how}{fault}") } else { format!("{last}; nor {how}{fault}") };
+            }
         }
-        wrongs.add("the database can't be opened as it is", &last);
+        failures.add(NOT_AS_IT_IS, &last);
     }
     Err(Error::Refused(format!("nothing in {} can be opened: {last}", dir.display())))
 }

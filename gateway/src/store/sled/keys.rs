@@ -178,15 +178,17 @@ mod tests {
         let rising = ["", "evt_001", "evt_002", "evt_01", "evt_010", &long];
         let keys = rising.map(|key| of(1, "a", key).key());
         assert!(keys.is_sorted());
+        let longer = format!("{long}x");
         let different = [
-            of(1, "a", "b"),
-            of(2, "a", "b"),
-            of(1, "", "b"),
-            of(1, "", "a\0b"),
-            of(1, "a", "b\0"),
-            of(1, "a", &long),
-            of(1, "a", &format!("{long}x")),
-        ];
+            (1, "a", "b"),
+            (2, "a", "b"),
+            (1, "", "b"),
+            (1, "", "a\0b"),
+            (1, "a", "b\0"),
+            (1, "a", &long),
+            (1, "a", &longer),
+        ]
+        .map(|(tenant, scope, key)| of(tenant, scope, key));
         for (at, one) in different.iter().enumerate() {
             for other in &different[..at] {
                 assert_ne!(one.key(), other.key());

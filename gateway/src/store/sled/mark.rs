@@ -2,7 +2,9 @@
 //! then.
 //!
 //! A truncated sled file opens without an error, shorter or empty. The mark is how that is noticed: by the log's
-//! length before sled changes anything, and by the number of the commit afterwards.
+//! length before sled changes anything, and by the number of the commit afterwards. So that a mark that was removed is
+//! noticed too, it is the first thing that a store has: it says that nothing is committed, and is durable, before sled
+//! makes anything.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -24,6 +26,11 @@ pub(super) struct Marked {
     pub(super) log: i64,
 }
 
+impl Marked {
+    /// What a store begins with: nothing is committed, and nothing was ever acknowledged.
+    pub(super) const NOTHING: Self = Self { seq: 0, log: 0 };
+}
+
 /// The open file.
 pub(super) struct Mark {
     file: File,
@@ -32,7 +39,8 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// What the file says; `None` if there is none or it is empty, an error if it says something else.
+    /// What the file says; `None` if there is none or it is empty, as a first start leaves it that was cut off before
+    /// there was anything else; an error if it says something else.
     pub(super) fn read(dir: &Path) -> Result<Option<Marked>, Fault> {
         let bytes = match std::fs::read(dir.join(NAME)) {
             Ok(bytes) => bytes,
@@ -49,6 +57,13 @@ impl Mark {
             (Some(MAGIC), Some((seq, _)), Some((log, _))) => Ok(Some(Marked { seq, log: log.cast_signed() })),
             _ => Err(Fault::corrupt("the mark of the last commit")),
         }
+    }
+
+    /// Begins a store: durable when it returns.
+    pub(super) fn begin(dir: &Path) -> Result<(), Fault> {
+        let mut mark = Self::open(dir)?;
+        mark.write(Marked::NOTHING)?;
+        mark.sync()
     }
 
     /// Opens or makes the file, and makes sure that it stays after a power cut.

@@ -5,7 +5,8 @@
 //! one transaction, has it synced, and answers. A few threads read (`readers`, `queries`). What is in the
 //! caller's hand is known to memory alone (`hand`), so that after a crash all of it is due again. `prune`
 //! plans retention, `disk` guards the space, `component` cuts up what tenants upload, and `open` lets nothing be served
-//! before it is sure of the directory (`mark`). What is not served can be looked into (`inspect`): `check`, `export`, `salvage`.
+//! before it is sure of the directory (`mark`), or says what to do (`refusal`). What is not served can be looked into
+//! (`inspect`): `check`, `export`, `salvage`.
 //!
 //! **What is promised.** What was acknowledged survives a kill and a power cut, or the start is refused with a
 //! sentence. An event costs one tree operation on its way in (one more with a client's id) and one when it
@@ -36,6 +37,7 @@ mod open;
 mod prune;
 mod queries;
 mod readers;
+mod refusal;
 mod salvage;
 mod shared;
 mod tables;
@@ -69,7 +71,8 @@ pub struct SledOptions {
     /// When ingest is refused because of the disk.
     pub disk: DiskGuard,
     /// The operator's word that a store whose last commit is this one or a later one is to be served although
-    /// more was acknowledged. It also goes on where events of the last commits are missing.
+    /// more was acknowledged, or although nobody knows how much was. It also goes on where events of the last commits
+    /// are missing.
     pub accept_rollback_to: Option<u64>,
     /// Told after each commit how long it took and how many tree operations it had; on the committing thread.
     pub on_commit: Option<OnCommit>,

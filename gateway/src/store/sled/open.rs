@@ -3,12 +3,17 @@
 //! sled's file may have been truncated, copied halfway or left by a kill in the middle of something, and sled
 //! opens most of that without a word, with less in it. Nothing is served before it is known that what was
 //! acknowledged is there; if it is not, the operator is told what is missing and what to do.
+//!
+//! What is new is told from what is lost by the mark, which comes before anything of sled's. Without both, a directory
+//! is a new store's; without the mark alone, it is not served; and with a mark that says that nothing is committed, a
+//! first start was cut off, and whatever that has left is as good as nothing.
 
 use std::collections::VecDeque;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,11 +25,12 @@ use super::inbox::Inbox;
 use super::keys;
 use super::mark::{Mark, Marked};
 use super::queries;
+use super::refusal::{No, ROLLBACK, WAYS_OUT};
 use super::shared::Shared;
 use super::tables::{Op, Table, Tables, remove_large, remove_remains};
 use super::{Opened, SledOptions, component, ends, prune};
 use crate::domain::{DeliveryId, EventId, Status, TenantId};
-use crate::store::{Error, Result as Answer, Settled, transitions};
+use crate::store::{Result as Answer, Settled, transitions};
 
 /// The record that every commit writes, in [`Table::Meta`].
 pub(super) const TALLY: &[u8] = b"commit";
@@ -41,61 +47,46 @@ const CHECKED: usize = 1024;
 const RESTS: usize = 100;
 const REST: Duration = Duration::from_millis(20);
 
-/// A refusal, or a fault that is one at this point.
-#[derive(Debug)]
-pub(super) enum No {
-    Refused(String),
-    Fault(Fault),
-}
-
-impl No {
-    pub(super) fn into_error(self, dir: &Path) -> Error {
-        Error::Refused(match self {
-            Self::Refused(sentence) => sentence,
-            Self::Fault(fault) => {
-                format!("the store in {} can't be opened: {fault}. Nothing was served. {WAYS_OUT}", dir.display())
-            }
-        })
-    }
-}
-
-/// What to do about a damaged directory.
-const WAYS_OUT: &str = "Put back a copy of the directory; or see what is there with `hookmill store check`, and make a \
-                        new store of it with `hookmill store salvage`";
-
-impl<E: Into<Fault>> From<E> for No {
-    fn from(fault: E) -> Self {
-        Self::Fault(fault.into())
-    }
-}
+/// What sled makes in a directory, beside its snapshots, and the disk guard.
+const OURS: [&str; 4] = ["db", "conf", "blobs", "ballast"];
+/// sled's file is no longer than this where a first start was cut off: it has two segments at most by then.
+const UNBEGUN: u64 = 1 << 20;
 
 /// All that runs after the start.
 pub(super) struct Running {
     pub(super) committer: Committer,
     pub(super) lock: File,
     pub(super) opened: Opened,
+    /// The last commit that was found, before any that the start has made.
+    pub(super) found: u64,
 }
 
 /// Opens a directory, or says why not.
 pub(super) fn open(dir: &Path, options: SledOptions) -> Answer<Running> {
-    let attempt = catch_unwind(AssertUnwindSafe(|| open_inner(dir, options)));
-    attempt.unwrap_or_else(|payload| Err(Fault::panicked(&*payload).into())).map_err(|no| no.into_error(dir))
+    caught(|| open_inner(dir, options)).map_err(|no| no.into_error(dir))
+}
+
+/// sled panics on some kinds of damage.
+fn caught<T>(act: impl FnOnce() -> Result<T, No>) -> Result<T, No> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|payload| Err(Fault::panicked(&*payload).into()))
 }
 
 fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     make(dir).map_err(Fault::io("the directory can't be made"))?;
     let lock = lock(dir)?;
-    let marked = match Mark::read(dir) {
-        // Asked to go on with what there is, a mark that can't be read is no obstacle.
-        Err(Fault::Corrupt(_)) if options.accept_rollback_to.is_some() => None,
-        marked => marked?,
-    };
+    let marked = read_mark(dir, &options)?;
     remove_unfinished_snapshots(dir)?;
     let sync = |name| sync(&dir.join(name)).map_err(Fault::io("the database can't be synced"));
     // What a killed process has left to the kernel. What is made of it at this start (sled's snapshot, our mark) must not
     // be on the disk before it is.
     sync("db")?;
-    let db = open_log(dir, &options, marked)?;
+    let db = match caught(|| open_log(dir, &options, marked)) {
+        Err(no) if no.is_damage() && marked.is_some_and(|marked| is_unbegun(dir, marked)) => {
+            remove(remains(dir)?).map_err(Fault::io("what a first start has left can't be removed"))?;
+            open_log(dir, &options, marked)?
+        }
+        opened => opened?,
+    };
     // sled leaves its settings to the kernel, and does not open with half of them.
     sync("conf")?;
     let recovered = db.was_recovered();
@@ -149,7 +140,64 @@ fn open_inner(dir: &Path, options: SledOptions) -> Result<Running, No> {
     committer.mark.sync()?;
     committer.shared.disk.load_ballast();
     let opened = Opened { recovered, commit_seq: committer.tally.seq, held, waiting };
-    Ok(Running { committer, lock, opened })
+    Ok(Running { committer, lock, opened, found: tally.seq })
+}
+
+/// What the mark says; `None` if the operator has said that it does not matter. A new store is begun by making it.
+fn read_mark(dir: &Path, options: &SledOptions) -> Result<Option<Marked>, No> {
+    let forgiving = options.accept_rollback_to.is_some();
+    match Mark::read(dir) {
+        Ok(None) => {}
+        Err(Fault::Corrupt(_)) if forgiving => return Ok(None),
+        marked => return Ok(marked?),
+    }
+    if remains(dir)?.is_empty() {
+        Mark::begin(dir)?;
+        return Ok(Some(Marked::NOTHING));
+    }
+    if forgiving {
+        return Ok(None);
+    }
+    Err(No::Refused(format!(
+        "{} has no mark of its last commit ({}), which a store has before anything else: it was removed or emptied, or \
+         this is another program's database. Nobody can tell whether all that was acknowledged is there, so nothing \
+         was served or changed. {WAYS_OUT}. {ROLLBACK}",
+        dir.display(),
+        super::mark::NAME
+    )))
+}
+
+/// What there is of a store beside its mark.
+pub(super) fn remains(dir: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let is_ours = |name: &str| OURS.contains(&name) || name.starts_with("snap.");
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(is_ours) {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    };
+    match list() {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
+        listed => listed.map_err(Fault::io("the directory can't be read")),
+    }
+}
+
+/// Whether what there is was left by a first start that was cut off. Nothing was acknowledged then, so that nothing of
+/// it can be lost: should sled not open it, the store is begun anew.
+pub(super) fn is_unbegun(dir: &Path, marked: Marked) -> bool {
+    // Where there is more, somebody has put it there.
+    marked == Marked::NOTHING && std::fs::metadata(dir.join("db")).map_or(0, |file| file.len()) <= UNBEGUN
+}
+
+fn remove(paths: Vec<PathBuf>) -> std::io::Result<()> {
+    paths.into_iter().try_for_each(|path| match path.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    })
 }
 
 /// Makes the directory if it is not there, and makes sure that it is found after a power cut.
@@ -193,9 +241,13 @@ fn open_log(dir: &Path, options: &SledOptions, marked: Option<Marked>) -> Result
     let must_reach = if is_empty { 0 } else { marked.map_or(0, |marked| marked.log) };
     let config = ::sled::Config::new().path(dir).cache_capacity(options.cache_capacity).flush_every_ms(Some(500));
     match open_sled(&config.must_reach(must_reach).forgiving(forgiving)) {
+        Err(::sled::Error::Corruption { .. }) if forgiving => Err(No::Refused(format!(
+            "{} is damaged, and can't be served without what is lost either. Nothing was served. {WAYS_OUT}",
+            dir.display()
+        ))),
         Err(::sled::Error::Corruption { .. }) => Err(No::Refused(format!(
-            "{} is damaged: not all that was acknowledged can be read. Nothing was served or changed. {WAYS_OUT}; or, to \
-             go on without what is lost, start with --accept-rollback-to and the last commit that the check names",
+            "{} is damaged: not all that was acknowledged can be read. Nothing was served or changed. {WAYS_OUT}. \
+             {ROLLBACK}",
             dir.display()
         ))),
         opened => Ok(opened?),
@@ -288,16 +340,19 @@ pub(super) fn check_schema(dir: &Path, db: &::sled::Db, written: Option<&[u8]>) 
     }
 }
 
-/// Refuses a database that is behind the mark beside it.
+/// Refuses a database that is behind the mark beside it. Without one there is only what the operator accepts.
 fn check_mark(dir: &Path, marked: Option<u64>, tally: Tally, written: bool, accepted: Option<u64>) -> Result<(), No> {
-    let behind = marked.is_some_and(|marked| tally.seq < marked) || (tally.seq > 0) != written;
+    let behind = marked.is_none_or(|marked| tally.seq < marked) || (tally.seq > 0) != written;
     if !behind || accepted.is_some_and(|accepted| tally.seq >= accepted) {
         return Ok(());
     }
-    let marked = marked.map_or_else(|| "more".to_owned(), |marked| marked.to_string());
+    let acknowledged = match marked {
+        Some(marked) => format!("{marked} were acknowledged"),
+        None => "nobody knows how many were acknowledged".to_owned(),
+    };
     Err(No::Refused(format!(
-        "{} has lost acknowledged events: its last commit is {}, and {marked} were acknowledged. {WAYS_OUT}; or, to go on \
-         without what is lost, start with --accept-rollback-to {}",
+        "{} has lost acknowledged events: its last commit is {}, and {acknowledged}. {WAYS_OUT}; or, to go on without \
+         what is lost, start with --accept-rollback-to {}",
         dir.display(),
         tally.seq,
         tally.seq

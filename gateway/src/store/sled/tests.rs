@@ -245,6 +245,42 @@ async fn the_only_attempt_stands_with_its_delivery() {
     }
 }
 
+/// Whoever asks for a delivery that is due just then, and taken, leaves no entry in the queue that leads nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_again_meets_who_takes() {
+    let sled = Embedded::new(Duration::ZERO);
+    let (store, tenant, to) = (sled.store(), TenantId::new(at(0)), lane());
+    for round in 0..150 {
+        let mut sent = accepted(tenant, at(round), &[to]);
+        sent.deliveries[0].next_attempt_at = Some(at(1_000));
+        let id = sent.deliveries[0].id;
+        store.accept(vec![sent]).await.unwrap();
+        let asking = {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.requeue(tenant, id, at(999)).await })
+        };
+        let (begun, wait) = (std::time::Instant::now(), Duration::from_micros(5 * round.cast_unsigned()));
+        while begun.elapsed() < wait {
+            std::hint::spin_loop();
+        }
+        loop {
+            let is_last = asking.is_finished();
+            let taken = store.take(&[(to, 1)], at(1_000)).await.unwrap().remove(0);
+            if is_last && taken.due.is_empty() {
+                break;
+            }
+            let end = |due: crate::store::Due| Settled { delivery: delivered(due.delivery, at(1_001)), attempt: None };
+            store.settle(taken.due.into_iter().map(end).collect()).await.unwrap();
+            store.flush().await.unwrap();
+        }
+        asking.await.unwrap().unwrap();
+        assert_eq!(store.delivery(tenant, id).await.unwrap().unwrap().status, crate::domain::Status::Delivered);
+    }
+    assert_eq!(store.heads().await.unwrap(), []);
+    drop(store);
+    assert_eq!(check(sled.copied().path()).wrong, Wrongs::default());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_lane_costs_another_nothing() {
     let dir = TempDir::new().unwrap();
@@ -333,12 +369,138 @@ async fn an_old_copy_of_the_database_is_refused() {
     let sentence = refusal(old.path(), options());
     assert!(sentence.contains("--accept-rollback-to"), "{sentence}");
     assert!(fs::read(old.path().join("db")).unwrap() == before, "what is refused is left as it is");
-    assert_eq!(check(old.path()).reach.commit, 2);
+    let checked = check(old.path());
+    assert_eq!((checked.reach.commit, advised(&checked.wrong)), (2, Some(2)));
     // Not the number that was named: still refused.
     refusal(old.path(), SledOptions { accept_rollback_to: Some(3), ..options() });
     let accepting = SledOptions { accept_rollback_to: Some(2), ..options() };
     assert_eq!(SledStore::open(old.path(), accepting).unwrap().1.commit_seq, 2);
     open(old.path());
+}
+
+/// From which commit a gateway can go on, as a check says.
+fn advised(wrongs: &Wrongs) -> Option<u64> {
+    wrongs.0["what was acknowledged may be missing"].first.rsplit_once("--accept-rollback-to ")?.1.parse().ok()
+}
+
+/// Removes what is named so.
+fn without(dir: &Path, prefixes: &[&str]) {
+    for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+            continue;
+        }
+        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+    }
+}
+
+/// Something that is done to a directory, under a name.
+type Deed = (&'static str, fn(&Path));
+
+/// Without its mark a shorter store looks like a whole one, and what is left of one like a new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_its_mark_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).0;
+    let (tenant, to, data) = (TenantId::new(at(0)), lane(), format!("\"{}\"", "z".repeat(4_000)));
+    for n in 0..70 {
+        store.accept(vec![crate::store::fixtures::accepted_with(tenant, at(n), &[to], &data)]).await.unwrap();
+    }
+    let losses: [Deed; 6] = [
+        ("nothing else", |_| {}),
+        ("the end of the log", |dir| {
+            let mut bytes = fs::read(dir.join("db")).unwrap();
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+            bytes[used - 40_000..used].fill(0);
+            fs::write(dir.join("db"), bytes).unwrap();
+            without(dir, &["snap."]);
+        }),
+        ("what is in the log", |dir| fs::write(dir.join("db"), "").unwrap()),
+        ("the log", |dir| without(dir, &["db", "snap."])),
+        ("all but a folder", |dir| without(dir, &["db", "snap.", "conf", "ballast"])),
+        ("all but the ballast", |dir| {
+            without(dir, &["db", "snap.", "conf", "blobs"]);
+            fs::write(dir.join("ballast"), "").unwrap();
+        }),
+    ];
+    for (what, lose) in losses {
+        for emptied in [false, true] {
+            let left = TempDir::new().unwrap();
+            copy(dir.path(), left.path());
+            lose(left.path());
+            without(left.path(), &[super::mark::NAME]);
+            if emptied {
+                fs::write(left.path().join(super::mark::NAME), "").unwrap();
+            }
+            let file = |name| fs::read(left.path().join(name)).ok();
+            let before = [file("db"), file("conf")];
+            let sentence = refusal(left.path(), options());
+            assert!(sentence.contains("no mark") && sentence.contains("hookmill store check"), "{what}: {sentence}");
+            assert!([file("db"), file("conf")] == before, "{what}: what is refused is left as it is");
+            let checked = check(left.path());
+            assert!(checked.wrong.0.contains_key("the mark of the last commit is missing"), "{what}");
+            assert_eq!(checked.reach.acknowledged, None);
+            assert!(what != "nothing else" || checked.wrong.0.len() == 2, "{:?}", checked.wrong);
+            // The check says from where it can be gone on, and no word for more is taken.
+            let commit = advised(&checked.wrong).unwrap_or_else(|| panic!("{what}: {:?}", checked.wrong));
+            let accepting = |commit| SledOptions { accept_rollback_to: Some(commit), ..options() };
+            let sentence = refusal(left.path(), accepting(commit + 1));
+            assert!(sentence.contains("nobody knows how many"), "{what}: {sentence}");
+            let (store, opened) = SledStore::open(left.path(), accepting(commit)).unwrap();
+            let events = store.events(tenant, &EventFilter::default(), 99, None).await.unwrap().items.len();
+            assert_eq!(events == 70, what == "nothing else", "{what}: {events}");
+            assert!(opened.commit_seq >= commit, "{what}");
+            drop(store);
+            open(left.path());
+        }
+    }
+}
+
+/// A first start may be cut off anywhere: the next one works, and until then nothing is called damage.
+#[test]
+fn a_first_start_that_was_cut_off() {
+    let stages: [Deed; 8] = [
+        ("a folder", |_| {}),
+        ("a lock", |dir| fs::write(dir.join("LOCK"), "").unwrap()),
+        ("an empty mark", |dir| fs::write(dir.join(super::mark::NAME), "").unwrap()),
+        ("a mark", |dir| super::mark::Mark::begin(dir).unwrap()),
+        ("half of sled's settings", |dir| {
+            super::mark::Mark::begin(dir).unwrap();
+            fs::create_dir(dir.join("blobs")).unwrap();
+            fs::write(dir.join("conf"), "segment_size: 524288\nuse_compression: false\nversion: 0.34").unwrap();
+        }),
+        ("an empty file", |dir| {
+            super::mark::Mark::begin(dir).unwrap();
+            drop(::sled::open(dir).unwrap());
+            fs::write(dir.join("db"), "").unwrap();
+        }),
+        ("some tables", |dir| {
+            super::mark::Mark::begin(dir).unwrap();
+            let db = ::sled::open(dir).unwrap();
+            for table in ["events", "meta"] {
+                db.open_tree(table).unwrap();
+            }
+        }),
+        ("half of what sled wrote", |dir| {
+            super::mark::Mark::begin(dir).unwrap();
+            drop(::sled::open(dir).unwrap());
+            drop(::sled::open(dir).unwrap());
+            let file = fs::OpenOptions::new().write(true).open(dir.join("db")).unwrap();
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        }),
+    ];
+    for (what, make) in stages {
+        let (dir, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        make(dir.path());
+        match Inspection::open(dir.path(), scratch.path()) {
+            Ok(inspection) => assert_eq!(inspection.check(|_| {}).wrong, Wrongs::default(), "{what}"),
+            Err(error) => assert!(error.to_string().contains("there is no store"), "{what}: {error}"),
+        }
+        let (store, opened) = open(dir.path());
+        assert_eq!(opened.commit_seq, 1, "{what}");
+        drop(store);
+        assert_eq!(check(dir.path()).wrong, Wrongs::default(), "{what}");
+    }
 }
 
 #[test]
