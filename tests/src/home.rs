@@ -71,7 +71,11 @@ impl Home {
         for (name, usual) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup"), ("PYENV_ROOT", ".pyenv")] {
             command.env(name, std::env::var_os(name).unwrap_or_else(|| home.join(usual).into()));
         }
-        command.env("HOME", self.path()).env_remove("XDG_CONFIG_HOME").current_dir(self.path());
+        command
+            .env("HOME", self.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_CACHE_HOME")
+            .current_dir(self.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::patience::Patience;
-use super::remote::{Profile, Profiles, Reach, Remote, read_server, table, text, usual_server};
+use super::remote::{Profile, Profiles, Reach, Remote, is_profile_name, table, text};
 use super::{block_on, eprint_line, print};
 use crate::domain::Secret;
 
@@ -25,8 +25,8 @@ pub(super) struct Login {
 
 impl Login {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let name = self.reach.profile.clone().unwrap_or_else(|| USUAL_NAME.to_owned());
-        save(&name, &self.reach, true)
+        let named = self.reach.profile.as_deref();
+        save(named.unwrap_or(USUAL_NAME), named, &self.reach, true)
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Saved {
 enum SavedCommand {
     /// Try a key and save it with its server under a name
     Add {
-        /// The name
+        /// The name: 1 to 64 of A-Z a-z 0-9 . _ -
         name: String,
     },
     /// What is saved, and which is in use
@@ -65,7 +65,10 @@ enum SavedCommand {
 impl Saved {
     pub(super) fn run(self) -> anyhow::Result<()> {
         match self.command {
-            SavedCommand::Add { name } => save(&name, &self.reach, false),
+            SavedCommand::Add { name } => {
+                let named = self.reach.profile.as_deref().unwrap_or(&name);
+                save(&name, Some(named), &self.reach, false)
+            }
             SavedCommand::List => list(self.reach.json),
             SavedCommand::Use { name } => {
                 let mut profiles = Profiles::read()?;
@@ -89,9 +92,14 @@ fn done(json: bool, name: &str, said: &str) {
     if json { print(&json!({ "profile": name }).to_string()) } else { print(said) }
 }
 
-fn save(name: &str, reach: &Reach, choose: bool) -> anyhow::Result<()> {
+/// Saves a key as `name`; `named` is the profile whose server is meant, where a command says which.
+fn save(name: &str, named: Option<&str>, reach: &Reach, choose: bool) -> anyhow::Result<()> {
     let mut profiles = Profiles::read()?;
-    let server = read_server(&reach.server.clone().unwrap_or_else(usual_server))?;
+    ensure!(
+        profiles.get(name).is_some() || is_profile_name(name),
+        "`{name}` can't be a profile's name: it is 1 to 64 of A-Z a-z 0-9 . _ -"
+    );
+    let server = reach.server_to_save(named, &profiles)?;
     let key = match &reach.key {
         Some(key) => Secret::new(key.clone()),
         None => ask(server.as_str())?,

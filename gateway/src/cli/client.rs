@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::remote::text;
 use crate::domain::Secret;
 
 /// How long one answer may take.
@@ -168,15 +169,20 @@ impl Api {
 
 /// A problem (RFC 9457) in one line, with the places of the mistakes.
 pub(super) fn problem(answer: &Value) -> String {
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut line = match text(answer, "detail") {
-        detail if detail.is_empty() => text(answer, "title"),
-        detail => detail,
-    };
-    for error in answer.get("errors").and_then(Value::as_array).into_iter().flatten() {
-        line.push_str(&format!("; {}: {}", text(error, "pointer"), text(error, "detail")));
+    let errors = answer.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let whole = [text(answer, "detail"), text(answer, "title")].into_iter().find(|text| !text.is_empty());
+    // Of a single mistake both say the same, and the mistake says better where it is.
+    let whole = whole.filter(|whole| !matches!(errors, [only] if whole.ends_with(text(only, "detail"))));
+    let parts: Vec<String> = whole.map(str::to_owned).into_iter().chain(errors.iter().map(mistake)).collect();
+    if parts.is_empty() { "no reason given".to_owned() } else { parts.join("; ") }
+}
+
+fn mistake(error: &Value) -> String {
+    match (text(error, "pointer"), text(error, "detail")) {
+        // That is all of it.
+        ("" | "#", detail) => detail.to_owned(),
+        (pointer, detail) => format!("{pointer}: {detail}"),
     }
-    if line.is_empty() { "no reason given".to_owned() } else { line }
 }
 
 #[cfg(test)]
@@ -195,6 +201,17 @@ mod tests {
             (
                 json!({"detail": "not valid", "errors": [{"pointer": "#/url", "detail": "is missing"}]}),
                 "not valid; #/url: is missing",
+            ),
+            (
+                json!({"detail": "a/0/b: is missing", "errors": [{"pointer": "#/a/0/b", "detail": "is missing"}]}),
+                "#/a/0/b: is missing",
+            ),
+            (json!({"detail": "is empty", "errors": [{"pointer": "#", "detail": "is empty"}]}), "is empty"),
+            (
+                json!({"detail": "2 fields are not valid", "errors": [
+                    {"pointer": "#/a", "detail": "is missing"}, {"pointer": "#/b", "detail": "is missing"},
+                ]}),
+                "2 fields are not valid; #/a: is missing; #/b: is missing",
             ),
         ] {
             assert_eq!(problem(&answer), line);

@@ -1,4 +1,4 @@
-//! `hookmill deliveries`: what became of events, and sending again.
+//! `hookmill deliveries`: what became of events, and sending again. What would become of them is told by `rerun`.
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -6,6 +6,7 @@ use url::form_urlencoded::Serializer;
 
 use super::patience::Patience;
 use super::remote::{Reach, Remote, find_subscription, missing_delivery, plain, segment, table, text};
+use super::rerun::Rerun;
 use super::{block_on, print};
 
 /// What became of events, and sending again.
@@ -32,6 +33,8 @@ enum DeliveriesCommand {
         #[arg(required = true)]
         ids: Vec<String>,
     },
+    /// Make one again with any version of a plugin that its subscription had, beside what was sent; nothing is sent
+    Run(Rerun),
 }
 
 #[derive(Args, Debug)]
@@ -75,6 +78,7 @@ impl Deliveries {
                 DeliveriesCommand::List(wanted) => list(&remote, wanted, json).await,
                 DeliveriesCommand::Show { id } => show(&remote, id, json).await,
                 DeliveriesCommand::Retry { ids } => retry(&remote, ids, json).await,
+                DeliveriesCommand::Run(rerun) => rerun.run(&remote, json).await,
             }
         })
     }
@@ -190,8 +194,7 @@ pub(super) fn attempt_lines(attempt: &Value) -> Vec<String> {
         lines.extend(log_lines(run));
     }
     if let Some(request) = attempt.get("request").filter(|request| !request.is_null()) {
-        lines.push(format!("  > {} {}", text(request, "method"), text(request, "url")));
-        lines.extend(head_and_body(request, '>'));
+        lines.extend(request_lines(request));
     }
     if let Some(response) = attempt.get("response").filter(|response| !response.is_null()) {
         lines.push(format!("  < {}", number(response, "status_code")));
@@ -206,6 +209,13 @@ pub(super) fn attempt_lines(attempt: &Value) -> Vec<String> {
 pub(super) fn log_lines(run: &Value) -> Vec<String> {
     let log = run.get("log").and_then(Value::as_array).into_iter().flatten();
     log.map(|line| format!("    {}: {}", text(line, "level"), text(line, "message"))).collect()
+}
+
+/// A request in words.
+pub(super) fn request_lines(request: &Value) -> Vec<String> {
+    let mut lines = vec![format!("  > {} {}", text(request, "method"), text(request, "url"))];
+    lines.extend(head_and_body(request, '>'));
+    lines
 }
 
 fn head_and_body(part: &Value, sign: char) -> Vec<String> {

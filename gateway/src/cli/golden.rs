@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::problem;
+use super::folders;
 use crate::app;
 use crate::config::{self, Plugins};
 use crate::domain::{
@@ -27,6 +28,9 @@ use crate::domain::{
 };
 use crate::engine::{Engine, EngineConfig, Plugin, Ran, Reuse};
 use crate::filter::Node;
+
+/// Bytes of what was compiled that are kept for later commands: of some three plugins in Python, or of hundreds in Rust.
+const KEPT: u64 = 512 << 20;
 
 /// What a run over a folder came to.
 #[derive(Debug, Default)]
@@ -44,7 +48,7 @@ pub struct Report {
 /// # Errors
 /// If the plugin does not load, or there are no golden files that can be read.
 pub async fn run(module: &Path, folder: &Path) -> anyhow::Result<Report> {
-    Loaded::read(module).await?.golden(folder).await
+    Loaded::compile(module, None).await?.golden(folder).await
 }
 
 /// A plugin in an engine of its own.
@@ -67,10 +71,17 @@ pub(super) fn run_body(event: &str, config: &str) -> String {
 }
 
 impl Loaded {
-    /// Compiles a module, which takes seconds for large ones.
+    /// Finds what an earlier command has compiled of the same module, or compiles it, which takes seconds for large ones.
     pub(super) async fn read(module: &Path) -> anyhow::Result<Self> {
+        let loaded = Self::compile(module, folders::cache().map(|cache| cache.join("compiled"))).await?;
+        loaded.engine.keep_newest(KEPT).await;
+        Ok(loaded)
+    }
+
+    /// Compiles a module, and keeps what comes of it in a folder.
+    async fn compile(module: &Path, kept_in: Option<PathBuf>) -> anyhow::Result<Self> {
         let bytes = std::fs::read(module).with_context(|| format!("can't read {}", module.display()))?;
-        let engine = Engine::new(limits()?)?;
+        let engine = Engine::new(EngineConfig { cache_dir: kept_in, ..limits()? })?;
         let plugin = engine.install(&bytes).await.with_context(|| format!("{} does not load", module.display()))?;
         Ok(Self { engine, plugin })
     }

@@ -11,12 +11,15 @@ mod deliveries;
 mod demo;
 mod difference;
 mod events;
+mod folders;
 pub mod golden;
 mod listen;
+mod patch;
 mod patience;
 mod plugin;
 mod receiver;
 mod remote;
+mod rerun;
 mod scratch;
 mod serve;
 mod store;
@@ -27,9 +30,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use figment::value::Value;
+use serde_json::json;
 
+use self::remote::Refused;
 use crate::config::{self, Config};
 use crate::engine::compile_worker;
 use crate::priority;
@@ -130,10 +135,12 @@ impl Settings {
     }
 }
 
-/// Runs the command line; errors end up on standard error as sentences.
+/// Runs the command line; errors end up on standard error as sentences. Whoever wants JSON also gets what a gateway refuses
+/// on standard output, as the gateway says it.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Demo(demo) => demo.run(),
@@ -163,9 +170,19 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprint_line(&format!("hookmill: {error:#}"));
+            let problem = error.downcast_ref::<Refused>().and_then(|refused| refused.problem.as_ref());
+            if let Some(problem) = problem.filter(|_| wants_json(&matches)) {
+                print(&json!({ "error": problem }).to_string());
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether `--json` was given to a command or one above it.
+fn wants_json(matches: &ArgMatches) -> bool {
+    let is_given = matches.try_get_one::<bool>("json").is_ok_and(|given| given == Some(&true));
+    is_given || matches.subcommand().is_some_and(|(_, below)| wants_json(below))
 }
 
 /// Runs `work` on a runtime with as many workers as the machine has cores.
@@ -211,5 +228,20 @@ mod tests {
     #[test]
     fn commands_and_flags_go_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn who_wants_json() {
+        for (line, wanted) in [
+            ("hookmill deliveries list --json", true),
+            ("hookmill deliveries --json list", true),
+            ("hookmill plugin run - --json", true),
+            ("hookmill plugin run -", false),
+            ("hookmill deliveries list", false),
+            ("hookmill config", false),
+        ] {
+            let matches = Cli::command().try_get_matches_from(line.split(' ')).unwrap();
+            assert_eq!(wants_json(&matches), wanted, "{line}");
+        }
     }
 }

@@ -137,7 +137,8 @@ async fn in_rust() {
         "{differs:?}"
     );
     let taken = author.run("large-orders", "hookmill", &["plugin", "push"]).await;
-    assert!(!taken.success && taken.err.contains("a version never changes: raise it"), "{taken:?}");
+    let advice = "a version never changes: give yours a new one (`version` in Cargo.toml, ";
+    assert!(!taken.success && taken.err.contains(advice), "{taken:?}");
     assert!(
         author
             .says("large-orders", &["plugin", "push", "--name", "huge-orders"])
@@ -147,6 +148,7 @@ async fn in_rust() {
     fs::write(&source, "no Rust").unwrap();
     let broken = author.run("large-orders", "hookmill", &["plugin", "build"]).await;
     assert!(!broken.success && broken.err.contains("cargo did not build it"), "{broken:?}");
+    assert!(broken.err.contains("error: ") && broken.err.contains("src/lib.rs"), "in rustc's own words: {broken:?}");
 }
 
 /// The blocks of the README that are for plugins in this language, in order.

@@ -59,6 +59,17 @@ async fn profiles() {
         {"name": "looking", "server": server, "in_use": false},
     ]);
     assert_eq!(listed, wanted, "keys are not shown");
+    // Whoever names no server means that of the profile in use.
+    home.says(&["login", "--key", &admin]).await;
+    home.says(&["profile", "add", "more", "--key", &viewer]).await;
+    for name in ["", "a b/ü\"", &*"a".repeat(65)] {
+        let error = home.fails(&["profile", "add", name, "--key", &viewer]).await;
+        assert!(error.contains("can't be a profile's name: it is 1 to 64 of A-Z a-z 0-9 . _ -"), "{error}");
+    }
+    let listed = parsed(&home.says(&["profile", "list", "--json"]).await);
+    let more = json!({"name": "more", "server": server, "in_use": false});
+    assert_eq!(listed, json!([wanted[0], wanted[1], more]));
+    home.says(&["profile", "remove", "more"]).await;
     home.says(&["profile", "use", "looking"]).await;
     let send = ["events", "send", "--type", "a.b", "--data", "1"];
     let create = ["subscriptions", "create", "--url", "https://hooks.example.com/", "--event", "a.b"];
@@ -235,12 +246,108 @@ async fn versions_are_listed_and_deleted() {
     let id = subscription["id"].as_str().unwrap();
     assert!(error.contains("is used by") && error.contains(id), "{error}");
     let error = home.fails(&["plugin", "delete", "stamp"]).await;
-    assert!(error.contains("say which version"), "{error}");
+    assert!(error.ends_with("say which version; there is: stamp@1.0.0, stamp@1.1.0\n"), "{error}");
     assert_eq!(home.says(&["plugin", "delete", "stamp@1.0.0"]).await, "stamp@1.0.0 is removed\n");
     let error = home.fails(&["plugin", "delete", "stamp@1.0.0"]).await;
     assert!(error.contains("there is no plugin `stamp@1.0.0`; ") && error.contains("stamp@1.1.0"), "{error}");
     let error = home.fails(&["plugin", "delete", "redact@0.1.0"]).await;
-    assert!(error.contains("preset"), "{error}");
+    assert!(error.starts_with("hookmill: `redact` "), "what everybody has is said to be so: {error}");
+}
+
+/// What was sent is made again by any version of its plugin, and what plugins use is told.
+#[tokio::test]
+async fn deliveries_are_made_again_and_not_sent() {
+    let gateway = Gateway::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = Receiver::start().await;
+    let home = user(&tenant).await;
+    for version in ["1.0.0", "1.1.0"] {
+        stamp(&tenant, version).await;
+    }
+    tenant.upload(Guest::new("stamp", "1.2.0").makes("{}").doing("unreachable").build()).await.is(201);
+    let wanted = json!({"url": endpoint.url("/x"), "events": ["*"], "transforms": [{"plugin": "stamp@1.0.0"}]});
+    tenant.subscribe(wanted).await;
+    let receipt = tenant.post("a", json!(1)).await;
+    let delivery = tenant.status(&receipt, "delivered").await;
+    let id = delivery["id"].as_str().unwrap();
+
+    let run = ["deliveries", "run", id, "--plugin"];
+    let by = |args: &[&'static str]| [&run[..], args].concat();
+    let same = home.says(&by(&["stamp@1.0.0"])).await;
+    assert!(same.starts_with(&format!("{id} made again by stamp@1.0.0; nothing is sent\n")), "{same}");
+    assert!(same.contains("\n  stamp@1.0.0 ran for ") && same.contains("\n  > POST http"), "{same}");
+    assert!(same.ends_with("\n  the same as what was sent\n"), "{same}");
+    let other = home.says(&by(&["stamp@1.1.0"])).await;
+    let differs = "\n  otherwise than what was sent:\n    replace /body/data/made: \"1.1.0\"\n";
+    assert!(other.ends_with(differs), "{other}");
+    let read = parsed(&home.says(&by(&["stamp@1.1.0", "--config", r#"{"n": 1}"#, "--json"])).await);
+    assert_eq!((&read["plugin"], &read["same"]), (&json!("stamp@1.1.0"), &json!(false)));
+    let done = home.run(&by(&["stamp@1.2.0"])).await;
+    assert!(!done.success && done.err.ends_with("hookmill: stamp@1.2.0 faulted\n"), "{done:?}");
+    assert!(
+        done.out.contains("\n  nothing would be sent: ") && done.out.contains("something was sent then"),
+        "{done:?}"
+    );
+    for (args, words) in [
+        (by(&["redact"]), ["#/plugin: ", "redact"]),
+        (by(&["stamp", "--config", "{"]), ["--config is not JSON", ""]),
+        (vec!["deliveries", "run", "dlv_nothing", "--plugin", "stamp"], ["there is no delivery `dlv_nothing`; ", id]),
+    ] {
+        let error = home.fails(&args).await;
+        assert!(words.iter().all(|word| error.contains(*word)), "{error}");
+    }
+    assert_eq!(endpoint.count("/x"), 1, "nothing was sent");
+
+    let used = home.says(&["plugin", "usage"]).await;
+    assert!(used.starts_with("PLUGIN ") && used.contains("\nstamp@1.0.0  "), "{used}");
+    let read = parsed(&home.says(&["plugin", "usage", "--json"]).await);
+    let of = read["plugins"].as_array().unwrap().iter().find(|one| one["plugin"] == "stamp@1.0.0");
+    assert!(of.is_some_and(|of| of["calls"].as_u64() >= Some(1) && of["faults"] == json!({})), "{read}");
+    let most = read["cpu_per_minute"].as_str().unwrap_or("as much processor time as there is");
+    assert!(used.contains(most), "{used}");
+}
+
+/// What is refused is said once, with when to come back, and for scripts as the gateway gives it.
+#[tokio::test]
+async fn refusals() {
+    let problem =
+        json!({"type": "/problems/plugin-cpu-budget", "title": "All is used", "status": 429, "detail": "used up"});
+    let answer = problem.to_string();
+    let busy = Receiver::scripted(move |_, _| {
+        let json = ("content-type", "application/problem+json".to_owned());
+        Answer::Full(429, vec![json, ("retry-after", "7".to_owned())], answer.clone())
+    })
+    .await;
+    let home = Home::new();
+    let server = busy.url("");
+    let list = ["plugin", "list", "--server", &server, "--key", "k"];
+    let done = home.run(&list).await;
+    assert!(!done.success && done.out.is_empty(), "{done:?}");
+    assert_eq!(done.err, "hookmill: used up; try again in 7 s\n");
+    let done = home.run(&[&list[..], &["--json"]].concat()).await;
+    assert_eq!(done.err, "hookmill: used up; try again in 7 s\n");
+    assert!(!done.success && done.out.lines().count() == 1, "{done:?}");
+    assert_eq!(parsed(&done.out), json!({"error": problem}));
+
+    let gateway = Gateway::start().await;
+    let home = user(&gateway.tenant("acme").await).await;
+    let create = ["subscriptions", "create", "--url", "https://hooks.example.com/", "--event", "a"];
+    let error = home.fails(&[&create[..], &["--transform", "nothing"]].concat()).await;
+    assert!(error.starts_with("hookmill: #/transforms/0/plugin: there is no plugin `nothing`"), "{error}");
+    assert_eq!(error.matches("there is no plugin").count(), 1, "{error}");
+    for (args, missing) in [
+        (&["plugin", "list", "nothing"][..], "plugin `nothing`"),
+        (&["plugin", "delete", "nothing"][..], "plugin `nothing`"),
+        (&["deliveries", "show", "nothing"][..], "delivery `nothing`"),
+        (&["subscriptions", "show", "nothing"][..], "subscription `nothing`"),
+    ] {
+        let done = home.run(&[args, &["--json"]].concat()).await;
+        assert!(done.err.starts_with(&format!("hookmill: there is no {missing}; ")), "{done:?}");
+        assert!(!done.success && !done.err.contains("no such"), "{done:?}");
+        let told = parsed(&done.out);
+        let (kind, status) = (&told["error"]["type"], &told["error"]["status"]);
+        assert_eq!((kind, status), (&json!("/problems/not-found"), &json!(404)));
+    }
 }
 
 /// From a version to a newer one and back: watched in the shadow, given a share, pinned, followed.

@@ -150,7 +150,7 @@ async fn secrets_stand_in_no_ones_way() {
     // What a gateway would refuse, and whose fault it is.
     author.save(guest("mine", "1.2.0").schema(r#"{"type":"object","required":["more"]}"#).build());
     let said = author.home.says(&once).await;
-    assert!(said.contains(": not compared: mine@1.2.0 as it is here: config: \"more\" is a required"), "{said}");
+    assert!(said.contains(": not compared: mine@1.2.0 as it is here: #/config: \"more\" is a required"), "{said}");
 }
 
 /// The same with a subscription that is listened to.
@@ -221,6 +221,8 @@ async fn run_here_and_there() {
             }
         }
     }
+    // Each was compiled once, and found by the later commands: its code, and the sum of that.
+    assert_eq!(fs::read_dir(author.file(".cache/hookmill/compiled")).unwrap().count(), 2 * 3);
     for (event, config, says) in [
         ("event.json", "{}", "#/config: \"key\" is a required property"),
         ("event.json", r#"{"key": 1}"#, "#/config/key: "),

@@ -7,7 +7,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::toolchain;
-use crate::cli::patience::Patience;
 use crate::cli::{block_on, print};
 
 #[derive(Args, Debug)]
@@ -23,10 +22,7 @@ pub(super) struct Build {
 impl Build {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let began = Instant::now();
-        let module = block_on(async {
-            let _patience = Patience::spin("building");
-            toolchain::build(&self.folder).await
-        })?;
+        let module = block_on(toolchain::build(&self.folder))?;
         let bytes = module.metadata()?.len();
         let seconds = began.elapsed().as_secs_f64();
         if self.json {

@@ -74,10 +74,7 @@ impl Dev {
 
     /// Does it once. `told` are the placeholders that were told of before.
     async fn round(&self, remote: Option<&Remote>, told: &mut Vec<String>) -> anyhow::Result<()> {
-        let module = {
-            let _patience = Patience::spin("building");
-            toolchain::build(&self.folder).await?
-        };
+        let module = toolchain::build(&self.folder).await?;
         let loaded = {
             let _patience = Patience::spin("compiling");
             Loaded::read(&module).await?

@@ -2,11 +2,12 @@
 //!
 //! **Who acts.** An author has a folder with a plugin in Rust, JavaScript, TypeScript or Python, made by `new`. `build`
 //! runs the language's own tools and leaves `plugin.wasm` there; `test` and `run` call it in the gateway's own engine;
-//! `push` uploads it; `dev` does all that again whenever a file changes, over real events of a subscription. `list` and
-//! `delete` are about the versions that a gateway has; which of them runs is for a subscription to say
+//! `push` uploads it; `dev` does all that again whenever a file changes, over real events of a subscription. `list`,
+//! `delete` and `usage` are about the versions that a gateway has; which of them runs is for a subscription to say
 //! (`subscriptions use`). **What is promised.** What is missing of the tools is named with the command that installs
-//! it. What `test` and `run` show is what a gateway would do. **What is deliberately not.** Nothing is installed here,
-//! and nothing but `push` and `delete` changes a gateway.
+//! it. What `test` and `run` show is what a gateway would do; a module is compiled once, and found in the user's folder for
+//! caches by the next command. **What is deliberately not.** Nothing is installed here, and nothing but `push` and
+//! `delete` changes a gateway.
 
 mod build;
 mod dev;
@@ -15,15 +16,17 @@ mod push;
 mod run;
 mod templates;
 mod toolchain;
+mod usage;
 mod versions;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::golden::Loaded;
 use super::patience::Patience;
-use super::{block_on, golden, print};
+use super::{block_on, print};
 
 /// What is built, in the plugin's folder.
 const MODULE: &str = "plugin.wasm";
@@ -53,6 +56,8 @@ enum PluginCommand {
     List(versions::List),
     /// Remove a version from the gateway
     Delete(versions::Delete),
+    /// What the plugins have used on the gateway since it started: calls, faults, time and memory
+    Usage(usage::Usage),
 }
 
 #[derive(Args, Debug)]
@@ -79,6 +84,7 @@ impl Plugin {
             PluginCommand::Dev(dev) => dev.run(),
             PluginCommand::List(list) => list.run(),
             PluginCommand::Delete(delete) => delete.run(),
+            PluginCommand::Usage(usage) => usage.run(),
         }
     }
 }
@@ -89,7 +95,7 @@ impl Test {
         block_on(async move {
             let report = {
                 let _patience = Patience::spin("compiling");
-                golden::run(&self.module, &self.folder).await?
+                Loaded::read(&self.module).await?.golden(&self.folder).await?
             };
             let (passed, differ) = (report.passed, report.failures.len());
             if self.json {
@@ -106,11 +112,34 @@ impl Test {
 }
 
 /// A module that is not there has most likely not been built yet.
-fn is_built(module: &std::path::Path) -> anyhow::Result<()> {
+fn is_built(module: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !module.is_dir(),
+        "{} is a folder; what is wanted is a built module, such as {}",
+        module.display(),
+        module.join(MODULE).display()
+    );
     anyhow::ensure!(
         module.is_file(),
         "there is no {}; `hookmill plugin build` makes it, in the folder of a plugin",
         module.display()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_built_module() {
+        let folder = tempfile::tempdir().unwrap();
+        let module = folder.path().join(MODULE);
+        let said = |path: &Path| is_built(path).unwrap_err().to_string();
+        assert!(said(&module).contains("`hookmill plugin build` makes it"), "{}", said(&module));
+        let (of_folder, path) = (said(folder.path()), module.display().to_string());
+        assert!(of_folder.contains(" is a folder; ") && of_folder.ends_with(&path), "{of_folder}");
+        std::fs::write(&module, "").unwrap();
+        is_built(&module).unwrap();
+    }
 }

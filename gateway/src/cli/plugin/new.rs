@@ -12,6 +12,9 @@ use super::toolchain;
 use crate::cli::print;
 use crate::domain::is_plugin_name;
 
+/// What the presets are called; no gateway takes another plugin of such a name.
+const PRESETS: [&str; 6] = ["slack", "zapier", "google-sheets", "http", "fields", "redact"];
+
 #[derive(Args, Debug)]
 pub(super) struct New {
     /// The plugin's name, and its folder's: 1 to 64 of a-z 0-9 -, beginning with a letter
@@ -34,6 +37,10 @@ impl New {
             is_plugin_name(&name),
             "`{name}` can't be a plugin's name: it is 1 to 64 of a-z 0-9 -, beginning with a letter"
         );
+        ensure!(
+            !PRESETS.contains(&name.as_str()),
+            "`{name}` is the name of a preset, and no gateway takes another plugin of that name: give yours another"
+        );
         let folder = dir.unwrap_or_else(|| PathBuf::from(&name));
         let is_empty = !folder.exists() || folder.read_dir().is_ok_and(|mut entries| entries.next().is_none());
         ensure!(is_empty, "{} is there already and not empty; name another folder with --dir", folder.display());
@@ -54,5 +61,29 @@ impl New {
         print("  hookmill plugin test");
         print("  hookmill plugin push");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_presets_name_is_refused_at_once() {
+        let modules = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/dist")).unwrap();
+        let modules = modules.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut presets: Vec<String> =
+            modules.filter_map(|file| file.strip_suffix(".wasm").map(str::to_owned)).collect();
+        let mut known = PRESETS;
+        presets.sort();
+        known.sort_unstable();
+        assert_eq!(presets, known);
+        let folder = tempfile::tempdir().unwrap();
+        for name in PRESETS {
+            let dir = folder.path().join(name);
+            let new = New { name: name.to_owned(), lang: Language::Rust, dir: Some(dir.clone()), json: true };
+            let error = new.run().unwrap_err().to_string();
+            assert!(error.contains("is the name of a preset") && !dir.exists(), "{error}");
+        }
     }
 }

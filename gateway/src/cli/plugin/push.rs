@@ -60,12 +60,14 @@ impl Push {
 
 /// What to do about a version that is taken is not the gateway's to know.
 fn explained(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref::<Refused>() {
-        Some(refused) if refused.kind == "plugin-version-taken" => error.context(
-            "other bytes have this version already, and a version never changes: raise it (`version` in Cargo.toml, or in \
-             what `describe` gives), build and push again",
-        ),
-        _ => error,
+    match error.downcast::<Refused>() {
+        Ok(refused) if refused.kind == "plugin-version-taken" => {
+            let advice = "(`version` in Cargo.toml, or in what `describe` gives), build and push again";
+            let words = format!("{refused} {advice}");
+            refused.in_words(words).into()
+        }
+        Ok(refused) => refused.into(),
+        Err(error) => error,
     }
 }
 

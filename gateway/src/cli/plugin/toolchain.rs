@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use super::MODULE;
 use super::templates::Language;
+use crate::cli::patience::Patience;
 
 /// What cargo builds for.
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -56,7 +57,10 @@ async fn rust(folder: &Path, module: &Path) -> anyhow::Result<()> {
     installed("cargo", "Rust is not installed; https://rustup.rs has the command that does it")?;
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let sysroot = Command::new(&rustc).args(["--print", "sysroot"]).current_dir(folder).output().await;
-    let sysroot = sysroot.with_context(|| format!("{} can't be run", Path::new(&rustc).display()))?;
+    let rustc = Path::new(&rustc).display();
+    let sysroot = sysroot.with_context(|| format!("{rustc} can't be run"))?;
+    let said = String::from_utf8_lossy(&sysroot.stderr);
+    ensure!(sysroot.status.success(), "{rustc} does not say where its libraries are:\n{}", said.trim());
     let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
     ensure!(
         sysroot.join("lib/rustlib").join(TARGET).is_dir(),
@@ -65,7 +69,9 @@ async fn rust(folder: &Path, module: &Path) -> anyhow::Result<()> {
     );
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--lib", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
-    let output = cargo.current_dir(folder).stdin(Stdio::null()).stderr(Stdio::inherit()).output().await?;
+    // What it says is seen as it comes, and so is how far it is; `output` would catch that, too.
+    cargo.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let output = cargo.spawn().context("cargo can't be run")?.wait_with_output().await?;
     ensure!(output.status.success(), "cargo did not build it ({}); what is wrong stands above", output.status);
     let built = artifact(&String::from_utf8_lossy(&output.stdout));
     let built = built.context("cargo built no module; `crate-type` under [lib] in Cargo.toml must have \"cdylib\"")?;
@@ -116,6 +122,7 @@ async fn python(folder: &Path) -> anyhow::Result<()> {
 
 /// Runs a tool; what it says is shown only if it fails, for some say much.
 async fn run(command: &mut Command, folder: &Path, what: &str) -> anyhow::Result<()> {
+    let _patience = Patience::spin("building");
     let output = command.current_dir(folder).stdin(Stdio::null()).output().await;
     let output = output.with_context(|| format!("{what} can't be run"))?;
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()).join("\n");

@@ -1,11 +1,11 @@
 //! `hookmill plugin list` and `hookmill plugin delete`: the versions that a gateway has.
 
-use anyhow::bail;
+use anyhow::anyhow;
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::patience::Patience;
-use crate::cli::remote::{Reach, missing_plugin, segment, table, text};
+use crate::cli::remote::{PLUGINS, Reach, Remote, every, listed, missing_plugin, segment, table, text};
 use crate::cli::{block_on, print};
 
 #[derive(Args, Debug)]
@@ -30,17 +30,17 @@ impl List {
         let remote = self.reach.remote()?;
         block_on(async {
             let _patience = Patience::spin("asking the gateway");
-            let answer = match &self.name {
-                None => remote.get("/v1/plugins").await?,
+            let found = match &self.name {
+                None => json!({ "data": every(&remote, PLUGINS).await? }),
                 Some(name) => match remote.get(&format!("/v1/plugins/{}", segment(name))).await {
-                    Ok(answer) => answer,
+                    Ok(answer) => answer.json(),
                     Err(error) => return Err(missing_plugin(&remote, name, error).await),
                 },
             };
             if self.reach.json {
-                print(&answer.text);
+                print(&found.to_string());
             } else {
-                print(&table(["PLUGIN", "VERSION", "KIND", "SIZE", "UPLOADED"], &rows(&answer.json())));
+                print(&table(["PLUGIN", "VERSION", "KIND", "SIZE", "UPLOADED"], &rows(&found)));
             }
             Ok(())
         })
@@ -69,12 +69,10 @@ fn rows(answer: &Value) -> Vec<[String; 5]> {
 impl Delete {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let Self { plugin, reach } = self;
-        let Some((name, version)) = plugin.split_once('@') else {
-            bail!("say which version, as in {plugin}@0.1.0; `hookmill plugin list {plugin}` has them");
-        };
         let remote = reach.remote()?;
         block_on(async {
             let _patience = Patience::spin("asking the gateway");
+            let Some((name, version)) = plugin.split_once('@') else { return Err(which(&remote, &plugin).await) };
             let path = format!("/v1/plugins/{}/{}", segment(name), segment(version));
             if let Err(error) = remote.delete(&path).await {
                 return Err(missing_plugin(&remote, &plugin, error).await);
@@ -82,6 +80,17 @@ impl Delete {
             print(&if reach.json { json!({ "deleted": plugin }).to_string() } else { format!("{plugin} is removed") });
             Ok(())
         })
+    }
+}
+
+/// That no version was said, and which ones there are.
+async fn which(remote: &Remote, name: &str) -> anyhow::Error {
+    match remote.get(&format!("/v1/plugins/{}", segment(name))).await {
+        Ok(answer) => {
+            let versions = rows(&answer.json()).into_iter().map(|[of, version, ..]| format!("{of}@{version}"));
+            anyhow!("say which version; {}", listed(versions, "version"))
+        }
+        Err(error) => missing_plugin(remote, name, error).await,
     }
 }
 

@@ -47,6 +47,8 @@ pub(in crate::cli) struct Answer {
     pub(in crate::cli) text: String,
     /// By which what was read is told from what others have made of it since.
     pub(in crate::cli) tag: Option<String>,
+    /// In how many seconds it may be tried again.
+    retry_after: Option<u64>,
 }
 
 impl Answer {
@@ -63,7 +65,16 @@ pub(in crate::cli) struct Refused {
     pub(in crate::cli) status: StatusCode,
     /// The last part of the problem's type, such as `plugin-version-taken`.
     pub(in crate::cli) kind: String,
+    /// The problem as it came; `None` where what answered is no gateway.
+    pub(in crate::cli) problem: Option<Value>,
     said: String,
+}
+
+impl Refused {
+    /// The same refusal in other words.
+    pub(in crate::cli) fn in_words(self, said: String) -> Self {
+        Self { said, ..self }
+    }
 }
 
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -231,10 +242,11 @@ impl Remote {
 
     async fn read(&self, response: Response<Incoming>) -> anyhow::Result<Answer> {
         let status = response.status();
-        let tag = response.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let tag = header(&response, "etag").map(str::to_owned);
+        let retry_after = header(&response, "retry-after").and_then(|seconds| seconds.parse().ok());
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| anyhow!("the answer of {} could not be read: {error}", self.server()))?;
-        Ok(Answer { status, text: String::from_utf8_lossy(&body.to_bytes()).into_owned(), tag })
+        Ok(Answer { status, text: String::from_utf8_lossy(&body.to_bytes()).into_owned(), tag, retry_after })
     }
 
     fn refused(&self, answer: &Answer) -> Refused {
@@ -250,10 +262,18 @@ impl Remote {
             status if kind.is_empty() => {
                 format!("{server} answered {}, and not as a gateway does; is the URL right?", status.as_u16())
             }
-            _ => problem(&body),
+            _ => match answer.retry_after {
+                Some(seconds) => format!("{}; try again in {seconds} s", problem(&body)),
+                None => problem(&body),
+            },
         };
-        Refused { status: answer.status, kind, said }
+        let problem = (!kind.is_empty()).then_some(body);
+        Refused { status: answer.status, kind, problem, said }
     }
+}
+
+fn header<'a>(response: &'a Response<Incoming>, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
 }
 
 #[cfg(test)]
@@ -292,6 +312,16 @@ mod tests {
             let refused = error.downcast_ref::<Refused>().unwrap();
             assert_eq!((refused.status.as_u16(), refused.kind.as_str()), (status, kind));
             assert!(refused.said.contains(words), "{refused}");
+            assert_eq!(refused.problem.is_some(), !kind.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_refusal_for_a_while_says_for_how_long() {
+        for (retry_after, said) in [(Some(7), "used up; try again in 7 s"), (None, "used up")] {
+            let text = r#"{"type":"/problems/plugin-cpu-budget","detail":"used up"}"#.to_owned();
+            let answer = Answer { status: StatusCode::TOO_MANY_REQUESTS, text, tag: None, retry_after };
+            assert_eq!(remote("http://127.0.0.1:1").refused(&answer).to_string(), said);
         }
     }
 

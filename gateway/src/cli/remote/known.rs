@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::{Refused, Remote, plain, text};
 
+/// All plugins that a gateway has for a tenant, for [`every`].
+pub(in crate::cli) const PLUGINS: &str = "/v1/plugins?limit=200";
 /// How many of what there is are named.
 const NAMED: usize = 10;
 
@@ -24,12 +26,12 @@ pub(in crate::cli) fn segment(text: &str) -> String {
 pub(in crate::cli) async fn find_subscription(remote: &Remote, word: &str) -> anyhow::Result<String> {
     let direct =
         if word.starts_with("sub_") || word.starts_with("uid:") { word.to_owned() } else { format!("uid:{word}") };
-    match remote.get(&format!("/v1/subscriptions/{}", segment(&direct))).await {
+    let missing = match remote.get(&format!("/v1/subscriptions/{}", segment(&direct))).await {
         Ok(answer) => return Ok(text(&answer.json(), "id").to_owned()),
-        // A word that can't be an id is no mistake: it may be a name.
-        Err(error) if is(&error, &[StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY]) => {}
+        // A word that is no id is no mistake: it may be a name.
+        Err(error) if is_missing(&error) => error,
         Err(error) => return Err(error),
-    }
+    };
     let all = every(remote, "/v1/subscriptions?limit=200").await?;
     let mut named = all.iter().filter(|one| text(one, "name") == word);
     match (named.next(), named.next()) {
@@ -39,7 +41,10 @@ pub(in crate::cli) async fn find_subscription(remote: &Remote, word: &str) -> an
                 all.iter().filter(|one| text(one, "name") == word).map(|one| text(one, "id")).collect();
             bail!("several subscriptions are called `{word}`: name one by its id: {}", ids.join(", "))
         }
-        (None, _) => bail!("there is no subscription `{word}`; {}", listed(all.iter().map(called), "subscription")),
+        (None, _) => {
+            let there_is = listed(all.iter().map(called), "subscription");
+            Err(in_words(missing, format!("there is no subscription `{word}`; {there_is}")))
+        }
     }
 }
 
@@ -51,34 +56,42 @@ fn called(one: &Value) -> String {
 
 /// `error`, with the newest deliveries where it is that there is no such one.
 pub(in crate::cli) async fn missing_delivery(remote: &Remote, word: &str, error: anyhow::Error) -> anyhow::Error {
-    if !is(&error, &[StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY]) {
+    if !is_missing(&error) {
         return error;
     }
     let newest = remote.get(&format!("/v1/deliveries?limit={NAMED}")).await.map(|answer| answer.json());
     let ids = newest.iter().flat_map(|page| page.get("data")).filter_map(Value::as_array).flatten();
     let there_is = listed(ids.map(|one| format!("{} ({})", text(one, "id"), text(one, "status"))), "delivery");
-    error.context(format!("there is no delivery `{word}`; {there_is}"))
+    in_words(error, format!("there is no delivery `{word}`; {there_is}"))
 }
 
 /// `error`, with the plugins there are where it is that there is no such one.
 pub(in crate::cli) async fn missing_plugin(remote: &Remote, word: &str, error: anyhow::Error) -> anyhow::Error {
-    if !is(&error, &[StatusCode::NOT_FOUND]) {
+    if !is_missing(&error) {
         return error;
     }
-    let all = remote.get("/v1/plugins").await.map(|answer| answer.json());
-    let all = all.iter().flat_map(|page| page.get("data")).filter_map(Value::as_array).flatten();
-    let there_is = listed(all.map(|one| format!("{}@{}", text(one, "name"), text(one, "version"))), "plugin");
-    error.context(format!("there is no plugin `{word}`; {there_is}"))
+    let all = every(remote, PLUGINS).await.unwrap_or_default();
+    let there_is = listed(all.iter().map(|one| format!("{}@{}", text(one, "name"), text(one, "version"))), "plugin");
+    in_words(error, format!("there is no plugin `{word}`; {there_is}"))
 }
 
-fn is(error: &anyhow::Error, statuses: &[StatusCode]) -> bool {
+fn is_missing(error: &anyhow::Error) -> bool {
     // A 404 without a problem comes from something that is no gateway: that is said as it is.
     error
         .downcast_ref::<Refused>()
-        .is_some_and(|refused| statuses.contains(&refused.status) && !refused.kind.is_empty())
+        .is_some_and(|refused| refused.status == StatusCode::NOT_FOUND && refused.problem.is_some())
 }
 
-fn listed(names: impl Iterator<Item = String>, what: &str) -> String {
+/// A refusal in words that say all that its own do.
+fn in_words(error: anyhow::Error, words: String) -> anyhow::Error {
+    match error.downcast::<Refused>() {
+        Ok(refused) => refused.in_words(words).into(),
+        Err(error) => error.context(words),
+    }
+}
+
+/// What there is, as far as it is not too many to be named.
+pub(in crate::cli) fn listed(names: impl Iterator<Item = String>, what: &str) -> String {
     let names: Vec<String> = names.collect();
     match names.len() {
         0 => format!("there is no {what} at all"),

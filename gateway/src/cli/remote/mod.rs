@@ -18,8 +18,8 @@ use clap::Args;
 use url::Url;
 
 pub(super) use self::http::{Refused, Remote};
-pub(super) use self::known::{every, find_subscription, missing_delivery, missing_plugin, segment};
-pub(super) use self::profiles::{Profile, Profiles};
+pub(super) use self::known::{PLUGINS, every, find_subscription, listed, missing_delivery, missing_plugin, segment};
+pub(super) use self::profiles::{Profile, Profiles, is_profile_name};
 pub(super) use self::show::{plain, table, text};
 pub(super) use self::stream::{Stream, Told};
 use crate::domain::Secret;
@@ -88,11 +88,24 @@ impl Reach {
             ),
         }
     }
-}
 
-/// The gateway of who names none by a flag.
-pub(super) fn usual_server() -> String {
-    Said::by_environment().server.unwrap_or_else(|| USUAL_SERVER.to_owned())
+    /// The gateway of a key that is to be saved, as a profile that is named or not.
+    pub(super) fn server_to_save(&self, named: Option<&str>, profiles: &Profiles) -> anyhow::Result<Url> {
+        self.choose_server(&Said::by_environment(), named, profiles)
+    }
+
+    /// In the order of `choose`; but a profile that is not there yet is no mistake.
+    fn choose_server(&self, said: &Said, named: Option<&str>, profiles: &Profiles) -> anyhow::Result<Url> {
+        let named = named.and_then(|name| profiles.get(name));
+        let in_use = profiles.chosen(said.profile.as_deref()).ok().flatten();
+        let levels = [
+            self.server.as_deref(),
+            named.map(|profile| profile.server.as_str()),
+            said.server.as_deref(),
+            in_use.map(|profile| profile.server.as_str()),
+        ];
+        read_server(levels.into_iter().flatten().next().unwrap_or(USUAL_SERVER))
+    }
 }
 
 /// A server as people write it, with a slash at its end.
@@ -162,6 +175,32 @@ mod tests {
         assert_eq!((server.as_str(), key.expose()), ("http://a/", "key a"));
         let missing = Reach::default().choose(said, &profiles).unwrap_err().to_string();
         assert!(missing.contains("`nothing`") && missing.contains("there is: a"), "{missing}");
+    }
+
+    #[test]
+    fn a_key_is_saved_for_the_server_of_the_profile() {
+        let mut profiles = Profiles::default();
+        for (name, server) in [("in-use", "http://used"), ("other", "http://other")] {
+            profiles.put(name, Profile { server: server.to_owned(), key: Secret::new("k".to_owned()) });
+        }
+        for (flag, named, environment, profile, wanted) in [
+            (None, None, None, None, "http://used/"),
+            (None, Some("new"), None, None, "http://used/"),
+            (None, None, None, Some("other"), "http://other/"),
+            (None, None, None, Some("new"), "http://127.0.0.1:8080/"),
+            (None, None, Some("http://env"), Some("other"), "http://env/"),
+            (None, Some("new"), Some("http://env"), None, "http://env/"),
+            (None, Some("other"), Some("http://env"), None, "http://other/"),
+            (Some("http://flag"), Some("other"), Some("http://env"), None, "http://flag/"),
+        ] {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            let reach = Reach { server: owned(flag), ..Reach::default() };
+            let said = Said { server: owned(environment), key: None, profile: owned(profile) };
+            let server = reach.choose_server(&said, named, &profiles).unwrap();
+            assert_eq!(server.as_str(), wanted, "{flag:?} {named:?} {environment:?} {profile:?}");
+        }
+        let server = Reach::default().choose_server(&Said::default(), None, &Profiles::default()).unwrap();
+        assert_eq!(server.as_str(), "http://127.0.0.1:8080/");
     }
 
     #[test]

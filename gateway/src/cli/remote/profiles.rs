@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use toml_edit::{DocumentMut, Item, Table, value};
 
+use crate::cli::folders;
 use crate::domain::Secret;
 
 /// A server and the key for it.
@@ -118,6 +119,11 @@ impl Profiles {
         self.named.get(name).map(Some).with_context(|| self.missing(name))
     }
 
+    /// The one of this name, if there is any.
+    pub(in crate::cli) fn get(&self, name: &str) -> Option<&Profile> {
+        self.named.get(name)
+    }
+
     /// All of them, and whether each is the one in use.
     pub(in crate::cli) fn all(&self) -> impl Iterator<Item = (&str, &Profile, bool)> {
         let current = self.current.as_deref();
@@ -155,12 +161,14 @@ impl Profiles {
     }
 }
 
+/// Whether a new one may be called so: what no shell takes for anything else.
+pub(in crate::cli) fn is_profile_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
 /// Where the file lies.
 fn place() -> anyhow::Result<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let settings = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")));
-    let settings = settings.context("there is no folder for settings: set HOME or XDG_CONFIG_HOME")?;
-    Ok(settings.join("hookmill/profiles.toml"))
+    Ok(folders::settings()?.join("profiles.toml"))
 }
 
 #[cfg(test)]
@@ -214,6 +222,24 @@ mod tests {
         assert!(profiles.chosen(None).unwrap().is_none());
         profiles.remove("here").unwrap();
         assert!(profiles.remove("here").unwrap_err().to_string().contains("hookmill login"));
+    }
+
+    #[test]
+    fn what_a_new_one_may_be_called() {
+        for (name, wanted) in [
+            ("default", true),
+            ("Shop_1.eu-west", true),
+            (&*"a".repeat(64), true),
+            (&*"a".repeat(65), false),
+            ("", false),
+            ("a b", false),
+            ("a/b", false),
+            ("ü", false),
+            ("a\"", false),
+            ("a\n", false),
+        ] {
+            assert_eq!(is_profile_name(name), wanted, "{name}");
+        }
     }
 
     #[test]

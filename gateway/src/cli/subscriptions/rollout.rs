@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
+use crate::cli::patch::{Operation, patch_lines};
 use crate::cli::print;
 use crate::cli::remote::{Remote, find_subscription, plain};
 
@@ -52,14 +52,6 @@ struct Sample {
     at: String,
     patch: Vec<Operation>,
     truncated: bool,
-}
-
-/// An operation of a JSON patch; its value stays the text that it is.
-#[derive(Debug, Deserialize)]
-struct Operation {
-    op: String,
-    path: String,
-    value: Option<Box<RawValue>>,
 }
 
 /// Prints how the candidates of a subscription fare.
@@ -135,19 +127,7 @@ impl Side {
 impl Sample {
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("  {} in {} at {}:", self.event_id, self.delivery_id, self.at)];
-        lines.extend(self.patch.iter().map(|Operation { op, path, value }| {
-            let value = match value {
-                Some(value) => format!(": {}", value.get()),
-                None if op == "remove" => String::new(),
-                None => ": null".to_owned(),
-            };
-            format!("    {op} {path}{value}")
-        }));
-        match (self.patch.is_empty(), self.truncated) {
-            (true, _) => lines.push("    in a secret, or in more than can be shown".to_owned()),
-            (false, true) => lines.push("    and more".to_owned()),
-            (false, false) => {}
-        }
+        lines.extend(patch_lines(&self.patch, self.truncated));
         lines
     }
 }
