@@ -39,13 +39,13 @@ const KEY_FILE_LIMIT: u64 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The key file could not be read or made.
-    #[error("the master key file {} cannot be {doing}: {source}", path.display())]
+    #[error("the master key file {} cannot be {doing}", path.display())]
     File {
         /// Which file.
         path: PathBuf,
         /// What was tried: `read`, `made`.
         doing: &'static str,
-        /// What the system said.
+        /// What the system said: whoever tells the error tells its causes.
         source: io::Error,
     },
     /// Others than its owner may read or write the key file.
@@ -340,6 +340,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = Vault::from_key_file(folder.path()).unwrap_err();
         assert!(matches!(error, Error::File { .. } | Error::Exposed { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_the_system_said_is_told_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Vault::from_key_file(&file.path().join("x.key")).unwrap_err();
+        let told = format!("{:#}", anyhow::Error::from(error));
+        assert!(told.contains("x.key cannot be read: "), "{told}");
+        assert_eq!(told.matches("os error").count(), 1, "{told}");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Names the concrete parts and joins them into a gateway that runs.
 //!
-//! **Who acts.** [`Gateway::start`] opens the vault and the store, compiles the presets, loads the
-//! configuration, starts the pipeline and binds the listeners, in this order: nothing is answered before
-//! everything it may need is there. **What is promised.** A store that may not be served ends the start with a
-//! sentence that says why and what to do. [`Gateway::stop`] takes no more, lets what is under way end, and
-//! closes the store; whatever it interrupts is made again. **What is deliberately not.** No room is built
-//! here; this one only knows their names.
+//! **Who acts.** [`Gateway::start`] looks at the operator's own key, opens the vault and the store, binds the
+//! listeners, compiles the presets, loads the configuration and starts the pipeline, in this order: nothing is
+//! answered before everything it may need is there. **What is promised.** A store that may not be served ends
+//! the start with a sentence that says why and what to do. [`Gateway::stop`] takes no more, lets what is under
+//! way end, and closes the store; whatever it interrupts is made again. **What is deliberately not.** No room is
+//! built here; this one only knows their names.
 
 mod first;
+mod measures;
 mod presets;
 pub mod test_clock;
 pub mod upkeep;
@@ -116,6 +117,10 @@ impl Gateway {
 
     async fn start_on_store(options: Options) -> anyhow::Result<Self> {
         let Options { config, clock, .. } = &options;
+        // Before anything is written.
+        if let Some(key) = &options.operator_key {
+            Control::check_operator_key(key).map_err(anyhow::Error::msg).context("HOOKMILL_OPERATOR_KEY")?;
+        }
         let recorder = metrics_recorder()?;
         let vault = open_vault(&options)?;
         let (store, opened) = open_store(&options)?;
@@ -177,7 +182,7 @@ impl Gateway {
             control = control.with_profile_folder(folder.to_owned());
         }
         if let Some(key) = &options.operator_key {
-            control = control.with_operator_key(key).context("HOOKMILL_OPERATOR_KEY")?;
+            control = control.with_operator_key(key).map_err(anyhow::Error::msg)?;
         }
         control.keep_refusals(refusals);
         let first = first::make(&control, &registry, &options, &public_url).await?;
@@ -195,8 +200,11 @@ impl Gateway {
                     pipeline.measure();
                     // Anew each time, as a recorder forgets no series, and tenants and plugins come and go.
                     let plugins = PrometheusBuilder::new().build_recorder();
-                    metrics::with_local_recorder(&plugins, || pipeline.measure_plugins());
-                    recorder.render() + &plugins.handle().render()
+                    metrics::with_local_recorder(&plugins, || {
+                        measures::describe();
+                        pipeline.measure_plugins();
+                    });
+                    recorder.render() + &measures::declared(&plugins.handle().render())
                 })
             },
         };
@@ -468,6 +476,7 @@ fn metrics_recorder() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()?;
+    measures::describe();
     metrics::gauge!("hookmill_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(HANDLE.get_or_init(|| handle).clone())
 }

@@ -1,17 +1,18 @@
 //! What an operator can set: one struct a concern, read once, checked as a whole.
 //!
 //! `defaults.toml` is compiled in and lists every setting; a file, the environment and the command line go
-//! over it, in this order. An unknown setting is refused, and all faults are reported at once. Nothing else in
-//! the gateway reads the environment but `cli`, for the two keys that are secrets and for the log, and no setting
-//! has a default anywhere but in that file.
+//! over it, in this order. An unknown setting is refused, and every setting at fault is reported at once. Nothing
+//! else in the gateway reads the environment but `cli`, for the two keys that are secrets and for the log, and no
+//! setting has a default anywhere but in that file.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
@@ -158,24 +159,32 @@ impl Config {
     ///
     /// # Errors
     /// Every fault, with where it came from.
-    pub fn load(file: Option<&Path>, flags: &[(&str, figment::value::Value)]) -> Result<Self, Error> {
-        let mut figment = Figment::from(Toml::string(DEFAULTS));
-        if let Some(file) = file {
-            if !file.is_file() {
-                return Err(Error(vec![format!("there is no file {}", file.display())]));
+    pub fn load(file: Option<&Path>, flags: &[(&str, Value)]) -> Result<Self, Error> {
+        if let Some(file) = file.filter(|file| !file.is_file()) {
+            return Err(Error(vec![format!("there is no file {}", file.display())]));
+        }
+        let (mut faults, mut left_out) = (Vec::new(), Vec::<Vec<String>>::new());
+        // The reader stops at the first that it can't read: it is left out, and the rest is read again.
+        let config = loop {
+            let error = match layers(file, flags, &left_out).extract::<Self>() {
+                Ok(config) => break config,
+                Err(error) => error,
+            };
+            let before = left_out.len();
+            for fault in error {
+                faults.push(fault.to_string());
+                if !fault.path.is_empty() && !left_out.contains(&fault.path) {
+                    left_out.push(fault.path);
+                }
             }
-            figment = figment.merge(Toml::file_exact(file));
-        }
-        let env = Env::prefixed("HOOKMILL_")
-            .filter(|key| !NOT_SETTINGS.iter().any(|name| key.as_str().eq_ignore_ascii_case(name)))
-            .split("__");
-        figment = figment.merge(env);
-        for (key, value) in flags {
-            figment = figment.merge(Serialized::default(key, value));
-        }
-        let config: Self =
-            figment.extract().map_err(|error| Error(error.into_iter().map(|fault| fault.to_string()).collect()))?;
-        let faults = config.faults();
+            // It is about no setting: the file is no TOML.
+            if left_out.len() == before {
+                return Err(Error(faults));
+            }
+        };
+        // In place of what was left out stands its default, which says nothing about what must go with it.
+        let goes_with = |fault: &String| left_out.iter().any(|path| fault.contains(&path.join(".")));
+        faults.extend(config.faults().into_iter().filter(|fault| !goes_with(fault)));
         if faults.is_empty() { Ok(config) } else { Err(Error(faults)) }
     }
 
@@ -257,6 +266,50 @@ impl Config {
     }
 }
 
+/// The defaults, and over them what was set, but for some settings.
+fn layers(file: Option<&Path>, flags: &[(&str, Value)], left_out: &[Vec<String>]) -> Figment {
+    let mut figment = Figment::from(Toml::string(DEFAULTS));
+    if let Some(file) = file {
+        figment = figment.merge(Without(Toml::file_exact(file), left_out));
+    }
+    let env = Env::prefixed("HOOKMILL_")
+        .filter(|key| !NOT_SETTINGS.iter().any(|name| key.as_str().eq_ignore_ascii_case(name)))
+        .split("__");
+    figment = figment.merge(Without(env, left_out));
+    for (key, value) in flags {
+        figment = figment.merge(Without(Serialized::default(key, value), left_out));
+    }
+    figment
+}
+
+/// What sets settings, but for some of them.
+struct Without<'a, P>(P, &'a [Vec<String>]);
+
+impl<P: Provider> Provider for Without<'_, P> {
+    fn metadata(&self) -> Metadata {
+        self.0.metadata()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let mut data = self.0.data()?;
+        for settings in data.values_mut() {
+            self.1.iter().for_each(|path| leave_out(settings, path));
+        }
+        Ok(data)
+    }
+}
+
+/// Removes a setting, as a whole where the path leads into it.
+fn leave_out(settings: &mut Dict, path: &[String]) {
+    let Some((key, below)) = path.split_first() else { return };
+    match settings.get_mut(key) {
+        Some(Value::Dict(_, inner)) if !below.is_empty() => leave_out(inner, below),
+        _ => {
+            settings.remove(key);
+        }
+    }
+}
+
 /// Where the master key of a data folder lies unless the settings say otherwise.
 #[must_use]
 pub fn key_file_beside(data: &Path) -> PathBuf {
@@ -298,6 +351,38 @@ mod tests {
         ];
         let Error(faults) = Config::load(None, &flags).unwrap_err();
         assert_eq!(faults.len(), 5, "{faults:?}");
+    }
+
+    /// What can't be read hides nothing: neither another setting that can't be, nor one that fits its type alone.
+    #[test]
+    fn faults_of_every_kind_are_reported_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hookmill.toml");
+        std::fs::write(&file, "[server]\nlissten = 1\nmax_body = \"large\"\n[servre]\nlisten = \"x\"\n").unwrap();
+        let flags = [
+            ("server.listen", "nowhere".into()),
+            ("server.max_batch", 0.into()),
+            // Too few for the usual `server.max_body`, of which nobody knows what it was to be.
+            ("server.bodies", 1024.into()),
+            ("store.retention", "soon".into()),
+            ("egress.dns_servers", vec!["192.0.2.53"].into()),
+        ];
+        let Error(faults) = Config::load(Some(&file), &flags).unwrap_err();
+        for named in [
+            "server.listen",
+            "server.lissten",
+            "server.max_body",
+            "server.max_batch",
+            "servre",
+            "store.retention",
+            "egress.dns_servers",
+        ] {
+            assert_eq!(faults.iter().filter(|fault| fault.contains(named)).count(), 1, "{named}: {faults:#?}");
+        }
+        assert_eq!(faults.len(), 7, "{faults:#?}");
+        std::fs::write(&file, "[server\n").unwrap();
+        let Error(faults) = Config::load(Some(&file), &flags).unwrap_err();
+        assert_eq!(faults.len(), 1, "a file that can't be read: {faults:#?}");
     }
 
     #[test]

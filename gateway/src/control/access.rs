@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Control, Error, Result};
+use super::Control;
 use crate::domain::{ApiKey, KeyId, Role, Secret, TenantId};
 
 /// What the text of every key begins with, so that leaked ones can be searched for.
@@ -69,17 +69,23 @@ fn take_apart(text: &str) -> Option<(KeyId, &str)> {
 }
 
 impl Control {
-    /// Takes one more operator key, of any shape, from the configuration.
+    /// Looks at an operator key from the configuration, which may be of any shape.
     ///
     /// # Errors
-    /// If it is shorter than 32 characters.
-    pub fn with_operator_key(mut self, text: &Secret) -> Result<Self> {
+    /// A sentence that says what it must be, if it is shorter than 32 characters.
+    pub fn check_operator_key(text: &Secret) -> Result<(), String> {
         if text.expose().chars().count() < SHORTEST_OPERATOR_KEY {
-            return Err(Error::field(
-                "",
-                format!("an operator key must have at least {SHORTEST_OPERATOR_KEY} characters"),
-            ));
+            return Err(format!("an operator key must have at least {SHORTEST_OPERATOR_KEY} characters"));
         }
+        Ok(())
+    }
+
+    /// Takes one more operator key from the configuration.
+    ///
+    /// # Errors
+    /// Those of [`Control::check_operator_key`].
+    pub fn with_operator_key(mut self, text: &Secret) -> Result<Self, String> {
+        Self::check_operator_key(text)?;
         self.operator = Some(Sha256::digest(text.expose().as_bytes()).into());
         Ok(self)
     }
@@ -97,7 +103,7 @@ impl Control {
     ///
     /// # Errors
     /// If nobody does, or nobody any more.
-    pub fn authenticate(&self, text: &str) -> std::result::Result<Principal, Refusal> {
+    pub fn authenticate(&self, text: &str) -> Result<Principal, Refusal> {
         if let Some((id, half)) = take_apart(text) {
             let key = self.registry.key(id);
             let expected = key.as_ref().map_or([0; 32], |key| key.hash);
@@ -143,6 +149,14 @@ mod tests {
         for text in ["", "hmk_", "hmk_00_x", "hmk_zz", "Bearer x", &format!("hmk_{}", "é".repeat(40)), &"0".repeat(80)]
         {
             assert!(take_apart(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_operator_key_is_not_to_be_guessed() {
+        for (letter, count, is_taken) in [("x", 0, false), ("x", 31, false), ("é", 31, false), ("x", 32, true)] {
+            let checked = Control::check_operator_key(&Secret::new(letter.repeat(count)));
+            assert_eq!(checked.is_ok(), is_taken, "{count} times {letter}");
         }
     }
 }

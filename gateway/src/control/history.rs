@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Control, Error, Result};
-use crate::domain::{Attempt, Delivery, DeliveryId, EventId, State, Status, SubscriptionId, TenantId, rfc3339};
+use crate::domain::{
+    Attempt, Delivery, DeliveryId, EventId, State, Status, Subscription, SubscriptionId, TenantId, Trigger, rfc3339,
+};
 use crate::pipeline::body_of;
 use crate::registry::Plan;
 use crate::store::{DeliveryFilter, EventFilter, Page, StoredEvent};
@@ -16,14 +18,35 @@ const DELIVERIES_EXPLAINED: usize = 10_000;
 
 /// One subscription's part in the fate of an event.
 pub struct Explanation {
-    /// The subscription as it is now.
-    pub plan: Arc<Plan>,
-    /// Whether it would get the event now.
+    /// The subscription; it may have been deleted since.
+    pub subscription_id: SubscriptionId,
+    /// Its name, the last that is known.
+    pub name: Option<String>,
+    /// Whether it got the event.
     pub matched: bool,
     /// Why, in words.
     pub why: String,
     /// The deliveries there are.
     pub deliveries: Vec<DeliveryId>,
+}
+
+/// What an explanation takes from a delivery.
+#[derive(Debug, Clone, Copy)]
+struct Owed {
+    id: DeliveryId,
+    /// That of the subscription that it was made for.
+    revision: u64,
+    created_at: Timestamp,
+    trigger: Trigger,
+}
+
+/// An event's deliveries.
+struct AllOwed {
+    by_subscription: HashMap<SubscriptionId, Vec<Owed>>,
+    /// Whether none is missing.
+    complete: bool,
+    /// Whether the event was made to test a subscription: no other was asked.
+    is_test: bool,
 }
 
 /// Why each subscription got an event or not.
@@ -106,7 +129,8 @@ impl Control {
         self.store.event(tenant, id).await?.ok_or(Error::NotFound("event"))
     }
 
-    /// Every subscription as it is now, and why it would get the event or not, with the deliveries it did get.
+    /// Every subscription that there is or that got the event, and why it got it or not. What has happened counts, and
+    /// what a subscription says now only where nothing is known of then.
     ///
     /// # Errors
     /// If there is no such event.
@@ -118,31 +142,69 @@ impl Control {
         after: Option<SubscriptionId>,
     ) -> Result<Explained> {
         let stored = self.event(tenant, id).await?;
-        let mut deliveries: HashMap<SubscriptionId, Vec<DeliveryId>> = HashMap::new();
-        let filter = DeliveryFilter { event_id: Some(id), ..Default::default() };
-        let (mut seen, mut from) = (0, None);
+        let mut owed = self.all_owed(tenant, &stored).await?;
+        let plans = self.registry.plans(tenant);
+        let is_there = |id: &SubscriptionId| plans.binary_search_by_key(id, |plan| plan.subscription.id).is_ok();
+        let deleted: Vec<SubscriptionId> = owed.by_subscription.keys().copied().filter(|id| !is_there(id)).collect();
+        let mut page: Vec<(SubscriptionId, Option<Arc<Plan>>)> =
+            plans.into_iter().map(|plan| (plan.subscription.id, Some(plan))).collect();
+        page.extend(deleted.into_iter().map(|id| (id, None)));
+        page.retain(|(id, _)| after.is_none_or(|after| *id > after));
+        page.sort_unstable_by_key(|(id, _)| *id);
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| more).map(|(id, _)| *id);
+
+        let without = page.iter().filter(|(id, _)| !owed.by_subscription.contains_key(id));
+        let asked: Vec<Arc<Plan>> = without.filter_map(|(_, plan)| plan.clone()).collect();
+        let mut answers = self.pipeline.explain(&asked, &stored.event).await.into_iter();
+        let received_at = stored.event.received_at;
+        let mut items = Vec::with_capacity(page.len());
+        for (subscription_id, plan) in page {
+            let now = plan.map(|plan| plan.subscription.clone());
+            let deliveries = owed.by_subscription.remove(&subscription_id).unwrap_or_default();
+            let first = deliveries.iter().min_by_key(|one| one.created_at);
+            let (matched, why) = match (first, &now) {
+                (Some(first), now) => (true, why_it_got(received_at, first, now.as_deref())),
+                (None, Some(now)) => why_it_did_not(received_at, &owed, now, answers.next().unwrap_or_default()),
+                // Whoever is known by its deliveries alone has some.
+                (None, None) => continue,
+            };
+            let name = match (now, first) {
+                (Some(now), _) => now.spec.name.clone(),
+                (None, Some(first)) => {
+                    let then = self.store.revision(tenant, subscription_id, first.revision).await?;
+                    then.and_then(|then| then.spec.name)
+                }
+                (None, None) => None,
+            };
+            let deliveries = deliveries.iter().map(|one| one.id).collect();
+            items.push(Explanation { subscription_id, name, matched, why, deliveries });
+        }
+        Ok(Explained { items, next })
+    }
+
+    /// What there is of an event's deliveries.
+    async fn all_owed(&self, tenant: TenantId, stored: &StoredEvent) -> Result<AllOwed> {
+        let mut owed = AllOwed { by_subscription: HashMap::new(), complete: false, is_test: false };
+        let filter = DeliveryFilter { event_id: Some(stored.event.id), ..Default::default() };
+        let (mut seen, mut after) = (0, None);
         loop {
-            let page = self.store.deliveries(tenant, &filter, 200, from).await?;
+            let page = self.store.deliveries(tenant, &filter, 200, after).await?;
             seen += page.items.len();
             for delivery in page.items {
-                deliveries.entry(delivery.subscription_id).or_default().push(delivery.id);
+                let Delivery { id, revision, created_at, trigger, .. } = delivery;
+                owed.is_test |= trigger == Trigger::Test;
+                let of = owed.by_subscription.entry(delivery.subscription_id).or_default();
+                of.push(Owed { id, revision, created_at, trigger });
             }
-            match page.next {
-                Some(next) if seen < DELIVERIES_EXPLAINED => from = Some(next),
-                _ => break,
+            after = page.next;
+            if after.is_none() || seen >= DELIVERIES_EXPLAINED {
+                // Fewer than there were: the event is being removed.
+                owed.complete = after.is_none() && seen >= stored.deliveries;
+                return Ok(owed);
             }
         }
-        let mut plans = self.registry.plans(tenant);
-        plans.retain(|plan| after.is_none_or(|after| plan.subscription.id > after));
-        let more = plans.len() > limit;
-        plans.truncate(limit);
-        let next = plans.last().filter(|_| more).map(|plan| plan.subscription.id);
-        let answers = self.pipeline.explain(&plans, &stored.event).await;
-        let explain = |(plan, (matched, why)): (Arc<Plan>, (bool, String))| {
-            let deliveries = deliveries.remove(&plan.subscription.id).unwrap_or_default();
-            Explanation { matched, why, deliveries, plan }
-        };
-        Ok(Explained { items: plans.into_iter().zip(answers).map(explain).collect(), next })
     }
 
     /// Deliveries, newest first.
@@ -165,7 +227,8 @@ impl Control {
         Ok(page)
     }
 
-    /// What is owed to a subscription that is paused or disabled reads as held; what waits for processor time says so.
+    /// What is owed to a subscription that is paused or disabled reads as held; what waits for an endpoint that is left
+    /// alone, or for processor time, says so, and until when.
     fn hold(&self, delivery: &mut Delivery) {
         let plan = self.registry.plan(delivery.tenant_id, delivery.subscription_id);
         let Some(plan) = plan.filter(|_| delivery.status == Status::Pending) else { return };
@@ -176,11 +239,24 @@ impl Control {
                 None if plan.subscription.state == State::Paused => "the subscription is paused".to_owned(),
                 None => "the subscription is disabled".to_owned(),
             });
-        } else if let Some(until) = self.pipeline.waits_for_cpu(&plan) {
-            delivery.reason = Some(format!(
-                "this tenant's plugins have used the processor time they may have in a minute; there is some again at {}",
-                rfc3339(until)
-            ));
+            return;
+        }
+        let alone = self.pipeline.left_alone(&plan);
+        let alone = alone.map(|(until, why)| (until, format!("{why} and is left alone until {}", rfc3339(until))));
+        let cpu = self.pipeline.waits_for_cpu(&plan).map(|until| {
+            let again = rfc3339(until);
+            let why = format!(
+                "this tenant's plugins have used the processor time they may have in a minute; there is some again at \
+                 {again}"
+            );
+            (until, why)
+        });
+        // What is due later than that waits for its own time.
+        if let Some((until, why)) = alone.max(cpu)
+            && delivery.next_attempt_at.is_none_or(|due| due < until)
+        {
+            delivery.next_attempt_at = Some(until);
+            delivery.reason = Some(why);
         }
     }
 
@@ -230,7 +306,7 @@ impl Control {
         Ok(attempts.into_iter().map(fill).collect())
     }
 
-    /// Sends a finished or held delivery again.
+    /// Sends a delivery again, or now if it waits for its time.
     ///
     /// # Errors
     /// If there is none, or its subscription is gone.
@@ -255,6 +331,43 @@ impl Control {
             Status::Pending => Err(Error::Conflict("it is being sent just now; try again in a moment".to_owned())),
             status => Err(Error::Conflict(format!("it has ended already: it is {}", status.as_str()))),
         }
+    }
+}
+
+/// Why a subscription got an event, by the first delivery of it; `now` is the subscription, unless it is deleted.
+fn why_it_got(received_at: Timestamp, first: &Owed, now: Option<&Subscription>) -> String {
+    let then = match first.trigger {
+        Trigger::Test => "it was sent as a test, whatever type and filters say",
+        _ if first.created_at > received_at => "type and filters matched when it was replayed",
+        _ => "type and filters matched then",
+    };
+    match now {
+        None => format!("{then}; the subscription has been deleted since"),
+        Some(now) if now.revision != first.revision => format!("{then}; it has changed since"),
+        Some(_) => then.to_owned(),
+    }
+}
+
+/// Why a subscription did not get an event, with what it says of it as it is: whether it wants it, and why.
+fn why_it_did_not(
+    received_at: Timestamp,
+    owed: &AllOwed,
+    now: &Subscription,
+    (wants, why): (bool, String),
+) -> (bool, String) {
+    if now.created_at > received_at {
+        (false, "it was made after this event".to_owned())
+    } else if !owed.complete {
+        // It may have got it.
+        (wants, why)
+    } else if owed.is_test {
+        (false, "the event was made to test another subscription".to_owned())
+    } else if now.updated_at > received_at {
+        (false, format!("it did not get it then; it has changed since: as it is now, {why}"))
+    } else if wants {
+        (false, format!("it did not get it then; as it is now, {why}"))
+    } else {
+        (false, why)
     }
 }
 

@@ -21,6 +21,9 @@ pub enum PluginRefusal {
     /// A preset has its name.
     #[error("`{0}` is the name of a preset; give yours another, in its manifest or as `name`")]
     Reserved(String),
+    /// It is a preset, and so nobody's to delete.
+    #[error("`{0}` comes with the gateway: only its operator can take it away")]
+    Preset(String),
     /// There is this version with other bytes.
     #[error("there is a `{reference}` with other bytes ({digest}); a version never changes: give yours a new one")]
     VersionTaken {
@@ -162,19 +165,30 @@ impl Control {
         if self.registry.is_reserved(name) { Err(PluginRefusal::Reserved(name.to_owned()).into()) } else { Ok(()) }
     }
 
-    /// Deletes a version, or all of a name.
+    /// Deletes a version (`1.2.0` or a digest, also as `name@version`), or all of a name. Its name is free again then, also
+    /// for other bytes.
     ///
     /// # Errors
-    /// If the tenant has none, or subscriptions use it.
+    /// If the tenant has none, subscriptions use it, or it is nobody's to delete.
     pub async fn delete_plugin(&self, tenant: TenantId, name: &str, version: Option<&str>) -> Result<()> {
+        let (name, version) = match name.split_once('@') {
+            Some((name, named)) if version.is_none() => (name, Some(named)),
+            _ => (name, version),
+        };
         let _changing = self.changing.lock().await;
         let mut versions = self.registry.uploads(tenant);
+        versions.retain(|upload| upload.version.name == name);
+        if versions.is_empty() && self.registry.is_reserved(name) {
+            return Err(PluginRefusal::Preset(name.to_owned()).into());
+        }
+        if !versions.is_empty() && version.is_some_and(|version| version == "latest" || version.starts_with('^')) {
+            return Err(Error::field("/version", "name the version to delete; this may mean another one by now"));
+        }
         versions.retain(|upload| {
             let own = &upload.version;
-            own.name == name && version.is_none_or(|wanted| wanted == own.version() || wanted == own.digest.to_string())
+            version.is_none_or(|wanted| wanted == own.version() || wanted == own.digest.to_string())
         });
         if versions.is_empty() {
-            self.check_free(name)?;
             return Err(Error::NotFound("plugin"));
         }
         for upload in &versions {

@@ -7,6 +7,7 @@ use serde_path_to_error::{Path, Segment};
 use super::{Error, Result};
 use crate::domain::FieldError;
 use crate::domain::pointer::escape;
+use crate::domain::strict::{Strict, in_words};
 
 /// Reads a JSON text. Unparsable text and text that does not fit are told apart.
 ///
@@ -18,7 +19,7 @@ pub fn read_slice<T: DeserializeOwned>(
 ) -> std::result::Result<std::result::Result<T, Vec<FieldError>>, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let mut track = serde_path_to_error::Track::new();
-    let read = T::deserialize(serde_path_to_error::Deserializer::new(&mut deserializer, &mut track));
+    let read = T::deserialize(serde_path_to_error::Deserializer::new(Strict(&mut deserializer), &mut track));
     match read {
         Ok(value) => match deserializer.end() {
             Ok(()) => Ok(Ok(value)),
@@ -38,7 +39,7 @@ pub fn read_slice<T: DeserializeOwned>(
 /// # Errors
 /// The first mistake, with its place.
 pub fn read_value<T: DeserializeOwned>(value: Value) -> std::result::Result<T, Vec<FieldError>> {
-    serde_path_to_error::deserialize(value).map_err(|error| vec![mistake(error.path(), error.inner())])
+    serde_path_to_error::deserialize(Strict(value)).map_err(|error| vec![mistake(error.path(), error.inner())])
 }
 
 fn mistake(path: &Path, error: &serde_json::Error) -> FieldError {
@@ -67,12 +68,12 @@ fn pointer(path: &Path) -> String {
     out
 }
 
-/// The reader's words without the line and column, which mean nothing beside a pointer.
+/// The reader's words about JSON, without the line and column, which mean nothing beside a pointer.
 fn words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
-        Some(at) if error.line() > 0 => text[..at].to_owned(),
-        _ => text,
+        Some(at) if error.line() > 0 => in_words(&text[..at]),
+        _ => in_words(&text),
     }
 }
 
@@ -215,19 +216,30 @@ mod tests {
 
     #[test]
     fn mistakes_have_places() {
+        let object = |field: &str, found: &str| format!("an object (fields: `{field}`) is wanted here, not {found}");
+        let byte = |found: &str| format!("a whole number from 0 to 255 is wanted here, not {found}");
+        let unknown = |field: &str, one: &str| format!("unknown field `{field}`, expected `{one}`");
         for (json, at, says) in [
-            (r#"{"inner":[{"number":1},{"number":"x"}]}"#, "/inner/1/number", "invalid type"),
-            (r#"{"inner":[{"number":1,"a/b":2}]}"#, "/inner/0/a~1b", "unknown field `a/b`"),
-            (r#"{"outer":1}"#, "/outer", "unknown field `outer`"),
-            (r#"{"inner":[{}]}"#, "/inner/0", "missing field `number`"),
-            (r#"{"inner":[{"number":300}]}"#, "/inner/0/number", "invalid value"),
+            (r#"{"inner":[{"number":1},{"number":"x"}]}"#, "/inner/1/number", byte("a text")),
+            (r#"{"inner":[{"number":300}]}"#, "/inner/0/number", byte("`300`")),
+            (r#"{"inner":[{"number":-1}]}"#, "/inner/0/number", byte("`-1`")),
+            (r#"{"inner":[{"number":1.5}]}"#, "/inner/0/number", byte("`1.5`")),
+            (r#"{"inner":[{"number":1,"a/b":2}]}"#, "/inner/0/a~1b", unknown("a/b", "number")),
+            (r#"{"outer":1}"#, "/outer", unknown("outer", "inner")),
+            (r#"{"inner":[{}]}"#, "/inner/0", "missing field `number`".to_owned()),
+            (r#"{"inner":{}}"#, "/inner", "an array is wanted here, not an object".to_owned()),
+            (r#"{"inner":[[1]]}"#, "/inner/0", object("number", "an array")),
+            (r#"{"inner":[{"number":1},"x"]}"#, "/inner/1", object("number", "a text")),
+            ("[[]]", "", object("inner", "an array")),
+            ("[]", "", object("inner", "an array")),
+            ("null", "", object("inner", "`null`")),
+            ("7", "", object("inner", "`7`")),
+            (r#""x at line 1""#, "", object("inner", "a text")),
         ] {
-            let errors = read_slice::<Outer>(json.as_bytes()).unwrap().unwrap_err();
-            assert_eq!(errors[0].pointer, at, "{json}");
-            assert!(errors[0].detail.contains(says), "{json}: {}", errors[0].detail);
-            assert!(!errors[0].detail.contains(" line "), "{}", errors[0].detail);
+            let wanted = vec![FieldError::new(at, says)];
+            assert_eq!(read_slice::<Outer>(json.as_bytes()).unwrap().unwrap_err(), wanted, "{json}");
             let errors = read_value::<Outer>(serde_json::from_str(json).unwrap()).unwrap_err();
-            assert_eq!(errors[0].pointer, at, "{json} as a value");
+            assert_eq!(errors, wanted, "{json} as a value");
         }
         for broken in ["", "{", "{\"inner\":[]} x", "nul", "[1,", "{\"outer\":1"] {
             assert!(read_slice::<Outer>(broken.as_bytes()).is_err(), "{broken}");

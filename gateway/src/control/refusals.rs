@@ -1,12 +1,12 @@
 //! What sources refused, so that whoever waits for events can see why none arrive.
 //!
 //! **Who acts.** The door of a source notes each refusal; a person reads them, newest first. **What is promised.** A
-//! flood costs little: refusals of one kind from one place within a second are one entry that counts, a source has
-//! [`PER_SOURCE`] entries, a tenant [`PER_TENANT`], and the gateway [`IN_ALL`]; the oldest make room. Strangers decide
-//! how often this happens, so that noting one only touches memory; what has changed is written down every half minute
-//! ([`EVERY`]), each list once, and when the gateway stops. Nothing secret is kept: no body, and of headers only the name of
-//! the one that the refusal is about. **What is deliberately not.** A process that is killed forgets the last half
-//! minute: nothing that was acknowledged is in it.
+//! flood costs little: refusals of one kind from one place within a second are one entry that counts for each mistake,
+//! at most [`MISTAKES`] of them; a source has [`PER_SOURCE`] entries, a tenant [`PER_TENANT`], and the gateway
+//! [`IN_ALL`]; the oldest make room. Strangers decide how often this happens, so that noting one only touches memory;
+//! what has changed is written down every half minute ([`EVERY`]), each list once, and when the gateway stops. Nothing
+//! secret is kept: no body, and of headers only the name of the one that the refusal is about. **What is deliberately
+//! not.** A process that is killed forgets the last half minute: nothing that was acknowledged is in it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ const PER_TENANT: usize = 1_000;
 const IN_ALL: usize = 20_000;
 /// Within this time the same refusal is the same entry.
 const SAME: Duration = Duration::from_secs(1);
+/// Mistakes that are told apart within this time, where all else is the same.
+const MISTAKES: usize = 8;
 /// The longest text that is kept, in characters.
 const LONGEST: usize = 300;
 /// How often what has changed is written down.
@@ -37,6 +39,11 @@ fn is_like(one: &Refused, other: &Refused) -> bool {
         && one.header == other.header
         && one.remote_address == other.remote_address
         && one.method == other.method
+}
+
+/// What a refusal says is wrong, without the numbers: they differ from one request to the next.
+fn mistake(refused: &Refused) -> impl Iterator<Item = char> {
+    refused.detail.chars().filter(|letter| !letter.is_ascii_digit())
 }
 
 /// What was refused, by source. Cheap to clone.
@@ -63,10 +70,14 @@ impl Refusals {
         let mut inner = self.0.lock();
         inner.changed.insert(source, tenant);
         let (_, list) = inner.sources.entry(source).or_insert_with(|| (tenant, VecDeque::new()));
-        let recent = list.iter_mut().rev().take_while(|one| since(one.at, refused.at) < SAME);
-        if let Some(same) = recent.into_iter().find(|one| is_like(one, &refused)) {
+        let recent = list.iter().enumerate().rev().take_while(|(_, one)| since(one.at, refused.at) < SAME);
+        let alike: Vec<(usize, &Refused)> = recent.filter(|(_, one)| is_like(one, &refused)).take(MISTAKES).collect();
+        let same = alike.iter().find(|(_, one)| mistake(one).eq(mistake(&refused)));
+        // Whoever makes up mistakes has no more entries for it.
+        let same = same.or_else(|| alike.first().filter(|_| alike.len() == MISTAKES)).map(|(place, _)| *place);
+        if let Some(same) = same.and_then(|place| list.remove(place)) {
             refused.count += same.count;
-            *same = refused;
+            list.push_back(refused);
             return;
         }
         list.push_back(refused);
@@ -239,6 +250,32 @@ mod tests {
         assert_eq!(found[0].detail.len(), LONGEST);
         assert_eq!(found.iter().map(|one| one.count).sum::<u64>(), 2_501);
         assert!(found.len() <= 5, "{}", found.len());
+    }
+
+    /// Numbers apart, each mistake is an entry, which tells the last; but not as many as somebody can make up.
+    #[test]
+    fn each_mistake_is_an_entry() {
+        let refusals = Refusals::default();
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (tenant, source) = (TenantId::new(start), SourceId::new(start));
+        let note = |millis, detail: &str| {
+            let one = refused(later(start, Duration::from_millis(millis)), "x-a");
+            refusals.note(tenant, source, Refused { detail: detail.to_owned(), ..one });
+        };
+        let told = || refusals.of(source).into_iter().map(|one| (one.count, one.detail)).collect::<Vec<_>>();
+        note(0, "stale by 400 s");
+        note(300, "from the future by 400 s");
+        note(600, "stale by 7 s");
+        note(900, "no `id`");
+        note(1_200, "no `type`");
+        let all = [(1_u64, "no `type`"), (1, "no `id`"), (2, "stale by 7 s"), (1, "from the future by 400 s")];
+        assert_eq!(told(), all.map(|(count, detail)| (count, detail.to_owned())));
+        for made_up in 0..100 {
+            note(10_000 + made_up, &"x".repeat(1 + made_up as usize));
+        }
+        let told = told();
+        assert_eq!(told[0], (93, "x".repeat(100)), "the last takes the place of the one before");
+        assert_eq!(told.len(), 4 + MISTAKES);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct DeliveryRun {
     pub made: Rerun,
     /// What was sent, by the latest attempt that sent anything.
     pub sent: Option<AttemptRequest>,
-    /// What leads from what was sent to what would be; absent where one of them is.
+    /// What leads from what was sent to what would be; absent where nothing has been tried yet.
     pub patch: Option<Patch>,
 }
 
@@ -98,9 +98,9 @@ impl Control {
             let request = attempt.request.clone()?;
             Some(AttemptRequest { body: body.clone(), ..request })
         });
-        let patch = match (&sent, &made.request) {
-            (Some(sent), Some(request)) => Some(compared(sent.clone(), request.clone()).await?),
-            _ => None,
+        let patch = match attempts.is_empty() {
+            true => None,
+            false => Some(compared(sent.clone(), made.request.clone()).await?),
         };
         Ok(DeliveryRun { plugin, made, sent, patch })
     }
@@ -171,7 +171,8 @@ fn put_in(steps: &mut [Used<'_>], plugin: &Plugin, config: Option<Value>) -> Res
 }
 
 /// Large bodies take longer than others on this thread should wait.
-async fn compared(sent: AttemptRequest, request: AttemptRequest) -> Result<Patch> {
-    let compared = tokio::task::spawn_blocking(move || Patch::between_requests(&sent, &request)).await;
+async fn compared(sent: Option<AttemptRequest>, request: Option<AttemptRequest>) -> Result<Patch> {
+    let compare = move || Patch::between_requests(sent.as_ref(), request.as_ref());
+    let compared = tokio::task::spawn_blocking(compare).await;
     compared.map_err(|error| Error::Internal(format!("two requests could not be compared: {error}")))
 }

@@ -26,7 +26,7 @@ use crate::store::{DeliveryFilter, Record, RecordKey};
 const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Fields of a subscription that are refused with a reason.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 14] = [
     ("ordering", NOT_YET),
     ("id", READ_ONLY),
     ("tenant_id", READ_ONLY),
@@ -37,6 +37,8 @@ const REFUSED: [(&str, &str); 12] = [
     ("secrets_set", READ_ONLY),
     ("public_key", READ_ONLY),
     ("fault", READ_ONLY),
+    ("runs", READ_ONLY),
+    ("behind", READ_ONLY),
     ("created_at", READ_ONLY),
     ("updated_at", READ_ONLY),
 ];

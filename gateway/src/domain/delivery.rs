@@ -89,7 +89,7 @@ pub enum Status {
     Dropped,
     /// Waits for a person: its outcome is unknown, or its subscription is disabled.
     Held,
-    /// Ended by a person.
+    /// Ended by a person, or with its subscription.
     Cancelled,
 }
 
@@ -338,6 +338,9 @@ impl Blame {
     }
 }
 
+/// From here on a wait that was asked for is not told exactly: longer ones are cut when they are read.
+const LONGEST_TOLD: Duration = Duration::from_secs(7 * 86_400);
+
 impl Outcome {
     /// The word in the API and in the metrics.
     #[must_use]
@@ -385,9 +388,15 @@ impl Outcome {
             Self::Rejected { reason } => format!("the target will not take this event: {reason}"),
             Self::Gone { reason } => format!("the endpoint is gone: {reason}"),
             Self::Throttled { status_code, after: Some(after) } => {
-                format!("the endpoint answered {status_code} and asked to wait {}", super::duration::format(*after))
+                let wait = super::duration::format((*after).min(LONGEST_TOLD));
+                let or_longer = if *after >= LONGEST_TOLD { " or longer" } else { "" };
+                format!("the endpoint answered {status_code} and asked to wait {wait}{or_longer}")
             }
-            Self::Throttled { status_code, after: None } => format!("the endpoint answered {status_code}: too fast"),
+            Self::Throttled { status_code: 429, after: None } => "the endpoint answered 429: too fast".to_owned(),
+            Self::Throttled { status_code: 503, after: None } => "the endpoint answered 503: unavailable".to_owned(),
+            Self::Throttled { status_code, after: None } => {
+                format!("the endpoint answered {status_code}: try again later")
+            }
             Self::Unreachable { class, detail } => format!("not reached ({class}): {detail}"),
             Self::Unknown { class, detail } => format!("sent, but no answer ({class}): {detail}"),
             Self::Blocked { detail } => format!("address refused: {detail}"),
@@ -415,4 +424,26 @@ pub enum Verdict {
     GiveUpAndDisable,
     /// Wait for a person.
     Hold,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_an_endpoint_is_to_be_asked_later() {
+        const WEEK: u64 = 7 * 86_400;
+        for (status_code, after, told) in [
+            (429, None, "the endpoint answered 429: too fast"),
+            (503, None, "the endpoint answered 503: unavailable"),
+            (500, None, "the endpoint answered 500: try again later"),
+            (503, Some(90), "the endpoint answered 503 and asked to wait 1m30s"),
+            (429, Some(WEEK - 1), "the endpoint answered 429 and asked to wait 6d23h59m59s"),
+            (429, Some(WEEK), "the endpoint answered 429 and asked to wait 7d or longer"),
+            (429, Some(5 * WEEK), "the endpoint answered 429 and asked to wait 7d or longer"),
+        ] {
+            let after = after.map(Duration::from_secs);
+            assert_eq!(Outcome::Throttled { status_code, after }.describe(), told);
+        }
+    }
 }

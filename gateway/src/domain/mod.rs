@@ -61,6 +61,9 @@ pub mod one_or_many;
 /// Segments of JSON Pointers.
 pub mod pointer;
 
+/// JSON that clients write, read as the API describes it.
+pub mod strict;
+
 /// RFC 3339 in UTC with milliseconds, the one form in which the product writes times.
 pub fn rfc3339(at: jiff::Timestamp) -> String {
     format!("{at:.3}")

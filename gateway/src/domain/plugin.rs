@@ -346,6 +346,14 @@ pub struct Fault {
     pub kind: FaultKind,
     /// What is wrong and what to do.
     pub message: String,
-    /// Whether another run with the same input could end otherwise.
+    /// Whether another run with the same input could end otherwise, by the plugin's word or the engine's.
     pub retryable: bool,
+}
+
+impl Fault {
+    /// Whether a delivery that meets it is tried again: unless the plugin itself says that it is no use.
+    #[must_use]
+    pub fn is_tried_again(&self) -> bool {
+        self.kind != FaultKind::Reported || self.retryable
+    }
 }

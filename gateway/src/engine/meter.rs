@@ -103,7 +103,13 @@ impl Meter {
             digest: plugin.digest(),
             tally: Tally::default(),
         });
-        usage.digest = plugin.digest();
+        if usage.digest != plugin.digest() {
+            usage.digest = plugin.digest();
+            // A version that was deleted may come back with other bytes, which are to answer for nothing but their own.
+            if usage.plugin != OTHERS {
+                usage.tally = Tally::default();
+            }
+        }
         usage.tally.add(spent);
     }
 

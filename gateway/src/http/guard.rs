@@ -1,4 +1,5 @@
-//! What stands before a route: whose key it takes, which role, and whether a write was answered before.
+//! What stands before a route: whose key it takes, which role, whether it may be asked anything in the query, and whether
+//! a write was answered before.
 //!
 //! A write that has begun is made to its end when its client goes away: what follows from it belongs to it, and its
 //! answer is there for a client that asks again. So many at once are; what comes beside them ends with its client, or who
@@ -13,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 
+use super::params::{Nothing, query};
 use super::problem::{Kind, Problem};
 use super::{App, Shared, body};
 use crate::control::{Begun, Principal, Refusal};
@@ -125,6 +127,9 @@ pub(super) const FINISHING: usize = 256;
 pub(super) struct Guard {
     pub(super) app: Shared,
     pub(super) access: Access,
+    /// Whether its handler reads the query. Where none does, a parameter is refused here: whoever deletes with
+    /// `?version=1` does not mean every version.
+    pub(super) is_asked: bool,
     /// Whether it changes something; ingest sees to its own writes itself.
     pub(super) writes: bool,
     /// Whether an `Idempotency-Key` is looked at. Ingest does that itself, in the store.
@@ -140,6 +145,11 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
         Ok(principal) => principal,
         Err(problem) => return problem.into_response(),
     };
+    if !guard.is_asked
+        && let Err(problem) = query::<Nothing>(request.uri())
+    {
+        return problem.into_response();
+    }
     request.extensions_mut().insert(Caller(principal));
     let place = guard.writes.then(|| guard.app.finishing.clone().try_acquire_owned().ok()).flatten();
     let is_finished = place.is_some();

@@ -1,5 +1,7 @@
 //! Where events come in: the hot path. A body is read once, handed on as it is, and answered by hand.
 
+use std::collections::HashMap;
+
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -21,11 +23,18 @@ const OF_A_TENANT: Access = Access::Tenant(Role::Ingest);
 
 /// The routes of this file.
 pub(super) fn routes() -> Vec<Route> {
-    const ATOMIC: (&str, &str) = ("atomic", "`true`: if one event of a batch is not valid, none is accepted (422).");
+    const ATOMIC: (&str, &str) = (
+        "atomic",
+        "`true`: if one event of a batch is not valid, breaks the schema of its type, or has the `id` of an earlier \
+         one of the batch and other content, none is accepted (422). What came in an earlier request is found only \
+         while the batch is written: an event with the same `id` or key, and other content, is then refused alone.",
+    );
     const WHAT: &str = "One event; a JSON array or NDJSON of at most 1,000; or CloudEvents 1.0 in any of its three \
-        modes. Answered once it is on disk. The same `id` (per `source`), or the same `Idempotency-Key`, within 24 \
-        hours answers `200` with the first answer and `\"duplicate\": true`; with other content it is a 409. A batch \
-        is answered item by item, in order.";
+        modes. Answered once it is on disk. The same `id` (per `source`) within 24 hours answers `200` with the first \
+        answer and `\"duplicate\": true`; with other content it is a 409. A batch is answered item by item, in order. \
+        An event without an `id` is known by the request's `Idempotency-Key`, in a batch together with its place, so \
+        that a batch that is sent again stores nothing twice; the same key with other content is a 422. For an event \
+        with an `id` that alone decides, whatever the key.";
     vec![
         Route::post(EVENTS, "post_events", "Accept events", post_events)
             .tag(Tag::Ingest)
@@ -151,12 +160,7 @@ async fn accept(app: &App, tenant: TenantId, atomic: bool, request: Request) -> 
         None => None,
     };
     let mut incoming = Pipeline::parse(content_type, &headers, &bytes, &app.config.parse)?;
-    if let Incoming::One(event) = &mut incoming
-        && event.external_id.is_none()
-        && event.dedupe.is_none()
-    {
-        event.dedupe = idempotency_key(&headers)?;
-    }
+    note_key(&mut incoming, &headers)?;
     // The connection reads what comes next into the same memory, if nothing of the request is left in it.
     drop((headers, bytes));
     match incoming {
@@ -165,10 +169,44 @@ async fn accept(app: &App, tenant: TenantId, atomic: bool, request: Request) -> 
     }
 }
 
+/// Gives events without an id of their own the request's `Idempotency-Key`, in a batch with their places. No header has
+/// a zero in it, so none of these is another request's key.
+fn note_key(incoming: &mut Incoming, headers: &HeaderMap) -> Result<(), Problem> {
+    match incoming {
+        Incoming::One(event) if event.external_id.is_none() => {
+            event.dedupe = idempotency_key(headers)?.map(str::to_owned);
+        }
+        Incoming::One(_) => {}
+        Incoming::Many(items) => {
+            let Some(key) = idempotency_key(headers)? else { return Ok(()) };
+            for (at, item) in items.iter_mut().enumerate() {
+                if let Ok(event) = item
+                    && event.external_id.is_none()
+                {
+                    event.dedupe = Some(format!("{key}\0{at}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why an event was not taken. To a client an id and an `Idempotency-Key` are different mistakes.
+fn refused(error: IngestError, goes_by_key: bool) -> Problem {
+    match error {
+        IngestError::Conflict { event_id } if goes_by_key => Problem::new(
+            Kind::IdempotencyKeyReused,
+            format!("this Idempotency-Key came before, as {event_id}, with other content; use a new one"),
+        ),
+        error => error.into(),
+    }
+}
+
 pub(super) async fn one(app: &App, tenant: TenantId, event: NewEvent) -> Result<Response, Problem> {
+    let goes_by_key = event.goes_by_key();
     let ingested = app.pipeline.ingest(tenant, vec![event]).await.pop();
     let ingested = ingested.ok_or_else(|| Problem::internal("ingest answered nothing to one event"))?;
-    let receipt = Receipt::from(ingested?);
+    let receipt = Receipt::from(ingested.map_err(|error| refused(error, goes_by_key))?);
     Ok(body::answer(receipt.status(), &receipt))
 }
 
@@ -178,7 +216,7 @@ async fn batch(
     items: Vec<Result<NewEvent, ItemError>>,
     atomic: bool,
 ) -> Result<Response, Problem> {
-    let items = if atomic { held_against_schemas(app, tenant, items).await } else { items };
+    let items = if atomic { judged_beforehand(app, tenant, items).await } else { items };
     if atomic && items.iter().any(Result::is_err) {
         let wrong = items.into_iter().enumerate().filter_map(|(at, item)| item.err().map(|error| (at, error)));
         let errors = wrong.flat_map(|(at, error)| match error.errors.is_empty() {
@@ -193,14 +231,13 @@ async fn batch(
     }
     let mut good = Vec::with_capacity(items.len());
     // What is bad keeps its place; what is good leaves a gap that the answer fills.
-    let places: Vec<Option<Problem>> = items
+    let places: Vec<Result<bool, Problem>> = items
         .into_iter()
-        .map(|item| match item {
-            Ok(event) => {
-                good.push(event);
-                None
-            }
-            Err(error) => Some(error.into()),
+        .map(|item| {
+            let event = item?;
+            let goes_by_key = event.goes_by_key();
+            good.push(event);
+            Ok(goes_by_key)
         })
         .collect();
     let mut answers = match good.is_empty() {
@@ -219,10 +256,10 @@ async fn batch(
     let data: Vec<ItemReceipt> = places
         .into_iter()
         .map(|place| match place {
-            Some(problem) => ItemReceipt::Rejected { problem: problem.view(None) },
-            None => match answers.next() {
+            Err(problem) => ItemReceipt::Rejected { problem: problem.view(None) },
+            Ok(goes_by_key) => match answers.next() {
                 Some(Ok(ingested)) => ItemReceipt::Accepted(ingested.into()),
-                Some(Err(error)) => ItemReceipt::Rejected { problem: Problem::from(error).view(None) },
+                Some(Err(error)) => ItemReceipt::Rejected { problem: refused(error, goes_by_key).view(None) },
                 None => ItemReceipt::Rejected { problem: Problem::internal("no answer").view(None) },
             },
         })
@@ -232,20 +269,44 @@ async fn batch(
     Ok(body::answer(StatusCode::ACCEPTED, &receipt))
 }
 
-/// What would be refused one by one is known beforehand where all is to be refused.
-async fn held_against_schemas(
+/// What would be refused one by one is known beforehand where all is to be refused; but for ids that came earlier with
+/// other content, which the store finds as it writes.
+async fn judged_beforehand(
     app: &App,
     tenant: TenantId,
     items: Vec<Result<NewEvent, ItemError>>,
 ) -> Vec<Result<NewEvent, ItemError>> {
-    let mut held = Vec::with_capacity(items.len());
-    for item in items {
-        held.push(match item {
-            Ok(event) => app.pipeline.check(tenant, &event).await.map(|()| event).map_err(ItemError::invalid),
+    let (mut judged, mut firsts) = (Vec::with_capacity(items.len()), Firsts::new());
+    for (at, item) in items.into_iter().enumerate() {
+        judged.push(match item {
+            Ok(event) => {
+                let fits = app.pipeline.check(tenant, &event).await;
+                let alike = fits.and_then(|()| is_like_first(app, tenant, at, &event, &mut firsts));
+                alike.map(|()| event).map_err(ItemError::invalid)
+            }
             Err(error) => Err(error),
         });
     }
-    held
+    judged
+}
+
+/// By scope and id: the place of the first event of a batch that has it, and a digest of its content.
+type Firsts = HashMap<(String, String), (usize, [u8; 32])>;
+
+/// Whether an event has the content of the first one of its batch with the same id.
+fn is_like_first(
+    app: &App,
+    tenant: TenantId,
+    at: usize,
+    event: &NewEvent,
+    firsts: &mut Firsts,
+) -> Result<(), Vec<FieldError>> {
+    let Some(own) = app.pipeline.sameness(tenant, event) else { return Ok(()) };
+    let (first, content) = *firsts.entry((own.scope, own.key)).or_insert((at, own.content));
+    if content == own.content {
+        return Ok(());
+    }
+    Err(vec![FieldError::new("/id", format!("the event at `#/{first}` has the same `id`, and other content"))])
 }
 
 /// The events of one request of a product, in one commit.
@@ -263,10 +324,10 @@ async fn read(app: &App, tenant: TenantId, request: Request) -> Result<(HeaderMa
     Ok((parts.headers, bytes))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= 256 => Ok(Some(key.to_owned())),
+        Ok(key) if !key.is_empty() && key.len() <= 256 => Ok(Some(key)),
         _ => Err(Problem::new(Kind::Invalid, "an Idempotency-Key is 1 to 256 printable ASCII characters")),
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! **Who acts.** Products post events, tenants and operators call the API, browsers open the reference and
 //! inboxes. Every request passes the front (an id, panics caught, refusals written), then the guard of its
-//! route (key, role, `Idempotency-Key`), then a handler, which takes the request apart, asks `control` or
-//! `pipeline`, and shows the answer; it decides nothing. A tenant's `POST /v1/events`, which is what most requests are,
-//! passes the same without the router. **What is promised.** An event is answered with
-//! `202` only once it is on disk. Every refusal is a problem with a page that says what to do, and
-//! `problem` alone knows status codes for errors. One table of routes makes both the router and the OpenAPI
-//! document, so that neither can say what the other does not. `data` of an event goes out as the bytes that
-//! came in. **What is deliberately not.** No TLS and no HTTP limits beyond size and time of a body: whoever
-//! faces the internet puts a proxy in front. No cookies, so no request forgery.
+//! route (key, role, no query where none is read, `Idempotency-Key`), then a handler, which takes the
+//! request apart, asks `control` or `pipeline`, and shows the answer; it decides nothing. A tenant's
+//! `POST /v1/events`, which is what most requests are, passes the same without the router. **What is
+//! promised.** An event is answered with `202` only once it is on disk. Every refusal is a problem with a page
+//! that says what to do, and `problem` alone knows status codes for errors. One table of routes makes both the
+//! router and the OpenAPI document, so that neither can say what the other does not. `data` of an event goes
+//! out as the bytes that came in. **What is deliberately not.** No TLS and no HTTP limits beyond size and time
+//! of a body: whoever faces the internet puts a proxy in front. No cookies, so no request forgery.
 
 mod again;
 mod api;

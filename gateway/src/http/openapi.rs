@@ -29,8 +29,9 @@ pub(super) struct Document {
 
 const ABOUT: &str = "Send events in, get signed webhooks out: filtered, reshaped and delivered, tenant by tenant. \
     Every refusal is an RFC 9457 problem whose `type` is a page on this gateway. Lists take `limit` (at most 200) and \
-    `cursor`. Times are RFC 3339 in UTC; durations in settings are texts such as `\"30s\"`. Writes take an \
-    `Idempotency-Key`: for 24 hours the same key gets the same answer (kept in memory, by this process alone).";
+    `cursor`; a parameter that an operation does not have is refused. Times are RFC 3339 in UTC; durations in settings \
+    are texts such as `\"30s\"`. Writes take an `Idempotency-Key`: for 24 hours the same key gets the same answer (kept \
+    in memory, by this process alone).";
 
 impl Document {
     pub(super) fn new(routes: &[Route]) -> Self {
@@ -131,12 +132,7 @@ fn parameters(route: &Route) -> Vec<Parameter> {
             one(name, ParameterIn::Path, Required::True, about)
         })
         .collect();
-    let is_list = matches!(route.answer, Answer::List(_))
-        && route.access != Access::Public
-        && !route.id.contains("plugins")
-        && !route.id.contains("connectors")
-        && !route.id.contains("samples");
-    if is_list {
+    if route.is_paged {
         parameters.push(one(
             "limit",
             ParameterIn::Query,
@@ -277,7 +273,7 @@ fn refusals(route: &Route) -> Vec<(String, Vec<Kind>)> {
             Kind::Invalid,
         ]);
     }
-    if !route.query.is_empty() {
+    if route.access != Access::Public || !route.query.is_empty() {
         kinds.push(Kind::Invalid);
     }
     if route.conditional {
@@ -305,7 +301,7 @@ fn refusals(route: &Route) -> Vec<(String, Vec<Kind>)> {
         kinds.extend([Kind::LimitReached, Kind::Overloaded, Kind::Unavailable, Kind::DiskFull]);
     }
     if route.id.starts_with("delete_plugin") {
-        kinds.extend([Kind::PluginInUse, Kind::PluginNameReserved]);
+        kinds.extend([Kind::PluginInUse, Kind::PluginNameReserved, Kind::Invalid]);
     }
     let runs_plugins = ["preview_subscription", "test_subscription", "run_plugin", "run_delivery"];
     if runs_plugins.iter().any(|id| route.id.ends_with(id)) {
@@ -314,7 +310,10 @@ fn refusals(route: &Route) -> Vec<(String, Vec<Kind>)> {
     if route.is_hot {
         kinds.extend([Kind::DuplicateDiffers, Kind::RateLimited, Kind::Overloaded, Kind::Unavailable, Kind::DiskFull]);
         kinds.push(Kind::UnsupportedContentEncoding);
-        kinds.push(if route.access == Access::Public { Kind::BadSignature } else { Kind::TooMany });
+        match route.access {
+            Access::Public => kinds.push(Kind::BadSignature),
+            _ => kinds.extend([Kind::TooMany, Kind::IdempotencyKeyReused]),
+        }
     }
     if route.path == "/readyz" {
         kinds.push(Kind::Unavailable);

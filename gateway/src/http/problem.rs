@@ -230,7 +230,7 @@ impl Kind {
                 "duplicate-differs",
                 StatusCode::CONFLICT,
                 "The same id came with other content",
-                "An event with this id (or `Idempotency-Key`) was accepted within the last 24 hours, and its content \
+                "An event with this id was accepted within the last 24 hours, and its content \
                  was another. The first one stands. Give every event an id of its own.",
             ),
             Self::LimitReached => row(
@@ -570,7 +570,7 @@ impl From<PluginRefusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             PluginRefusal::Install(error) => error.into(),
-            PluginRefusal::Reserved(_) => Self::new(Kind::PluginNameReserved, detail),
+            PluginRefusal::Reserved(_) | PluginRefusal::Preset(_) => Self::new(Kind::PluginNameReserved, detail),
             PluginRefusal::VersionTaken { .. } => Self::new(Kind::PluginVersionTaken, detail),
             PluginRefusal::InUse { .. } => Self::new(Kind::PluginInUse, detail),
             PluginRefusal::CompileBudget { retry_after } => {

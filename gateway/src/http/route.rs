@@ -146,6 +146,8 @@ pub(super) struct Route {
     pub(super) tag: Tag,
     pub(super) access: Access,
     pub(super) query: &'static [(&'static str, &'static str)],
+    /// Takes `limit` and `cursor`.
+    pub(super) is_paged: bool,
     pub(super) payload: Option<Payload>,
     pub(super) status: StatusCode,
     pub(super) answer: Answer,
@@ -176,6 +178,7 @@ impl Route {
             tag: Tag::System,
             access: Access::Anyone,
             query: &[],
+            is_paged: false,
             payload: None,
             status: StatusCode::NO_CONTENT,
             answer: Answer::Nothing,
@@ -262,8 +265,14 @@ impl Route {
         self
     }
 
-    pub(super) fn lists<T: ToSchema + PartialSchema>(mut self) -> Self {
-        (self.status, self.answer, self.answer_about) = (StatusCode::OK, Answer::List(Shape::of::<T>()), "A page.");
+    /// A list, page by page.
+    pub(super) fn lists<T: ToSchema + PartialSchema>(self) -> Self {
+        Self { answer_about: "A page.", is_paged: true, ..self.lists_all::<T>() }
+    }
+
+    /// A list that is short enough to be answered whole.
+    pub(super) fn lists_all<T: ToSchema + PartialSchema>(mut self) -> Self {
+        (self.status, self.answer, self.answer_about) = (StatusCode::OK, Answer::List(Shape::of::<T>()), "The list.");
         self
     }
 
@@ -292,6 +301,11 @@ impl Route {
         self.writes() && self.access != Access::Public && !self.is_repeatable
     }
 
+    /// Whether its handler reads the query, and says itself what it does not know there.
+    fn is_asked(&self) -> bool {
+        self.is_paged || !self.query.is_empty()
+    }
+
     fn writes(&self) -> bool {
         self.method != Method::GET && !self.is_hot
     }
@@ -312,8 +326,8 @@ impl Route {
         if self.access == Access::Public {
             return (self.path, self.handler);
         }
-        let (writes, remembers) = (self.writes(), self.remembers());
-        let state = Guard { app: app.clone(), access: self.access, writes, remembers };
+        let (is_asked, writes, remembers) = (self.is_asked(), self.writes(), self.remembers());
+        let state = Guard { app: app.clone(), access: self.access, is_asked, writes, remembers };
         (self.path, self.handler.route_layer(from_fn_with_state(state, guard)))
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! **Who acts.** hyper waits for a request's head, and pings who speaks HTTP/2; what comes before, while it is not known
 //! yet which HTTP a client speaks, and a client of HTTP/2 that never asks, has its time here. **What is promised.** Who
-//! asks for nothing in time is let go, whatever it sends instead, and counted. **What is deliberately not.** A bound on
-//! how many there are: that is the files a process may have open, and who comes beyond waits. Nor an end for who has asked
-//! once and goes on answering pings, or asking.
+//! asks for nothing in time is let go, whatever it sends instead, and counted. A head may be as long over HTTP/2 as
+//! over HTTP/1.1. **What is deliberately not.** A bound on how many there are: that is the files a process may have
+//! open, and who comes beyond waits. Nor an end for who has asked once and goes on answering pings, or asking. Nor a
+//! problem for a head that is too long: hyper answers it by itself, with 431 and no body, and over HTTP/1.1 one of more
+//! than 100 lines too, since room for more would cost every request an allocation. Over HTTP/2, one of four times the
+//! length ends the connection.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,9 +28,10 @@ use super::Doors;
 use super::again::again;
 use super::source::Peer;
 
-/// What is read of a connection at once, and so the longest head. Every connection may take up as much, and a client
-/// may open as many as there are files.
-const BUFFER: usize = 64 * 1024;
+/// The longest head. Over HTTP/1.1 that is what is read of a connection at once: every connection may take up as much,
+/// and a client may open as many as there are files. Over HTTP/2 each header counts as 32 bytes more than it has (RFC
+/// 9113, section 6.5.2).
+const LONGEST_HEAD: u32 = 64 * 1024;
 
 /// Serves until `stop` says so; then no connection is taken, and those there are may end what they do. So long the head of
 /// a request may take, and a client of HTTP/2 to answer a ping, which it gets as often.
@@ -43,8 +47,8 @@ pub fn serve(
         let mut builder = Builder::new(TokioExecutor::new());
         // A client that sends its headers a byte at a time is let go.
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience);
-        builder.http1().max_buf_size(BUFFER);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+        builder.http1().max_buf_size(LONGEST_HEAD as usize);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(LONGEST_HEAD);
         builder.http2().keep_alive_interval(patience).keep_alive_timeout(patience);
         loop {
             let accepted = tokio::select! {

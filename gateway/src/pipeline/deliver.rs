@@ -38,7 +38,7 @@ const RESPONSE_KEPT_OF_SUCCESS: usize = 1024;
 pub(super) async fn deliver(parts: &Arc<Parts>, work: &Work) -> End {
     let delivery = &work.delivery;
     let Some(plan) = parts.registry.plan(delivery.tenant_id, delivery.subscription_id) else {
-        record::end_without_attempt(parts, work, Status::Cancelled, "the subscription was deleted").await;
+        record::end_without_attempt(parts, work, Status::Cancelled, "its subscription was deleted").await;
         return End::NotSent;
     };
     if !plan.sends() {

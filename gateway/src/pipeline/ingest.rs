@@ -39,7 +39,7 @@ pub struct Ingested {
 /// Why an event was not taken. Nothing of it was kept.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IngestError {
-    /// The same id came with other content.
+    /// The same id, or the same key of a request, came with other content.
     #[error("the same id came before with other content, as {event_id}")]
     Conflict {
         /// The first one.
@@ -60,6 +60,14 @@ pub enum IngestError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+impl NewEvent {
+    /// Whether it is told from others by the key of the request that it came in: it has no id of its own.
+    #[must_use]
+    pub fn goes_by_key(&self) -> bool {
+        self.source_id.is_none() && self.dedupe.is_some()
+    }
 }
 
 impl Pipeline {
@@ -188,6 +196,15 @@ impl Pipeline {
         }
     }
 
+    /// What makes an event the same as another, and what must then be equal; `None`: nothing does.
+    #[must_use]
+    pub fn sameness(&self, tenant: TenantId, item: &NewEvent) -> Option<Dedupe> {
+        let parts = &self.0;
+        let owner = parts.registry.tenant(tenant)?;
+        let profile = owner.profile.as_ref().and_then(|name| parts.registry.profiles().get(name).cloned());
+        sameness(profile.as_deref(), item, parts.clock.now())
+    }
+
     /// Whether each of these subscriptions wants an event, and why.
     pub async fn explain(&self, plans: &[Arc<Plan>], event: &Event) -> Vec<(bool, String)> {
         let mut pace = Pace::begin(&self.0.long_matches);
@@ -277,8 +294,7 @@ async fn accept(
     pace: &mut Pace<'_>,
 ) -> (Accepted, Option<Found>) {
     let until = later(now, item.dedupe_window.unwrap_or(parts.limits.dedupe_window));
-    let by_profile = profile.and_then(|profile| dedupe_by_profile(profile, &item, until));
-    let dedupe = by_profile.or_else(|| dedupe(&item, until));
+    let dedupe = sameness(profile, &item, until);
     let event = Arc::new(event(tenant, item, now));
     let (mut deliveries, mut waiting, mut all) = (Vec::new(), Vec::new(), None);
     if let Some(matcher) = parts.registry.matcher(tenant) {
@@ -419,6 +435,12 @@ pub(super) fn why(plan: &Plan, event: &Event) -> (bool, String) {
     (true, "type and filters match".to_owned())
 }
 
+/// What makes this event the same as an earlier one, if anything does.
+fn sameness(profile: Option<&Profile>, item: &NewEvent, until: Timestamp) -> Option<Dedupe> {
+    let by_profile = profile.and_then(|profile| dedupe_by_profile(profile, item, until));
+    by_profile.or_else(|| dedupe(item, until))
+}
+
 /// The same by the word of the tenant's profile: the type with what stands at some places of the data, where an event
 /// has them all. A source and a client's `Idempotency-Key` have the word before it.
 fn dedupe_by_profile(profile: &Profile, item: &NewEvent, until: Timestamp) -> Option<Dedupe> {
@@ -438,11 +460,13 @@ fn dedupe_by_profile(profile: &Profile, item: &NewEvent, until: Timestamp) -> Op
     Some(Dedupe { scope: format!("profile:{}", profile.name), key, content: Sha256::new().finalize().into(), until })
 }
 
-/// What makes this event the same as an earlier one, if it says so.
+/// The same by its own word, or by its request's.
 fn dedupe(item: &NewEvent, until: Timestamp) -> Option<Dedupe> {
     let key = item.dedupe.as_ref().or(item.external_id.as_ref())?.clone();
     let scope = match (&item.source_id, &item.source) {
         (Some(id), _) => id.to_string(),
+        // A key is of the whole tenant, and nobody's id.
+        (None, _) if item.goes_by_key() => "key".to_owned(),
         (None, Some(source)) => format!("source:{source}"),
         (None, None) => String::new(),
     };
@@ -458,6 +482,12 @@ fn dedupe(item: &NewEvent, until: Timestamp) -> Option<Dedupe> {
     }
     content.update([0]);
     content.update(item.data.as_bytes());
+    if item.goes_by_key()
+        && let Some(source) = &item.source
+    {
+        content.update([0]);
+        content.update(source.as_bytes());
+    }
     Some(Dedupe { scope, key, content: content.finalize().into(), until })
 }
 

@@ -203,7 +203,7 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Makes a finished or held delivery due again, now, because a person asked. `None`: there is none.
+    /// Makes a delivery due now that is finished, held or waits for its time, because a person asked. `None`: there is none.
     ///
     /// # Errors
     /// Those of the store.
@@ -332,7 +332,8 @@ fn measure_calls(tally: &Tally, labels: &[Label]) {
         let kind = [labels, &[Label::new("kind", *kind)]].concat();
         metrics::counter!("hookmill_plugin_faults_total", kind).absolute(*count);
     }
-    // The library's counters are whole numbers, and this one counts parts of a second: a gauge that only rises.
+    // The library's counters are whole numbers, and this one counts parts of a second: a gauge that only rises, and is
+    // declared a counter where the metrics are written.
     metrics::gauge!("hookmill_plugin_cpu_seconds_total", labels.to_vec()).set(tally.cpu.as_secs_f64());
     metrics::gauge!("hookmill_plugin_peak_memory_bytes", labels.to_vec()).set(tally.peak_memory as f64);
 }

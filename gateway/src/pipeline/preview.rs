@@ -35,7 +35,7 @@ pub struct Preview {
 pub struct PreviewStep {
     /// `name@version`.
     pub plugin: String,
-    /// What it made: JSON text of a transform, the body of a connector.
+    /// What it made: JSON text of a transform (`{"drop": why}` if it drops the event), the body of a connector.
     pub output: Option<String>,
     /// What it logged.
     pub log: Vec<LogLine>,
@@ -127,7 +127,7 @@ pub(super) async fn try_out(parts: &Parts, plan: &Plan, (event, id): (&Event, &s
         let (output, fault) = match look.made {
             Output::Event(event) => (Some(event.data.clone()), None),
             Output::Request(request) => (Some(text_of(request)), None),
-            Output::Dropped(reason) => (None, Some(format!("dropped: {reason}"))),
+            Output::Dropped(reason) => (Some(serde_json::json!({ "drop": reason }).to_string()), None),
             Output::Faulted(outcome) => (None, Some(outcome.describe())),
         };
         let PluginRun { plugin, log, cpu_us, .. } = look.run.clone();

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 
 use super::body::Content;
 use super::dispatch;
-use super::lanes::{End, Work};
-use super::{Parts, deliver, ingest, meters};
+use super::lanes::{Alone, End, Work};
+use super::{Parts, Pipeline, deliver, ingest, meters};
 use crate::clock::later;
 use crate::domain::{
-    Attempt, AttemptId, AttemptRequest, AttemptResponse, Event, EventId, EventType, FaultKind, Frozen, Lane, Outcome,
-    PluginRun, State, StateReason, Status, Trigger, Verdict,
+    Attempt, AttemptId, AttemptRequest, AttemptResponse, Delivery, Event, EventId, EventType, FaultKind, Frozen, Lane,
+    Outcome, PluginRun, State, StateReason, Status, Trigger, Verdict,
 };
 use crate::egress::FailureClass;
 use crate::registry::{self, Plan};
@@ -30,6 +30,23 @@ const CUT_OFF: [FailureClass; 5] =
 const UNSAID_PAUSE: Duration = Duration::from_secs(60);
 /// How long an endpoint is left alone at most, whatever it asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+impl Pipeline {
+    /// Until when a subscription's deliveries wait since its endpoint is left alone, and why it is, in words.
+    #[must_use]
+    pub fn left_alone(&self, plan: &Plan) -> Option<(Timestamp, &'static str)> {
+        let parts = &self.0;
+        let subscription = &plan.subscription;
+        let host = (subscription.tenant_id, plan.host.as_ref());
+        let (until, why) = parts.lanes.left_alone(Lane::of(subscription.id), host, parts.clock.now())?;
+        let why = match why {
+            Alone::Asked => "its endpoint answered 429, 503 or the like",
+            Alone::HostAsked => "its endpoint's host asked for fewer requests",
+            Alone::Silent => "its endpoint did not answer in time, again and again,",
+        };
+        Some((until, why))
+    }
+}
 
 /// What one attempt came to.
 pub(super) struct Report {
@@ -144,11 +161,12 @@ pub(super) async fn record(parts: &Arc<Parts>, plan: &Plan, work: &Work, report:
     // What is only tried is no reason to send nothing any more.
     let on_trial = matches!(&report.outcome, Outcome::PluginFault { plugin, .. } if plan.is_on_trial(plugin));
     let delivery = settled(work, &report, &verdict, &because, now);
-    let (status, reason) = (delivery.status, delivery.reason.clone());
+    let had_arrived = had_arrived(parts, &delivery).await;
+    let (status, reason) = (if had_arrived { Status::Delivered } else { delivery.status }, delivery.reason.clone());
     let due = delivery.next_attempt_at;
     let attempt = report.into_attempt(work, verdict.clone(), because, now);
     let faulting = !on_trial && parts.lanes.limit_fault(work.delivery.lane, limit_fault) >= LIMIT_FAULTS;
-    parts.live.delivery(&delivery, Some(&attempt));
+    parts.live.delivery(&Delivery { status, ..delivery.clone() }, Some(&attempt));
     settle(parts, Settled { delivery, attempt: Some(attempt) }).await;
     if let Some(due) = due {
         // The entry must be there when the lane looks for it.
@@ -175,8 +193,15 @@ pub(super) async fn record(parts: &Arc<Parts>, plan: &Plan, work: &Work, report:
     end
 }
 
+/// Whether a delivery that failed when a person asked for it again had arrived before: the store leaves it delivered.
+async fn had_arrived(parts: &Parts, delivery: &Delivery) -> bool {
+    let has_failed = delivery.trigger == Trigger::Manual && matches!(delivery.status, Status::Failed | Status::Dropped);
+    let arrived = |attempts: Vec<Attempt>| attempts.iter().any(|attempt| attempt.outcome == Outcome::Delivered);
+    has_failed && parts.store.attempts(delivery.tenant_id, delivery.id).await.is_ok_and(arrived)
+}
+
 /// The delivery as it is after the attempt.
-fn settled(work: &Work, report: &Report, verdict: &Verdict, because: &str, now: Timestamp) -> crate::domain::Delivery {
+fn settled(work: &Work, report: &Report, verdict: &Verdict, because: &str, now: Timestamp) -> Delivery {
     let mut delivery = work.delivery.clone();
     delivery.attempt_count += 1;
     delivery.begun = false;
@@ -368,5 +393,19 @@ mod tests {
         };
         assert_eq!([false, true].map(answered), [End::Answered, End::Misread]);
         assert_eq!(end(Outcome::Dropped { plugin: "a@1.0.0".to_owned(), reason: detail() }), End::Dropped);
+    }
+
+    /// What is cut when it is read is not told as what was asked for.
+    #[test]
+    fn a_wait_is_told_as_it_was_asked_for() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (asked, told) in [
+            ("86400", "asked to wait 1d"),
+            ("99999999999999999999", "asked to wait 7d or longer"),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", "asked to wait 7d or longer"),
+        ] {
+            let outcome = Outcome::Throttled { status_code: 429, after: retry::parse_retry_after(asked, now) };
+            assert!(outcome.describe().ends_with(told), "{asked}: {}", outcome.describe());
+        }
     }
 }

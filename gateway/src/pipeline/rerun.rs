@@ -34,9 +34,9 @@ impl Pipeline {
 
 impl Patch {
     /// What leads from one request to another: method, URL, content type and body. Other headers say who sent it and
-    /// when, and are left alone. A body that is JSON is taken apart.
+    /// when, and are left alone. A body that is JSON is taken apart. A request that is not there is `null`.
     #[must_use]
-    pub fn between_requests(from: &AttemptRequest, to: &AttemptRequest) -> Self {
+    pub fn between_requests(from: Option<&AttemptRequest>, to: Option<&AttemptRequest>) -> Self {
         Self::between(&document(from), &document(to))
     }
 }
@@ -49,7 +49,8 @@ struct Document<'a> {
     body: Option<Json<'a>>,
 }
 
-fn document(request: &AttemptRequest) -> String {
+fn document(request: Option<&AttemptRequest>) -> String {
+    let Some(request) = request else { return "null".to_owned() };
     let content_type = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let document = Document {
         method: &request.method,
@@ -80,10 +81,15 @@ mod tests {
             (request("https://b.example/", b"text"), vec!["/url", "/body"]),
             (request("https://a.example/", b"\xff"), vec!["/body/a", "/body/base64"]),
         ] {
-            let patch = Patch::between_requests(&first, &other);
+            let patch = Patch::between_requests(Some(&first), Some(&other));
             let found: Vec<&str> = patch.operations.iter().map(|operation| operation.path.as_str()).collect();
             assert_eq!(found, places);
-            assert!(Patch::between_requests(&other, &other).is_empty());
+            assert!(Patch::between_requests(Some(&other), Some(&other)).is_empty());
+        }
+        assert!(Patch::between_requests(None, None).is_empty());
+        for (from, to) in [(None, Some(&first)), (Some(&first), None)] {
+            let operations = Patch::between_requests(from, to).operations;
+            assert_eq!(operations.iter().map(|of| (of.op, of.path.as_str())).collect::<Vec<_>>(), [("replace", "")]);
         }
     }
 }

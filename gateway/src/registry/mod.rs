@@ -24,12 +24,14 @@ use std::task::{Context, Poll};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use parking_lot::RwLock;
+use serde_json::Value;
 
 pub use self::inlet::{Answer, Filling, From, Inlet, Part, Piece, Proof, Question, Reply};
 pub use self::kind::EventKind;
 pub use self::plan::{PLACEHOLDER, PLACEHOLDER_DIGITS, Plan, Success, check_defaults, url_for_reading};
 pub use self::schema::check as check_schema;
 pub use self::shelf::{Found, Shelf, Upload};
+use self::step::Meaning;
 pub use self::step::{Candidate, Share, Step};
 pub use self::uploads::Followed;
 use crate::clock::Clock;
@@ -342,7 +344,7 @@ impl Registry {
         let named: Vec<Arc<Plan>> = self.0.state.read().tenants.values().flat_map(named).collect();
         let mut changed = Vec::new();
         for plan in named {
-            match self.compile((*plan.subscription).clone()) {
+            match self.compile_saved((*plan.subscription).clone()) {
                 Ok(new) => {
                     if (new.rate, new.sends()) != (plan.rate, plan.sends()) {
                         changed.push((plan.subscription.tenant_id, plan.subscription.id));
@@ -362,7 +364,43 @@ impl Registry {
     /// # Errors
     /// Every mistake, with its place.
     pub fn compile(&self, subscription: Subscription) -> Result<Plan, Vec<FieldError>> {
-        plan::compile(subscription, &self.0.vault, &self.0.shelf, &self.0.surroundings, &self.profiles())
+        self.compile_with(subscription, Meaning::Newest)
+    }
+
+    fn compile_with(&self, subscription: Subscription, meaning: Meaning) -> Result<Plan, Vec<FieldError>> {
+        plan::compile(subscription, meaning, &self.0.vault, &self.0.shelf, &self.0.surroundings, &self.profiles())
+    }
+
+    /// Compiles what was saved before. Where it follows a name, and does not go together with the newest version, it keeps
+    /// to the newest that it does go together with: the one before, also after a restart.
+    fn compile_saved(&self, subscription: Subscription) -> Result<Plan, Vec<FieldError>> {
+        self.compile(subscription.clone())
+            .or_else(|errors| self.compile_with(subscription, Meaning::Fitting).map_err(|_| errors))
+    }
+
+    /// Compiles what is to be saved. A change is refused for its own mistakes, not for those that stood there before and
+    /// that it does not touch: what does not go together with a plugin's newest version, or with what the operator allows
+    /// by now, can still be paused and disabled, and its secret changed.
+    fn compile_change(&self, new: Subscription) -> Result<Plan, Vec<FieldError>> {
+        let errors = match self.compile(new.clone()) {
+            Ok(plan) => return Ok(plan),
+            Err(errors) => errors,
+        };
+        let Some(held) = self.plan(new.tenant_id, new.id) else { return Err(errors) };
+        let before = self.compile((*held.subscription).clone()).err().unwrap_or_default();
+        let opened = |subscription| self.open_spec(subscription).ok().and_then(|spec| serde_json::to_value(spec).ok());
+        let (was, is) = (opened(&held.subscription), opened(&new));
+        let field = |spec: &Option<Value>, error: &FieldError| {
+            spec.as_ref().and_then(|spec| spec.get(error.pointer.split('/').nth(1).unwrap_or_default()).cloned())
+        };
+        if errors.iter().any(|error| !before.contains(error) || field(&was, error) != field(&is, error)) {
+            return Err(errors);
+        }
+        match self.compile_with(new.clone(), Meaning::Fitting) {
+            Ok(plan) => Ok(plan),
+            Err(_) if held.fault.is_some() => Ok(Plan::broken(new, &errors)),
+            Err(_) => Err(errors),
+        }
     }
 
     /// Compiles a source without saving it.
@@ -406,7 +444,7 @@ impl Registry {
         tenant: TenantId,
         id: SubscriptionId,
         spec: SubscriptionSpec,
-        change: Option<(&Subscription, &serde_json::Value)>,
+        change: Option<(&Subscription, &Value)>,
     ) -> Result<Subscription, Vec<FieldError>> {
         let profiles = self.profiles();
         let sealer = seal::Sealer { vault: &self.0.vault, shelf: &self.0.shelf, profiles: &profiles };
@@ -508,14 +546,16 @@ impl Registry {
                     }
                     Err(errors) => return Err(Error::Invalid(errors)),
                 },
-                Record::Subscription(subscription) => match self.compile(subscription.clone()) {
-                    Ok(plan) => Compiled::Plan(Box::new(plan)),
-                    Err(errors) if lenient => {
+                Record::Subscription(subscription) if lenient => {
+                    let plan = self.compile_saved(subscription.clone()).unwrap_or_else(|errors| {
                         tracing::error!(subscription_id = %subscription.id, ?errors, "a stored subscription does not compile; its deliveries wait");
-                        Compiled::Plan(Box::new(Plan::broken(subscription, &errors)))
-                    }
-                    Err(errors) => return Err(Error::Invalid(errors)),
-                },
+                        Plan::broken(subscription, &errors)
+                    });
+                    Compiled::Plan(Box::new(plan))
+                }
+                Record::Subscription(subscription) => {
+                    Compiled::Plan(Box::new(self.compile_change(subscription).map_err(Error::Invalid)?))
+                }
             });
         }
         Ok(compiled)

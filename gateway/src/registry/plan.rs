@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::step::{self, Step};
+use super::step::{self, Meaning, Step};
 use super::{Shelf, Surroundings, seal};
 use crate::domain::pointer::escape;
 use crate::domain::{
@@ -195,6 +195,14 @@ impl Plan {
         self.transforms.iter().chain(&self.connector)
     }
 
+    /// Of the names that it follows: which versions it has not followed, and why.
+    #[must_use]
+    pub fn behind(&self) -> Option<String> {
+        let tried = self.steps().filter_map(|step| Some(&step.candidate.as_ref()?.step));
+        let behind: Vec<&str> = self.steps().chain(tried).filter_map(|step| step.behind.as_deref()).collect();
+        (!behind.is_empty()).then(|| behind.join("; "))
+    }
+
     /// Whether this is tried beside one of the steps, and is none of them itself.
     #[must_use]
     pub fn is_on_trial(&self, reference: &str) -> bool {
@@ -293,6 +301,7 @@ pub fn check_defaults(spec: &SubscriptionSpec) -> Vec<FieldError> {
 
 pub(super) fn compile(
     subscription: Subscription,
+    meaning: Meaning,
     vault: &Vault,
     shelf: &Shelf,
     surroundings: &Surroundings,
@@ -319,6 +328,7 @@ pub(super) fn compile(
     let (url, is_inbox) = target(&spec, surroundings, &mut errors);
     let mut placeholders = Vec::new();
     let mut reading = step::Reading {
+        meaning,
         subscription: &subscription,
         vault,
         shelf,

@@ -42,7 +42,7 @@ impl Sealer<'_> {
         let old = change.map(|(old, _)| old);
         let mut errors = Vec::new();
         let mut fields = vec!["/url".to_owned(), "/secret".to_owned()];
-        self.pin(tenant, &mut spec, &mut fields, &mut errors);
+        self.pin(tenant, &mut spec, change.map(|(_, patch)| patch), &mut fields, &mut errors);
         match &spec.auth {
             Some(Auth::Bearer { .. }) => fields.push("/auth/token".to_owned()),
             Some(Auth::Basic { .. }) => fields.push("/auth/password".to_owned()),
@@ -52,7 +52,17 @@ impl Sealer<'_> {
         }
         fields.extend(spec.secret_headers.keys().map(|name| format!("/secret_headers/{}", escape(name))));
         match plan::whole(&spec, self.profiles) {
-            Ok((whole, _)) => give_signing_secret(&mut spec, &whole.signing(), &mut errors),
+            Ok((whole, _)) => {
+                let signing = whole.signing();
+                if change.is_some_and(|(_, patch)| clears_secret(patch)) && signing.scheme != SchemeKind::None {
+                    errors.push(FieldError::new(
+                        "/secret",
+                        "a subscription that signs needs a secret: POST …/rotate-secret makes another, and \
+                         `\"signing\": {\"scheme\": \"none\"}` does without",
+                    ));
+                }
+                give_signing_secret(&mut spec, &signing, &mut errors);
+            }
             Err(found) => errors.extend(found),
         }
         if let Some((old, patch)) = change {
@@ -100,31 +110,38 @@ impl Sealer<'_> {
         (new != Some(secret.expose())).then(|| sealed.clone())
     }
 
-    /// Names become `name@version`, configs are checked, and their secret fields are noted.
+    /// Names become `name@version`, configs are checked, and their secret fields are noted. What a change does not touch is
+    /// not checked again: it may follow a plugin whose newest version it does not go together with.
     fn pin(
         &self,
         tenant: TenantId,
         spec: &mut SubscriptionSpec,
+        patch: Option<&Value>,
         fields: &mut Vec<String>,
         errors: &mut Vec<FieldError>,
     ) {
         let transforms = spec.transforms.iter_mut().enumerate().map(|(at, transform)| {
             let TransformSpec { plugin, config, candidate } = transform;
-            (plugin, &*config, candidate, format!("/transforms/{at}"), "plugin")
+            (plugin, &*config, candidate, format!("/transforms/{at}"), ("transforms", "plugin"))
         });
         let connector = spec.connector.iter_mut().map(|connector| {
             let ConnectorSpec { name, config, candidate } = connector;
-            (name, &*config, candidate, "/connector".to_owned(), "name")
+            (name, &*config, candidate, "/connector".to_owned(), ("connector", "name"))
         });
-        for (name, config, candidate, at, named) in transforms.chain(connector) {
+        for (name, config, candidate, at, (field, named)) in transforms.chain(connector) {
             let config_at = format!("{at}/config");
-            self.pin_one(tenant, name, config, (format!("{at}/{named}"), &config_at), fields, errors);
-            let Some(CandidateSpec { plugin, config: own, .. }) = candidate else { continue };
-            let (name_at, own_at) = (format!("{at}/candidate/plugin"), format!("{at}/candidate/config"));
-            match own {
-                Some(own) => self.pin_one(tenant, plugin, own, (name_at, &own_at), fields, errors),
-                // What either of the two calls a secret is one.
-                None => self.pin_one(tenant, plugin, config, (name_at, &config_at), fields, errors),
+            let mut found = self.pin_one(tenant, name, config, (format!("{at}/{named}"), &config_at), fields);
+            if let Some(CandidateSpec { plugin, config: own, .. }) = candidate {
+                let (name_at, own_at) = (format!("{at}/candidate/plugin"), format!("{at}/candidate/config"));
+                match own {
+                    Some(own) => found.extend(self.pin_one(tenant, plugin, own, (name_at, &own_at), fields)),
+                    // What either of the two calls a secret is one; whether both take the config is said where the step is
+                    // compiled.
+                    None => drop(self.pin_one(tenant, plugin, config, (name_at, &config_at), fields)),
+                }
+            }
+            if patch.is_none_or(|patch| patch.get(field).is_some()) {
+                errors.extend(found);
             }
         }
     }
@@ -136,26 +153,25 @@ impl Sealer<'_> {
         config: &Value,
         (name_at, config_at): (String, &str),
         fields: &mut Vec<String>,
-        errors: &mut Vec<FieldError>,
-    ) {
+    ) -> Vec<FieldError> {
         let plugin = match self.shelf.find(tenant, name) {
             Ok(found) => found.plugin().clone(),
-            Err(detail) => return errors.push(FieldError::new(name_at, detail)),
+            Err(detail) => return vec![FieldError::new(name_at, detail)],
         };
         // `name@latest` and `name@^1` are kept as they are: they follow.
         if !name.contains('@') {
             *name = plugin.manifest().reference();
         }
         let Ok(schema) = serde_json::from_str::<Value>(&plugin.manifest().config_schema) else {
-            return errors.push(FieldError::new(config_at, "the plugin's own schema is not JSON"));
+            return vec![FieldError::new(config_at, "the plugin's own schema is not JSON")];
         };
-        errors.extend(schema::check(&schema, config, config_at));
         let secret = schema::secret_fields(&schema).into_iter().map(|field| format!("{config_at}{field}"));
         for field in secret {
             if !fields.contains(&field) {
                 fields.push(field);
             }
         }
+        schema::check(&schema, config, config_at)
     }
 
     /// A secret was entered for one host and one connector: with another, it must be in the change again, or a change of
@@ -237,6 +253,11 @@ impl Sealer<'_> {
 /// Whether a change is about the connector: it then is what counts from now on that it names.
 fn sets_connector(patch: &Value) -> bool {
     patch.get("connector").is_some()
+}
+
+/// Whether a change takes the signing secret away, and leaves how is signed as it is.
+fn clears_secret(patch: &Value) -> bool {
+    patch.get("secret").is_some_and(Value::is_null) && patch.get("signing").is_none() && patch.get("profile").is_none()
 }
 
 /// Whether a secret is one of a plugin's.

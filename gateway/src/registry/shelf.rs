@@ -146,6 +146,14 @@ impl Shelf {
         all.filter(|upload| !upload.plugin.is_ready()).cloned().collect()
     }
 
+    /// What a tenant could mean by a reference of its own plugins: what it does mean, and then the earlier versions.
+    pub(super) fn could_mean(&self, tenant: TenantId, reference: &str) -> Vec<Found> {
+        let (name, version) = split(reference);
+        let uploads = self.0.uploads.read();
+        let versions = uploads.get(&tenant).and_then(|names| names.get(name));
+        versions.into_iter().flat_map(|versions| own(versions, version)).cloned().map(Found::Own).collect()
+    }
+
     /// What a tenant means by a reference; a bare name is its latest version. A tenant's own goes before a preset that
     /// has come to have its name since.
     ///
@@ -154,7 +162,7 @@ impl Shelf {
     pub fn find(&self, tenant: TenantId, reference: &str) -> Result<Found, String> {
         let (name, version) = split(reference);
         if let Some(versions) = self.0.uploads.read().get(&tenant).and_then(|names| names.get(name)) {
-            let found = own(versions, version).cloned().map(Found::Own);
+            let found = own(versions, version).next().cloned().map(Found::Own);
             return found.ok_or_else(|| {
                 let there: Vec<String> = versions.iter().map(|upload| upload.version.reference()).collect();
                 format!("there is no `{reference}`; there are {}", there.join(", "))
@@ -177,15 +185,13 @@ impl Shelf {
     }
 }
 
-/// The latest version that fits. One that is not finished (`2.0.0-rc.1`) counts only where it is meant, or where there
-/// is no other.
-fn own<'a>(versions: &'a [Upload], wanted: Option<&str>) -> Option<&'a Upload> {
-    let fit = |upload: &&Upload| {
-        let version = &upload.version;
-        fits(wanted, version.version(), version.digest)
-    };
+/// The versions that fit, the latest first. One that is not finished (`2.0.0-rc.1`) counts only where it is meant, or
+/// after all others.
+fn own<'a>(versions: &'a [Upload], wanted: Option<&'a str>) -> impl Iterator<Item = &'a Upload> {
+    let fit = move |upload: &&Upload| fits(wanted, upload.version.version(), upload.version.digest);
     let finished = |upload: &&Upload| Version::parse(upload.version.version()).is_ok_and(|v| v.pre.is_empty());
-    versions.iter().rev().filter(fit).find(finished).or_else(|| versions.iter().rev().find(fit))
+    let latest_first = move || versions.iter().rev().filter(fit);
+    latest_first().filter(finished).chain(latest_first().filter(move |upload| !finished(upload)))
 }
 
 /// Whether this is a version that is meant.

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::shelf::{Found, split};
+use super::shelf::Found;
 use super::{Shelf, plan, schema, seal};
 use crate::domain::pointer::insert;
 use crate::domain::{
-    CandidateSpec, ConnectorSpec, EventId, FieldError, Interprets, Kind, PluginRun, Secret, Subscription, TransformSpec,
+    CandidateSpec, ConnectorSpec, EventId, FieldError, Interprets, Kind, Manifest, PluginRun, Secret, Subscription,
+    TransformSpec,
 };
 use crate::engine::Plugin;
 use crate::vault::Vault;
@@ -28,6 +29,8 @@ pub struct Step {
     pub config: String,
     /// What is tried beside it.
     pub candidate: Option<Box<Candidate>>,
+    /// Where it follows a name: which version it has not followed, and why.
+    pub behind: Option<String>,
     /// Hosts that secrets may be sent to if it is the connector.
     hosts: Vec<String>,
 }
@@ -114,8 +117,18 @@ fn hundredth(event: EventId) -> u8 {
     u8::try_from(number % 100).unwrap_or(0)
 }
 
+/// Which version a step means that follows a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The newest: that the step does not go together with it is a mistake.
+    Newest,
+    /// The newest of those that it goes together with.
+    Fitting,
+}
+
 /// What the steps of a subscription are compiled with.
 pub(super) struct Reading<'a> {
+    pub(super) meaning: Meaning,
     pub(super) subscription: &'a Subscription,
     pub(super) vault: &'a Vault,
     pub(super) shelf: &'a Shelf,
@@ -126,37 +139,33 @@ pub(super) struct Reading<'a> {
 impl Reading<'_> {
     pub(super) fn transform(&mut self, number: usize, spec: &TransformSpec) -> Option<Step> {
         let at = format!("/transforms/{number}");
-        let step = self.step(&spec.plugin, &spec.config, &format!("{at}/plugin"), &format!("{at}/config"))?;
-        if step.plugin.manifest().kind != Kind::Transform {
-            let detail = format!("`{}` is a connector; name it in `connector`", step.reference);
-            self.errors.push(FieldError::new(format!("{at}/plugin"), detail));
-        }
+        let kind = (Kind::Transform, "is a connector; name it in `connector`");
+        let step = self.step(&spec.plugin, &spec.config, kind, (&format!("{at}/plugin"), &format!("{at}/config")))?;
         self.beside(step, &spec.config, spec.candidate.as_ref(), &at)
     }
 
     pub(super) fn connector(&mut self, spec: &ConnectorSpec) -> Option<Step> {
-        let step = self.step(&spec.name, &spec.config, "/connector/name", "/connector/config")?;
-        if step.plugin.manifest().kind != Kind::Connector {
-            let detail = format!("`{}` is a transform; name it in `transforms`", step.reference);
-            self.errors.push(FieldError::new("/connector/name", detail));
-        }
+        let kind = (Kind::Connector, "is a transform; name it in `transforms`");
+        let step = self.step(&spec.name, &spec.config, kind, ("/connector/name", "/connector/config"))?;
         self.beside(step, &spec.config, spec.candidate.as_ref(), "/connector")
     }
 
-    fn step(&mut self, name: &str, config: &Value, name_at: &str, config_at: &str) -> Option<Step> {
-        let found = match self.shelf.find(self.subscription.tenant_id, name) {
+    /// A step of a kind; with what is said of one of another kind, and the places of its name and of its config.
+    fn step(
+        &mut self,
+        name: &str,
+        config: &Value,
+        (kind, otherwise): (Kind, &str),
+        (name_at, config_at): (&str, &str),
+    ) -> Option<Step> {
+        let tenant = self.subscription.tenant_id;
+        let mut found = match self.shelf.find(tenant, name) {
             Ok(found) => found,
             Err(detail) => {
                 self.errors.push(FieldError::new(name_at, detail));
                 return None;
             }
         };
-        let plugin = found.plugin().clone();
-        let mut hosts = plugin.manifest().hosts.clone();
-        // A tenant's own may be another version by now, with hosts that no secret was entered for.
-        if let (Found::Own(_), Some(entered)) = (&found, &self.subscription.hosts) {
-            hosts.retain(|host| entered.contains(host));
-        }
         let mut config = config.clone();
         for (pointer, sealed) in &self.subscription.secrets {
             let Some(field) = pointer.strip_prefix(config_at) else { continue };
@@ -165,15 +174,38 @@ impl Reading<'_> {
             insert(&mut config, field, Value::String(stand_in.clone()));
             self.placeholders.push((stand_in, secret));
         }
-        // The schema may have changed with the plugin since it was saved, where a reference follows.
-        if let Ok(schema) = serde_json::from_str::<Value>(&plugin.manifest().config_schema) {
-            self.errors.extend(schema::check(&schema, &config, config_at));
+        let misfits = |found: &Found| {
+            let manifest = found.plugin().manifest();
+            if manifest.kind != kind {
+                return vec![FieldError::new(name_at, format!("`{}` {otherwise}", manifest.reference()))];
+            }
+            let schema = serde_json::from_str::<Value>(&manifest.config_schema);
+            schema.map_or_else(|_| Vec::new(), |schema| schema::check(&schema, &config, config_at))
+        };
+        // Where a reference follows, there may be another version since it was saved.
+        let mut errors = misfits(&found);
+        let mut behind = None;
+        if self.meaning == Meaning::Fitting
+            && let Some(FieldError { pointer, detail }) = errors.first()
+            && let Some(fits) = self.shelf.could_mean(tenant, name).into_iter().find(|found| misfits(found).is_empty())
+        {
+            let newest = found.plugin().manifest().reference();
+            behind = Some(format!("it does not go together with `{newest}`: {pointer}: {detail}"));
+            (found, errors) = (fits, Vec::new());
+        }
+        self.errors.extend(errors);
+        let plugin = found.plugin().clone();
+        let mut hosts = plugin.manifest().hosts.clone();
+        // A tenant's own may be another version by now, with hosts that no secret was entered for.
+        if let (Found::Own(_), Some(entered)) = (&found, &self.subscription.hosts) {
+            hosts.retain(|host| entered.contains(host));
         }
         Some(Step {
             reference: plugin.manifest().reference(),
             config: config.to_string(),
             plugin,
             candidate: None,
+            behind,
             hosts,
         })
     }
@@ -198,10 +230,21 @@ impl Reading<'_> {
         let config_at =
             if spec.config.is_some() { format!("{at}/config") } else { at.replace("/candidate", "/config") };
         let name_at = format!("{at}/plugin");
-        let tried = self.step(&spec.plugin, spec.config.as_ref().unwrap_or(config), &name_at, &config_at)?;
-        if let Some(detail) = unlike(&step, &tried, spec) {
+        let found = self.shelf.find(self.subscription.tenant_id, &spec.plugin);
+        if let Some(detail) = found.ok().and_then(|found| unlike(&step, found.plugin().manifest(), spec)) {
             self.errors.push(FieldError::new(name_at, detail));
             return None;
+        }
+        let kind = (step.plugin.manifest().kind, "is of another kind");
+        let known = self.errors.len();
+        let config = spec.config.as_ref().unwrap_or(config);
+        let tried = self.step(&spec.plugin, config, kind, (&name_at, &config_at))?;
+        if spec.config.is_none() && self.errors.len() > known {
+            let of_config = self.errors.drain(known..).map(|error| format!("{}: {}", error.pointer, error.detail));
+            let why = of_config.collect::<Vec<_>>().join("; ");
+            let detail =
+                format!("`{}` does not take the step's config ({why}); give it a `config` of its own", tried.reference);
+            self.errors.push(FieldError::new(at, detail));
         }
         step.candidate = Some(Box::new(Candidate { step: tried, share }));
         Some(step)
@@ -209,12 +252,12 @@ impl Reading<'_> {
 }
 
 /// Why one can't be tried in the place of the other.
-fn unlike(step: &Step, tried: &Step, spec: &CandidateSpec) -> Option<String> {
-    let (now, then) = (step.plugin.manifest(), tried.plugin.manifest());
-    let is_other = split(&now.reference()).0 != split(&then.reference()).0;
+fn unlike(step: &Step, then: &Manifest, spec: &CandidateSpec) -> Option<String> {
+    let now = step.plugin.manifest();
+    let is_other = now.name != then.name;
     match now.kind {
         kind if kind != then.kind => {
-            Some(format!("`{}` is of another kind than `{}`", tried.reference, step.reference))
+            Some(format!("`{}` is of another kind than `{}`", then.reference(), step.reference))
         }
         Kind::Connector if is_other => Some(format!(
             "a connector's candidate is another version of the same connector, here of `{}`: its secrets were entered for that",

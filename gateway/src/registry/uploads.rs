@@ -167,13 +167,18 @@ impl Registry {
                 continue;
             }
             let subscription_id = plan.subscription.id;
-            match self.compile((*plan.subscription).clone()) {
+            let why = match self.compile_saved((*plan.subscription).clone()) {
                 Ok(plan) => {
+                    let why = plan.behind();
                     self.0.state.write().put(vec![Compiled::Plan(Box::new(plan))]);
-                    followed.by.push(subscription_id);
+                    why
                 }
-                Err(errors) => {
-                    tracing::warn!(%subscription_id, name, ?errors, "a subscription does not go together with the new version of its plugin; it stays as it was");
+                Err(errors) => Some(format!("{errors:?}")),
+            };
+            match why {
+                None => followed.by.push(subscription_id),
+                Some(why) => {
+                    tracing::warn!(%subscription_id, name, why, "a subscription does not follow its plugin");
                     followed.left.push(subscription_id);
                 }
             }
@@ -188,14 +193,17 @@ impl Registry {
             let found = self.0.shelf.find(version.tenant_id, reference);
             found.is_ok_and(|found| found.version().is_some_and(|other| other.id == version.id))
         };
-        // One that could not follow still runs what it ran.
+        // One that could not follow runs what it ran, and its owner may take the version back that it does not go with.
         let runs = |plan: &Plan| {
             let tried = plan.steps().filter_map(|step| Some(&step.candidate.as_ref()?.step));
             let mut steps = plan.steps().chain(tried);
             steps.any(|step| step.plugin.digest() == version.digest && step.plugin.manifest().name == version.name)
         };
         let plans = self.plans(version.tenant_id);
-        let users = plans.iter().filter(|plan| references(plan).any(means) || runs(plan));
+        let users = plans.iter().filter(|plan| match plan.fault {
+            Some(_) => references(plan).any(means),
+            None => runs(plan),
+        });
         users.map(|plan| plan.subscription.id).collect()
     }
 
@@ -204,7 +212,18 @@ impl Registry {
     /// # Errors
     /// If the store refuses.
     pub async fn remove_plugins(&self, tenant: TenantId, ids: Vec<PluginId>) -> Result<(), Error> {
+        let mut names: Vec<String> = (self.uploads(tenant).iter())
+            .filter(|upload| ids.contains(&upload.version.id))
+            .map(|upload| upload.version.name.clone())
+            .collect();
+        names.dedup();
         self.save(Vec::new(), ids.into_iter().map(|id| RecordKey::Plugin(tenant, id)).collect()).await?;
+        let writing = self.0.writing.lock().await;
+        for name in names {
+            // Who had not followed to a version that is gone is not behind any more.
+            self.follow(tenant, &name);
+        }
+        drop(writing);
         self.0.shelf.engine().keep_only(self.0.shelf.digests()).await;
         Ok(())
     }

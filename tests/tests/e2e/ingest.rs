@@ -1,6 +1,11 @@
 //! What is taken in, in which form, and what is not.
 
+use bytes::Bytes;
 use hookmill_tests::{Gateway, Receiver};
+use http_body_util::Full;
+use hyper::Request;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 /// A second event with the id of the first is answered as the first was, also when twenty come at once and also
@@ -31,7 +36,8 @@ async fn the_same_event_twice() {
     let keyed = tenant.api.send("POST", "/v1/events", &key, r#"{"type":"a","data":3}"#).await.json(202);
     let again = tenant.api.send("POST", "/v1/events", &key, r#"{"type":"a","data":3}"#).await.json(200);
     assert_eq!((&again["id"], &again["duplicate"]), (&keyed["id"], &json!(true)));
-    tenant.api.send("POST", "/v1/events", &key, r#"{"type":"a","data":4}"#).await.problem(409, "duplicate-differs");
+    let reused = tenant.api.send("POST", "/v1/events", &key, r#"{"type":"a","data":4}"#).await;
+    reused.problem(422, "idempotency-key-reused");
 
     for receipt in [first, &elsewhere, &keyed] {
         tenant.status(receipt, "delivered").await;
@@ -47,6 +53,45 @@ async fn the_same_event_twice() {
     let last = tenant.post("a", json!("last")).await;
     tenant.status(&last, "delivered").await;
     assert_eq!(endpoint.count("/"), 4, "one request an event");
+}
+
+/// A batch that comes again with its `Idempotency-Key` is stored once: each event is known by key and place. Its own id
+/// goes before the key, and a key is nobody's id.
+#[tokio::test]
+async fn the_same_batch_twice() {
+    let gateway = Gateway::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let post = async |key: &str, body: &str| {
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        tenant.api.send("POST", "/v1/events", &headers, body.to_owned()).await
+    };
+    let own = r#"{"id":"own","type":"a","data":1}"#;
+    let batch = format!(r#"[{{"type":"a","data":1}},{{"type":"a","data":1}},{{"type":"a b","data":1}},{own}]"#);
+    let first = post("b1", &batch).await.json(202);
+    assert_eq!((&first["accepted"], &first["rejected"]), (&json!(3), &json!(1)), "{first}");
+    let again = post("b1", &batch).await.json(202);
+    assert_eq!((&again["accepted"], &again["rejected"]), (&json!(3), &json!(1)), "{again}");
+    for at in [0_usize, 1, 3] {
+        let (before, now) = (&first["data"][at], &again["data"][at]);
+        assert_eq!((before.get("duplicate"), &now["duplicate"], &now["id"]), (None, &json!(true), &before["id"]));
+    }
+    assert_eq!(again["data"][2], first["data"][2]);
+
+    let other = r#"[{"type":"a","data":2},{"type":"a","data":1},{"type":"a","data":3}]"#;
+    let other = post("b1", other).await.json(202);
+    let problem = &other["data"][0]["problem"];
+    assert_eq!((&problem["type"], &problem["status"]), (&json!("/problems/idempotency-key-reused"), &json!(422)));
+    assert_eq!((&other["data"][1]["id"], &other["data"][1]["duplicate"]), (&first["data"][1]["id"], &json!(true)));
+    assert_eq!((&other["accepted"], other["data"][2].get("duplicate")), (&json!(2), None), "there was none before");
+
+    post("own", r#"{"type":"a","data":5}"#).await.is(202);
+    post("b2", own).await.is(200);
+    post("b2", r#"{"id":"another","type":"a","data":6}"#).await.is(202);
+    post("b3", r#"{"type":"a","source":"here","data":7}"#).await.is(202);
+    post("b3", r#"{"type":"a","source":"there","data":7}"#).await.problem(422, "idempotency-key-reused");
+    post("", &batch).await.problem(422, "invalid");
+    let kept = tenant.api.get("/v1/events").await.json(200);
+    assert_eq!(kept["data"].as_array().unwrap().len(), 7, "{kept}");
 }
 
 /// Arrays and NDJSON are answered item by item; with `?atomic=true` one bad item refuses all.
@@ -80,6 +125,11 @@ async fn batches() {
     assert_eq!((before, after), (5, 5), "a refused batch leaves nothing");
     let whole = tenant.api.text("POST", "/v1/events?atomic=true", &format!("[{good},{good}]")).await.json(202);
     assert_eq!(whole["accepted"], 2);
+    let one_id = r#"[{"id":"t","type":"a","data":1},{"id":"t","type":"a","data":2},{"id":"t","type":"a","data":1}]"#;
+    assert_eq!(tenant.api.text("POST", "/v1/events?atomic=true", one_id).await.problem(422, "invalid"), ["#/1/id"]);
+    let one_id = tenant.api.text("POST", "/v1/events", one_id).await.json(202);
+    assert_eq!((&one_id["accepted"], one_id["data"][0].get("duplicate")), (&json!(2), None), "{one_id}");
+    assert_eq!(one_id["data"][1]["problem"]["type"], "/problems/duplicate-differs");
     let many = format!("[{}]", vec![good; 1001].join(","));
     tenant.api.text("POST", "/v1/events", &many).await.problem(422, "too-many-events");
 }
@@ -154,6 +204,20 @@ async fn refusals() {
     let page = gateway.public().get("/problems/unparsable").await;
     page.is(200);
     assert_eq!(tenant.api.get("/v1/events").await.json(200)["data"].as_array().unwrap().len(), 1);
+}
+
+/// A head may be as long over either version of HTTP.
+#[tokio::test]
+async fn long_heads() {
+    let gateway = Gateway::start().await;
+    let url = format!("{}/healthz", gateway.public().base());
+    for (is_http2, bytes, status) in [(false, 60_000, 200), (true, 60_000, 200), (true, 70_000, 431)] {
+        #[expect(clippy::disallowed_methods, reason = "a test's own client, to a gateway of its own")]
+        let client = legacy::Client::builder(TokioExecutor::new()).http2_only(is_http2).build_http::<Full<Bytes>>();
+        let request = Request::get(&url).header("x-long", "x".repeat(bytes)).body(Full::default()).unwrap();
+        let response = client.request(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{bytes} bytes over {:?}", response.version());
+    }
 }
 
 /// Who sends too much is told so each time, and not cut off in the middle of sending: the answer would be lost with

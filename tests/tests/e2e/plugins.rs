@@ -1,7 +1,8 @@
-//! Transforms: a chain, its preview, and a test that goes past filter and pause.
+//! Transforms: a chain, its preview, and a test that goes past filter and pause; settings and shapes that are wrong; and
+//! how plugins are listed and measured.
 
-use hookmill_tests::{Gateway, Receiver, Setup, eventually};
-use serde_json::json;
+use hookmill_tests::{Gateway, Guest, Receiver, Setup, eventually};
+use serde_json::{Value, json};
 
 /// Two transforms in a chain change what they are told and leave every number as it is spelled; a preview shows each step; a test is sent
 /// although the subscription is paused, and does not count.
@@ -95,6 +96,114 @@ async fn wrong_settings() {
         assert_eq!(reply.problem(422, "invalid"), [pointer], "{value}: {}", reply.text);
     }
     assert_eq!(tenant.api.get("/v1/subscriptions").await.json(200)["data"], json!([]));
+}
+
+/// An array is no object, wherever it stands, and what stands in the place of a number is refused in words.
+#[tokio::test]
+async fn wrong_shapes() {
+    let gateway = Gateway::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let subscription =
+        |transform: Value| json!({"url": "https://example.com/x", "events": ["a"], "transforms": [transform]});
+    let tried = |percent: Value| {
+        let candidate = json!({"plugin": "redact", "percent": percent});
+        subscription(json!({"plugin": "redact", "config": {"paths": ["$.data.x"]}, "candidate": candidate}))
+    };
+    let run = "/v1/plugins/redact/run";
+    for (path, body, pointer, says) in [
+        ("/v1/keys", json!(["viewer", "x"]), "#", "an object (fields: `role`, `name`, `expires_at`)"),
+        (
+            run,
+            json!([{"type": "a", "data": {}}, {"paths": ["$.data.x"]}]),
+            "#",
+            "an object (fields: `event`, `config`)",
+        ),
+        (run, json!(null), "#", "not `null`"),
+        (run, json!({"event": []}), "#/event", "an object (fields: `id`, `type`, "),
+        ("/v1/deliveries/dlv_0190f000000070008000000000000000/run", json!(["redact"]), "#", "not an array"),
+        ("/v1/replays", json!([]), "#", "an object (fields: `since`, "),
+        ("/v1/subscriptions", subscription(json!("redact")), "#/transforms/0", "not a text"),
+        (
+            "/v1/subscriptions",
+            subscription(json!(["redact", {"paths": ["$.data.x"]}])),
+            "#/transforms/0",
+            "not an array",
+        ),
+        ("/v1/subscriptions", tried(json!(10.5)), "#/transforms/0/candidate/percent", "a whole number from 0 to 255"),
+        ("/v1/subscriptions", tried(json!(-1)), "#/transforms/0/candidate/percent", "not `-1`"),
+    ] {
+        let refused = tenant.api.post(path, body.clone()).await;
+        assert_eq!(refused.problem(422, "invalid"), [pointer], "{body}: {}", refused.text);
+        assert!(refused.text.contains(says), "{body}: {}", refused.text);
+        assert!(refused.text.contains(" is wanted here, not "), "{body}: {}", refused.text);
+    }
+    assert_eq!(tenant.api.get("/v1/subscriptions").await.json(200)["data"], json!([]));
+    assert_eq!(tenant.api.get("/v1/keys").await.json(200)["data"].as_array().unwrap().len(), 1, "its first key");
+}
+
+/// Plugins are listed page by page, each with its versions in their order. A parameter that there is not is refused: no
+/// version goes that nobody named.
+#[tokio::test]
+async fn pages_and_parameters() {
+    let gateway = Gateway::start().await;
+    let tenant = gateway.tenant("acme").await;
+    for version in ["1.10.0", "1.2.0"] {
+        tenant.upload(Guest::new("late", version).build()).await.is(201);
+    }
+    for path in ["/v1/plugins/late?version=1.2.0", "/v1/plugins/late/1.2.0?force=true"] {
+        tenant.api.delete(path).await.problem(422, "invalid");
+        tenant.api.get(path).await.problem(422, "invalid");
+    }
+    tenant.api.get("/v1/usage?plugin=late").await.problem(422, "invalid");
+    tenant.api.get("/v1/plugins?version=1.2.0").await.problem(422, "invalid");
+
+    let whole = tenant.api.get("/v1/plugins").await.json(200);
+    assert_eq!(whole["next"], Value::Null, "there are few");
+    let mut all = Vec::new();
+    let mut path = "/v1/plugins?limit=3".to_owned();
+    loop {
+        let mut page = tenant.api.get(&path).await.json(200);
+        let data = page["data"].as_array_mut().unwrap();
+        assert!((1..=3).contains(&data.len()), "{data:?}");
+        all.append(data);
+        match page["next"].as_str() {
+            Some(cursor) => path = format!("/v1/plugins?limit=3&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(json!(all), whole["data"]);
+    let own: Vec<_> = all.iter().filter(|one| one["name"] == "late").map(|one| &one["version"]).collect();
+    assert_eq!(own, ["1.2.0", "1.10.0"]);
+    assert_eq!(all[all.len() - 1]["version"], "1.10.0", "the presets come first");
+}
+
+/// Every metric says what it means, and what only rises is a counter, be it in parts of a second.
+#[tokio::test]
+async fn metrics_say_what_they_mean() {
+    let gateway = Gateway::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let run = json!({"event": {"type": "a", "data": {"x": 1}}, "config": {"paths": ["$.data.x"]}});
+    tenant.api.post("/v1/plugins/redact/run", run).await.is(200);
+    tenant.post("a", json!(1)).await;
+    let metrics = gateway.admin().get("/metrics").await.text;
+    let lines: Vec<&str> = metrics.lines().collect();
+    let mut declared = 0;
+    for (at, line) in lines.iter().enumerate() {
+        let Some(name) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next()) else { continue };
+        let is_described = at > 0 && lines[at - 1].starts_with(&format!("# HELP {name} "));
+        assert!(is_described, "{name} in:\n{metrics}");
+        declared += 1;
+    }
+    assert!(declared >= 7, "only {declared} metrics in:\n{metrics}");
+    for (name, kind) in [
+        ("hookmill_events_total", "counter"),
+        ("hookmill_plugin_calls_total", "counter"),
+        ("hookmill_plugin_cpu_seconds_total", "counter"),
+        ("hookmill_plugin_peak_memory_bytes", "gauge"),
+        ("hookmill_store_commit_seconds", "histogram"),
+    ] {
+        assert!(lines.contains(&format!("# TYPE {name} {kind}").as_str()), "{name} in:\n{metrics}");
+    }
 }
 
 /// A plugin that the operator added and that never ends faults by name, harms nobody else, and after five times its

@@ -46,10 +46,21 @@ async fn what_it_refuses_to_start_with() {
     std::fs::write(&key, right).unwrap();
 
     let mut command = gateway.another();
-    command.env("HOOKMILL_SERVER__LISSTEN", "x");
-    assert!(refusal(command).await.contains("lissten"), "an unknown setting is named");
+    command.env("HOOKMILL_SERVER__LISSTEN", "x").env("HOOKMILL_STORE__RETENTION", "soon");
+    let said = refusal(command).await;
+    assert!(said.contains("lissten") && said.contains("RETENTION"), "every setting at fault is named: `{said}`");
     gateway.restart().await;
     assert_eq!(gateway.again(&tenant).api.get("/v1/events").await.json(200)["data"].as_array().unwrap().len(), 1);
+}
+
+/// An operator's key that could be guessed is refused before anything is written.
+#[tokio::test]
+async fn an_operator_key_that_is_too_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::new().env("HOOKMILL_OPERATOR_KEY", "short");
+    let said = refusal(setup.command(&folder.path().join("data"))).await;
+    assert!(said.contains("HOOKMILL_OPERATOR_KEY: an operator key must have at least 32 characters"), "`{said}`");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 /// A newcomer sees a signed delivery at an inbox, with no flag and no internet.

@@ -256,29 +256,36 @@ async fn candidates_that_are_not_taken() {
     let gateway = Gateway::start().await;
     let tenant = gateway.tenant("acme").await;
     upload(&tenant, stamp("1.0.0")).await;
+    upload(&tenant, stamp("3.0.0").schema(r#"{"type":"object","required":["n"]}"#)).await;
     let redact = json!({"paths": ["$.data.x"]});
     for (candidate, pointer) in [
         (json!({"plugin": "stamp@1.0.0"}), "#/transforms/0/candidate"),
         (json!({"plugin": "stamp@1.0.0", "percent": 1, "shadow": true}), "#/transforms/0/candidate"),
         (json!({"plugin": "stamp@1.0.0", "percent": 101}), "#/transforms/0/candidate/percent"),
         (json!({"plugin": "stamp@2.0.0", "percent": 1}), "#/transforms/0/candidate/plugin"),
-        (json!({"plugin": "redact", "percent": 1}), "#/transforms/0/config"),
+        (json!({"plugin": "redact", "percent": 1}), "#/transforms/0/candidate/plugin"),
+        (json!({"plugin": "stamp@3.0.0", "shadow": true}), "#/transforms/0/candidate"),
         (json!({"plugin": "redact", "percent": 1, "config": {"paths": 1}}), "#/transforms/0/candidate/config/paths"),
         (json!({"plugin": "slack", "shadow": true, "config": {"text": "x"}}), "#/transforms/0/candidate/plugin"),
+        (json!({"plugin": "slack", "shadow": true}), "#/transforms/0/candidate/plugin"),
         (json!({"plugin": "stamp@1.0.0", "percent": 1, "other": 1}), "#/transforms/0/candidate/other"),
     ] {
         let wanted = json!({"url": "https://hooks.example.com/x", "events": ["*"],
-            "transforms": [{"plugin": "stamp", "candidate": candidate}]});
+            "transforms": [{"plugin": "stamp@1.0.0", "candidate": candidate}]});
         let refused = tenant.api.post("/v1/subscriptions", wanted).await;
         assert!(refused.problem(422, "invalid")[0].starts_with(pointer), "{candidate}: {}", refused.text);
     }
+    let wanted = json!({"url": "https://hooks.example.com/x", "events": ["*"],
+        "transforms": [{"plugin": "stamp@1.0.0", "candidate": {"plugin": "stamp@3.0.0", "shadow": true}}]});
+    let refused = tenant.api.post("/v1/subscriptions", wanted).await;
+    assert!(refused.text.contains("give it a `config` of its own"), "{}", refused.text);
     let connector = json!({"name": "slack", "config": {"text": "x"}, "candidate": {"plugin": "zapier", "shadow": true, "config": {}}});
     let wanted = json!({"url": "https://hooks.example.com/x", "events": ["*"], "connector": connector});
     let refused = tenant.api.post("/v1/subscriptions", wanted).await;
     assert!(refused.problem(422, "invalid").contains(&"#/connector/candidate/plugin".to_owned()), "{}", refused.text);
     let other = json!({"plugin": "redact", "percent": 1, "config": redact});
     let wanted = json!({"url": "https://hooks.example.com/x", "events": ["*"],
-        "transforms": [{"plugin": "stamp", "candidate": other}]});
+        "transforms": [{"plugin": "stamp@1.0.0", "candidate": other}]});
     let made = tenant.subscribe(wanted).await;
     assert!(text(&made["transforms"][0]["candidate"], "plugin").starts_with("redact@"), "a bare name is pinned");
 }
@@ -293,6 +300,11 @@ async fn run_again_by_another_version() {
         upload(&tenant, stamp(version)).await;
     }
     upload(&tenant, stamp("1.4.0").doing("unreachable")).await;
+    // The address of a decision: not to go on, for a reason of four letters.
+    let drops = "(i32.store8 (i32.const 132) (i32.const 1)) (i32.store (i32.const 136) (i32.const 512))
+        (i32.store (i32.const 140) (i32.const 4)) (i32.store (i32.const 512) (i32.const 0x6c6c7564))
+        (return (i32.const 128))";
+    upload(&tenant, stamp("1.5.0").doing(drops)).await;
     let step = json!({"plugin": "stamp@1.0.0"});
     let wanted = json!({"url": endpoint.url("/"), "events": ["*"], "transforms": [step]});
     let subscription = tenant.subscribe(wanted).await;
@@ -317,8 +329,16 @@ async fn run_again_by_another_version() {
     assert_eq!(other["steps"][0]["output"], json!({"made": "1.2.0", "n": 1.0}));
     assert!(other["cpu_us"].as_u64().unwrap() > 0);
     let faulted = tenant.api.post(&path, json!({"plugin": "stamp@1.4.0"})).await.json(200);
-    assert_eq!((&faulted["request"], &faulted["same"]), (&Value::Null, &Value::Null));
+    assert_eq!((&faulted["request"], &faulted["same"]), (&Value::Null, &json!(false)));
     assert!(text(&faulted, "problem").contains("trap"), "{faulted}");
+    let dropped = tenant.api.post(&path, json!({"plugin": "stamp@1.5.0"})).await.json(200);
+    assert_eq!((&dropped["request"], &dropped["same"]), (&Value::Null, &json!(false)));
+    let replaced = &dropped["patch"][0];
+    assert_eq!((text(replaced, "op"), text(replaced, "path"), &replaced["value"]), ("replace", "", &Value::Null));
+    assert_eq!(
+        (&dropped["steps"][0]["output"], &dropped["steps"][0]["fault"]),
+        (&json!({"drop": "dull"}), &Value::Null)
+    );
     for plugin in ["redact", "stamp@9.0.0"] {
         let refused = tenant.api.post(&path, json!({"plugin": plugin})).await;
         assert_eq!(refused.problem(422, "invalid"), ["#/plugin"], "{plugin}: {}", refused.text);
@@ -464,4 +484,71 @@ async fn a_tenant_that_has_used_its_time_waits_alone() {
     gateway.operator().delete(&format!("/v1/tenants/{}", burner.id)).await.is(204);
     let metrics = gateway.admin().get("/metrics").await.text;
     assert!(!metrics.contains(burner.id.as_str()) && metrics.contains(other.id.as_str()), "{metrics}");
+}
+
+/// Who does not go together with a new version stays with the one before, also after a restart; can be paused, renamed and
+/// given another secret meanwhile, is told that it is behind, and is not any more when that version is taken back.
+#[tokio::test]
+async fn left_behind() {
+    let mut gateway = Gateway::start().await;
+    let endpoint = Receiver::statuses(&[200, 200, 200, 200, 410, 200]).await;
+    let tenant = gateway.tenant("acme").await;
+    upload(&tenant, stamp("1.0.0")).await;
+    let steps = json!([{"plugin": "stamp@latest", "config": {"m": 1}}]);
+    let wanted = json!({"url": endpoint.url("/"), "events": ["*"], "envelope": "none", "transforms": steps});
+    let id = text(&tenant.subscribe(wanted).await, "id").to_owned();
+    let path = format!("/v1/subscriptions/{id}");
+    let more = stamp("2.0.0").schema(r#"{"type":"object","required":["n"]}"#);
+    let uploaded = upload(&tenant, more).await;
+    assert_eq!(uploaded["not_followed_by"], json!([id]));
+
+    let is_behind = async |tenant: &Tenant, n: usize| {
+        let read = tenant.api.get(&path).await.json(200);
+        assert_eq!(
+            (&read["runs"], &read["fault"], text(&read, "state")),
+            (&json!(["stamp@1.0.0"]), &Value::Null, "active")
+        );
+        assert!(text(&read, "behind").contains("`stamp@2.0.0`: /transforms/0/config: \"n\""), "{read}");
+        tenant.post("a", json!(n)).await;
+        let sent = endpoint.wait("/", n).await;
+        assert_eq!(sent[n - 1].json()["made"], "1.0.0");
+    };
+    is_behind(&tenant, 1).await;
+    gateway.restart().await;
+    let tenant = gateway.again(&tenant);
+    is_behind(&tenant, 2).await;
+
+    tenant.api.poke(&format!("{path}/pause")).await.is(200);
+    tenant.api.poke(&format!("{path}/resume")).await.is(200);
+    tenant.api.post(&format!("{path}/rotate-secret"), json!({})).await.is(200);
+    tenant.api.patch(&path, json!({"name": "renamed"})).await.is(200);
+    tenant.api.patch(&path, json!({"enabled": false})).await.is(200);
+    tenant.api.patch(&path, json!({"enabled": true})).await.is(200);
+    is_behind(&tenant, 3).await;
+    // What it does touch has to be right: as its owner wants it, the newest.
+    let other = tenant.api.patch(&path, json!({"transforms": [{"plugin": "stamp@latest", "config": {"m": 2}}]})).await;
+    assert_eq!(other.problem(422, "invalid"), ["#/transforms/0/config"]);
+    let own = json!({"runs": [], "behind": "no"});
+    assert_eq!(tenant.api.patch(&path, own).await.problem(422, "invalid"), ["#/runs", "#/behind"]);
+    is_behind(&tenant, 4).await;
+
+    // Gone: the gateway disables it itself.
+    tenant.api.delete("/v1/plugins/stamp/1.0.0").await.problem(409, "plugin-in-use");
+    tenant.post("a", json!(5)).await;
+    eventually("a disabled subscription", async || {
+        let read = tenant.api.get(&path).await.json(200);
+        (read["state"] == "disabled" && read["state_reason"] == "gone").then_some(())
+    })
+    .await;
+    tenant.api.patch(&path, json!({"enabled": true})).await.is(200);
+
+    // Taken back, it is not behind; with another one that fits, it goes on to that.
+    tenant.api.delete("/v1/plugins/stamp/2.0.0").await.is(204);
+    let read = tenant.api.get(&path).await.json(200);
+    assert_eq!((&read["runs"], &read["behind"]), (&json!(["stamp@1.0.0"]), &Value::Null), "{read}");
+    assert_eq!(upload(&tenant, stamp("2.0.1")).await.get("not_followed_by"), None);
+    assert_eq!(tenant.api.get(&path).await.json(200)["runs"], json!(["stamp@2.0.1"]));
+    tenant.api.delete("/v1/plugins/stamp@1.0.0").await.is(204);
+    assert_eq!(tenant.api.delete("/v1/plugins/stamp@latest").await.problem(422, "invalid"), ["#/version"]);
+    tenant.api.delete("/v1/plugins/redact").await.problem(409, "plugin-name-reserved");
 }

@@ -566,3 +566,34 @@ async fn refusals_outlive_the_process() {
     let tenant = gateway.again(&tenant);
     assert_eq!(tenant.api.get(&at(&made, "/refusals")).await.json(200), before);
 }
+
+/// What is wrong in different ways is told apart, however fast it comes.
+#[tokio::test]
+async fn each_mistake_is_told() {
+    let gateway = Setup::new().with_clock().start().await;
+    let clock = gateway.clock().await;
+    let tenant = gateway.tenant("acme").await;
+    let spec = json!({
+        "name": "shop", "secret": "k", "verification": {"scheme": "hmac", "header": "x-s",
+            "content": "{timestamp}.{body}", "value": "t={timestamp},v1={signature}"},
+    });
+    let (made, url) = source(&tenant, spec).await;
+    let now = clock.now().await.as_second();
+    let sign = |time: i64| format!("t={time},v1={}", hmac_hex("k", &[format!("{time}.{{}}").as_bytes()]));
+    for signature in [sign(now - 1_000), sign(now + 1_000), sign(now - 2_000), "v1".to_owned()] {
+        gateway.public().send("POST", &url, &[("x-s", signature.as_str())], "{}").await.problem(401, "bad-signature");
+    }
+    let refusals = tenant.api.get(&at(&made, "/refusals")).await.json(200);
+    let told: Vec<(u64, &str)> = refusals["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["count"].as_u64().unwrap(), one["detail"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    for ((count, detail), (wanted, words)) in
+        told.iter().zip([(1, "does not have the form"), (2, "stale by 2000 s"), (1, "from the future by 1000 s")])
+    {
+        assert!(*count == wanted && detail.contains(words), "{told:?}");
+    }
+}

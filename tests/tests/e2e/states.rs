@@ -1,6 +1,7 @@
-//! Pausing, limiting, disabling, deleting, and changing the secret, while deliveries are owed.
+//! Pausing, limiting, disabling, deleting, and changing the secret, while deliveries are owed; and what is said of an
+//! event afterwards.
 
-use hookmill_tests::{Gateway, Receiver, Setup, Tenant, eventually, hmac_hex, standard_signature_holds};
+use hookmill_tests::{Answer, Gateway, Receiver, Setup, Tenant, eventually, hmac_hex, standard_signature_holds};
 use serde_json::{Value, json};
 
 fn path(subscription: &Value) -> String {
@@ -70,6 +71,113 @@ async fn a_rate_is_kept() {
     }
     eventually("all are delivered", async || tenant.deliveries("type=a&status=pending").await.is_empty().then_some(()))
         .await;
+}
+
+/// An endpoint that has enough is left alone, and what waits for it says so, and until when.
+#[tokio::test]
+async fn an_endpoint_is_left_alone() {
+    let gateway = Setup::new().with_clock().start().await;
+    let clock = gateway.clock().await;
+    let endpoint = Receiver::scripted(|request, before| match (request.path.as_str(), before) {
+        ("/busy", 0) => Answer::Status(429),
+        _ => Answer::Status(200),
+    })
+    .await;
+    let tenant = with_sentinel(&gateway, &endpoint).await;
+    let policy = json!({"schedule": ["0s", "5s"], "jitter": 0});
+    tenant.subscribe(json!({"url": endpoint.url("/busy"), "events": ["a"], "retry_policy": policy})).await;
+    let first = tenant.post("a", json!(1)).await;
+    let refused = tenant.attempts(&first, 1).await;
+    let until = refused["next_attempt_at"].as_str().unwrap();
+    assert!(refused["reason"].as_str().unwrap().starts_with("the endpoint answered 429: too fast"), "{refused}");
+    // What is written down is known a moment before nothing more is sent.
+    sentinel(&tenant).await;
+    let second = tenant.post("a", json!(2)).await;
+    let waits = tenant.delivery(&second, "said to wait", |delivery| !delivery["reason"].is_null()).await;
+    assert_eq!((&waits["status"], &waits["attempts"]), (&json!("pending"), &json!([])), "{waits}");
+    assert_eq!(waits["next_attempt_at"], until, "{waits}");
+    assert!(waits["reason"].as_str().unwrap().ends_with(&format!("is left alone until {until}")), "{waits}");
+    assert_eq!(tenant.attempts(&first, 1).await["reason"], refused["reason"], "this one waits for its own time");
+    clock.advance("61s").await;
+    for event in [&first, &second] {
+        tenant.status(event, "delivered").await;
+    }
+}
+
+/// What is said of an event is what happened, whatever has become of the subscriptions since.
+#[tokio::test]
+async fn an_event_is_explained_as_it_was() {
+    let gateway = Setup::new().with_clock().start().await;
+    let clock = gateway.clock().await;
+    let endpoint = Receiver::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let subscribe = async |name: &str, events: &str| {
+        tenant.subscribe(json!({"name": name, "url": endpoint.url("/"), "events": [events]})).await
+    };
+    subscribe("kept", "a").await;
+    let changed = subscribe("changed", "a").await;
+    let deleted = subscribe("deleted", "a").await;
+    let widened = subscribe("widened", "b").await;
+    subscribe("other", "b").await;
+    let event = tenant.post("a", json!(1)).await;
+    let id = event["id"].as_str().unwrap();
+    let delivered = async |count: usize| {
+        eventually("all are delivered", async || {
+            let found = tenant.deliveries(&format!("event_id={id}&status=delivered")).await;
+            (found.len() == count).then_some(())
+        })
+        .await;
+    };
+    delivered(3).await;
+    clock.advance("1s").await;
+    tenant.api.patch(&path(&changed), json!({"events": ["c"]})).await.is(200);
+    tenant.api.patch(&path(&widened), json!({"events": ["a"]})).await.is(200);
+    tenant.api.delete(&path(&deleted)).await.is(204);
+    subscribe("late", "a").await;
+
+    // Name, whether it got the event, number of deliveries, and why; page by page.
+    let explained = async |limit: usize| {
+        let (mut all, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = tenant.api.get(&format!("/v1/events/{id}/explain?limit={limit}{cursor}")).await.json(200);
+            for one in page["data"].as_array().unwrap() {
+                let deliveries = one["delivery_ids"].as_array().unwrap().len();
+                all.push(json!([one["subscription_name"], one["matched"], deliveries, one["why"]]));
+            }
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Value::from(all),
+            }
+        }
+    };
+    let mut wanted = json!([
+        ["kept", true, 1, "type and filters matched then"],
+        ["changed", true, 1, "type and filters matched then; it has changed since"],
+        ["deleted", true, 1, "type and filters matched then; the subscription has been deleted since"],
+        ["widened", false, 0, "it did not get it then; it has changed since: as it is now, type and filters match"],
+        ["other", false, 0, "the type `a` matches none of `b`"],
+        ["late", false, 0, "it was made after this event"],
+    ]);
+    for limit in [1, 4, 200] {
+        assert_eq!(explained(limit).await, wanted, "{limit} a page");
+    }
+    clock.advance("1s").await;
+    let missing = json!({"since": "2020-01-01T00:00:00Z", "only": "missing"});
+    tenant.api.post("/v1/replays", missing).await.is(202);
+    delivered(5).await;
+    for (place, name) in [(3, "widened"), (5, "late")] {
+        wanted[place] = json!([name, true, 1, "type and filters matched when it was replayed"]);
+    }
+    assert_eq!(explained(200).await, wanted);
+
+    // A test is for one subscription, and asks no filter.
+    let tested = tenant.api.post(&format!("{}/test", path(&changed)), json!({"type": "a"})).await.json(200);
+    let tested = tested["delivery"]["event_id"].as_str().unwrap();
+    let explained = tenant.api.get(&format!("/v1/events/{tested}/explain")).await.json(200);
+    let matched = |one: &&Value| one["matched"] == true;
+    let found: Vec<_> = explained["data"].as_array().unwrap().iter().filter(matched).collect();
+    assert_eq!(found.len(), 1, "{explained}");
+    assert_eq!(found[0]["why"], "it was sent as a test, whatever type and filters say");
 }
 
 /// Disabling holds what is owed and takes nothing new; enabling sends it; `?pending=cancel` and deleting end it.

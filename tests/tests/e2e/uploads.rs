@@ -346,6 +346,10 @@ async fn refusals() {
     let send =
         async |kind: &str, body: String| tenant.api.send("POST", "/v1/plugins", &[("content-type", kind)], body).await;
     send("application/json", "{}".into()).await.problem(415, "unsupported-media-type");
+    let untold = tenant.api.send("POST", "/v1/plugins", &[], whole.clone()).await;
+    untold.problem(415, "unsupported-media-type");
+    let detail = "the content type is missing; send `application/wasm`, or a form (`multipart/form-data`)";
+    assert_eq!(text(&untold.json(415), "detail"), detail);
     send("multipart/form-data", String::new()).await.problem(415, "unsupported-media-type");
     let kind = "multipart/form-data; boundary=b";
     send(kind, "nothing".into()).await.problem(400, "unparsable");

@@ -47,6 +47,35 @@ async fn a_stream_from_start_to_stop() {
     while deliveries.next().await.is_some() {}
 }
 
+/// What happens after a key is revoked is told to nobody who came with it.
+#[tokio::test]
+async fn a_stream_ends_with_its_key() {
+    let gateway = Gateway::start().await;
+    let endpoint = Receiver::start().await;
+    let tenant = gateway.tenant("acme").await;
+    tenant.subscribe(json!({"url": endpoint.url("/"), "events": ["*"]})).await;
+    let viewer = tenant.key("viewer").await;
+    let mut streams = Vec::new();
+    for kind in ["events", "deliveries"] {
+        streams.push(viewer.stream(&format!("/v1/stream?kind={kind}"), &[]).await);
+    }
+    let event = tenant.post("a", json!(1)).await;
+    for stream in &mut streams {
+        stream.told().await;
+    }
+    tenant.status(&event, "delivered").await;
+    let me = viewer.get("/v1/me").await.json(200);
+    tenant.api.delete(&format!("/v1/keys/{}", me["key_id"].as_str().unwrap())).await.is(204);
+    let after = tenant.post("a", json!(2)).await;
+    tenant.status(&after, "delivered").await;
+    for stream in &mut streams {
+        // To its end; before it there may have been a comment.
+        while let Some(told) = stream.next().await {
+            assert_eq!(told.name, "", "{told:?}");
+        }
+    }
+}
+
 /// Events that break the schema of their type are refused or marked, also through a source; the catalogue and what is
 /// counted are there after a restart.
 #[tokio::test]

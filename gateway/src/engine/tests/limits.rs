@@ -105,7 +105,7 @@ fn page() -> String {
          What goes beyond a limit ends that one call; the gateway, and the next call, are as well as before.\n\n\
          ## A call\n\n{}\n\
          Each line of the log counts {LINE_OVERHEAD} bytes more than its text.\n\
-         A stack of {} KiB is there for each call; beyond it: fault `stack`.\n\
+         A stack of {} KiB is there for each call; beyond it: fault `stack`. A language may keep a stack of its own in the memory (Rust one of a mebibyte, unless it is linked with another size); beyond that it runs into what lies there or out of bounds: fault `trap`.\n\
          A transform gives back exactly one event with the id it got and data nested at most {MAX_DEPTH} levels deep, a connector exactly one request with at most {HEADERS} headers; anything else: fault `bad_output`.\n\
          What a plugin reports itself is the fault `reported`, a panic or an abort `trap`.\n\n\
          A fault is an attempt that failed, with its kind and message in the delivery's log, and is tried again by the schedule of the subscription; one that a plugin reports as not `retryable` is not, and the delivery has failed.\n\

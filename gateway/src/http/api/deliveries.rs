@@ -6,6 +6,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::events::time;
 use super::views::{DeliveryDetailView, DeliveryView};
 use crate::domain::{DeliveryId, EventId, EventType, Role, Status, SubscriptionId, TenantId};
 use crate::http::body::answer;
@@ -40,7 +41,10 @@ pub(super) fn routes() -> Vec<Route> {
         reads(Route::get("/v1/deliveries/{delivery}", "get_delivery", "Read a delivery", get))
             .gives::<DeliveryDetailView>(StatusCode::OK, "The delivery with its attempts."),
         writes(Route::post("/v1/deliveries/{delivery}/retry", "retry_delivery", "Send it again", retry))
-            .about("A finished or held delivery is made due now. The transforms run anew.")
+            .about(
+                "A delivery that is finished, held or waits for its time is made due now. The transforms run anew. One \
+                 that has been delivered stays so, whatever comes of it.",
+            )
             .gives::<DeliveryView>(StatusCode::OK, "It is due."),
         writes(Route::post("/v1/deliveries/{delivery}/cancel", "cancel_delivery", "End it", cancel))
             .about("A pending or held delivery ends as `cancelled`.")
@@ -69,7 +73,9 @@ struct DeliveryQuery {
     status: Option<String>,
     status_code: Option<u16>,
     min_attempts: Option<u32>,
+    #[serde(default, deserialize_with = "time")]
     since: Option<Timestamp>,
+    #[serde(default, deserialize_with = "time")]
     until: Option<Timestamp>,
 }
 

@@ -48,7 +48,7 @@ pub(super) fn routes() -> Vec<Route> {
             .conditional(),
         reads(Route::get(&format!("{one}/samples"), "list_event_type_samples", "See what such events look like", samples))
             .about("The samples that it was described with, or else the data of the last five events; all of them.")
-            .lists::<SampleView>(),
+            .lists_all::<SampleView>(),
     ]
 }
 

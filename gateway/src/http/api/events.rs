@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::views::{EventDetailView, EventView, ExplanationView};
 use crate::domain::{EventId, EventType, Role, SourceId};
@@ -33,7 +34,10 @@ pub(super) fn routes() -> Vec<Route> {
         row(Route::get("/v1/events/{event}", "get_event", "Read an event", get))
             .gives::<EventDetailView>(StatusCode::OK, "The event with its data, exactly as it arrived."),
         row(Route::get("/v1/events/{event}/explain", "explain_event", "Why it went where it went", explain))
-            .about("Every subscription as it is now, and why it would get the event or not.")
+            .about(
+                "Every subscription that there is, or that got the event and has been deleted since, and why it got it \
+                 or not when it came in.",
+            )
             .lists::<ExplanationView>(),
     ]
 }
@@ -45,9 +49,18 @@ struct EventQuery {
     cursor: Option<String>,
     r#type: Option<EventType>,
     source_id: Option<SourceId>,
+    #[serde(default, deserialize_with = "time")]
     since: Option<Timestamp>,
+    #[serde(default, deserialize_with = "time")]
     until: Option<Timestamp>,
     matched: Option<bool>,
+}
+
+/// A time in a query. What is none is refused in the words that ingest has for it.
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time = text.parse::<Timestamp>();
+    time.map(Some).map_err(|_| D::Error::custom("a time is RFC 3339, such as 2026-01-25T14:30:00.000Z"))
 }
 
 async fn list(
@@ -89,4 +102,18 @@ async fn explain(
     let explained = app.control.explain(caller.tenant()?, event, limit, after).await?;
     let data = explained.items.iter().map(ExplanationView::from).collect();
     Ok(answer(StatusCode::OK, &List::<ExplanationView> { data, next: explained.next.map(|id| id.encode()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::params::query;
+
+    #[test]
+    fn what_is_no_time_is_refused_in_the_words_of_ingest() {
+        let refused = query::<EventQuery>(&"/v1/events?since=x".parse().unwrap()).unwrap_err();
+        assert_eq!(refused.detail(), "in the query: since: a time is RFC 3339, such as 2026-01-25T14:30:00.000Z");
+        let read = query::<EventQuery>(&"/v1/events?until=2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!((read.since, read.until), (None, Some("2026-01-01T00:00:00Z".parse().unwrap())));
+    }
 }

@@ -4,16 +4,20 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::stream;
+use semver::Version;
 
 use super::views::{NamedPluginView, PluginView, UploadedView};
 use crate::domain::{FieldError, Kind as PluginKind, Role};
 use crate::http::Shared;
 use crate::http::body::{self, answer, nothing};
 use crate::http::guard::{Access, Caller};
-use crate::http::params::{List, Segments};
+use crate::http::params::{Cursor, Paging, Params, Segments, list};
 use crate::http::problem::{Kind, Problem};
 use crate::http::route::{Payload, Route, Tag};
+use crate::registry::Found;
 
 /// What a form has around the component itself: boundaries, the parts' headers, the name.
 const FORM: usize = 16 << 10;
@@ -56,22 +60,69 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn connectors(State(app): State<Shared>, caller: Caller) -> Response {
-    list(&app, caller, Some(PluginKind::Connector))
+/// Where a version stands in a list, and the cursor of what follows it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// Whether it is the tenant's: the presets come first.
+    is_own: bool,
+    name: String,
+    order: Option<Version>,
+    version: String,
 }
 
-async fn plugins(State(app): State<Shared>, caller: Caller) -> Response {
-    list(&app, caller, None)
+impl Place {
+    fn new(is_own: bool, name: &str, version: &str) -> Self {
+        Self { is_own, name: name.to_owned(), order: Version::parse(version).ok(), version: version.to_owned() }
+    }
+
+    fn of(found: &Found) -> Self {
+        match found {
+            Found::Preset(plugin) => Self::new(false, &plugin.manifest().name, &plugin.manifest().version),
+            Found::Own(upload) => Self::new(true, &upload.version.name, upload.version.version()),
+        }
+    }
 }
 
-fn list(app: &Shared, caller: Caller, kind: Option<PluginKind>) -> Response {
-    let mut data: Vec<PluginView> =
-        app.control.presets(kind).iter().map(|plugin| PluginView::from(&**plugin)).collect();
+impl Cursor for Place {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(format!("p{}{}@{}", u8::from(self.is_own), self.name, self.version))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let text = std::str::from_utf8(&bytes).ok()?.strip_prefix('p')?;
+        let (is_own, reference) = match text.strip_prefix('0') {
+            Some(reference) => (false, reference),
+            None => (true, text.strip_prefix('1')?),
+        };
+        let (name, version) = reference.split_once('@')?;
+        Some(Self::new(is_own, name, version))
+    }
+}
+
+async fn connectors(
+    State(app): State<Shared>,
+    caller: Caller,
+    Params(paging): Params<Paging>,
+) -> Result<Response, Problem> {
+    page(&app, caller, Some(PluginKind::Connector), &paging).await
+}
+
+async fn plugins(
+    State(app): State<Shared>,
+    caller: Caller,
+    Params(paging): Params<Paging>,
+) -> Result<Response, Problem> {
+    page(&app, caller, None, &paging).await
+}
+
+async fn page(app: &Shared, caller: Caller, kind: Option<PluginKind>, paging: &Paging) -> Result<Response, Problem> {
     let own = caller.0.tenant.map(|tenant| app.control.uploads(tenant)).unwrap_or_default();
-    let wanted = own.iter().filter(|own| kind.is_none_or(|kind| own.version.manifest.kind == kind));
-    data.extend(wanted.map(PluginView::from));
-    // There are a few hundred at most: one page.
-    answer(StatusCode::OK, &List { data, next: None })
+    let own = own.into_iter().filter(|own| kind.is_none_or(|kind| own.version.manifest.kind == kind));
+    let presets = app.control.presets(kind).into_iter().map(Found::Preset);
+    let mut all: Vec<Found> = presets.chain(own.map(Found::Own)).collect();
+    all.sort_by_cached_key(Place::of);
+    list(all, paging.read()?, Place::of, |found| PluginView::from(found)).await
 }
 
 async fn plugin(
@@ -140,10 +191,14 @@ impl Form {
             "multipart/form-data" => multer::parse_boundary(text)
                 .map(Self::Multipart)
                 .map_err(|_| Problem::new(Kind::UnsupportedMediaType, "the form's content type names no `boundary`")),
-            _ => Err(Problem::new(
-                Kind::UnsupportedMediaType,
-                format!("`{essence}` is not taken here; send `application/wasm`, or a form (`multipart/form-data`)"),
-            )),
+            other => {
+                let wrong = match other {
+                    "" => "the content type is missing".to_owned(),
+                    other => format!("`{other}` is not taken here"),
+                };
+                let detail = format!("{wrong}; send `application/wasm`, or a form (`multipart/form-data`)");
+                Err(Problem::new(Kind::UnsupportedMediaType, detail))
+            }
         }
     }
 }

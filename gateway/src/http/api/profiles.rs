@@ -17,7 +17,7 @@ use crate::http::route::{Route, Tag};
 pub(super) fn routes() -> Vec<Route> {
     let reads = |route: Route| route.tag(Tag::Profiles).needs(Access::OperatorOrTenant(Role::Viewer));
     vec![
-        reads(Route::get("/v1/profiles", "list_profiles", "List profiles", list_all)).lists::<ProfileSummary>(),
+        reads(Route::get("/v1/profiles", "list_profiles", "List profiles", list_all)).lists_all::<ProfileSummary>(),
         reads(Route::get("/v1/profiles/{name}", "get_profile", "Read a profile", get))
             .about("With every event type and its samples: requests as the product makes them, and the data in them.")
             .gives::<ProfileView>(StatusCode::OK, "The profile."),

@@ -69,7 +69,7 @@ pub(super) fn routes() -> Vec<Route> {
                  together 1,000, and of all 20,000; they are written down every half minute and at the end, so that \
                  a process that is killed forgets the last of them.",
             )
-            .lists::<RefusalView>(),
+            .lists_all::<RefusalView>(),
         writes(Route::post("/v1/sources/{source}/try", "try_source", "Try a request", attempt))
             .about(
                 "Says what a raw request would yield: whether it proves itself, the answer to a handshake, the events, \

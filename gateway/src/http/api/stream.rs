@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
                  A comment every 15 seconds. Who reads too slowly gets `lost` with a `count`, which is `null` where it \
                  is not known, and finds the rest in the lists. With `Last-Event-ID` a stream of events first tells \
                  what came in since, up to 1,000 events; some of the two seconds before may be told twice. A tenant \
-                 may have ten streams at once.",
+                 may have ten streams at once. A stream ends with its key: once that is revoked, nothing more is told.",
             )
             .query(&[("kind", "`events` (unless given) or `deliveries`.")])
             .shows("text/event-stream"),
@@ -120,14 +120,15 @@ struct Telling {
 }
 
 impl Telling {
+    /// Ends with its key: before anything is said it is asked whether that is valid still.
     fn into_stream(self) -> impl Stream<Item = Result<Message, Infallible>> + Send {
         stream::unfold(self, async |mut telling| {
             let message = telling.next().await?;
-            Some((Ok(message), telling))
+            telling.app.control.is_valid(&telling.principal).then_some((Ok(message), telling))
         })
     }
 
-    /// `None`: the gateway stops, the key is not valid any more, or the tenant is gone.
+    /// `None`: the gateway stops, or the tenant is gone.
     async fn next(&mut self) -> Option<Message> {
         loop {
             if let Some(message) = self.before.pop_front() {
@@ -139,7 +140,7 @@ impl Telling {
                 _ = self.readiness.wait_for(|readiness| *readiness != Readiness::Ready) => return None,
                 () = clock.sleep_until(self.beat_at) => {
                     self.beat_at = later(clock.now(), HEARTBEAT);
-                    return self.app.control.is_valid(&self.principal).then(|| Message::default().comment(""));
+                    return Some(Message::default().comment(""));
                 }
                 next = self.watcher.next() => match next {
                     Next::News(news) => match &*news {

@@ -59,6 +59,7 @@ pub(super) fn routes() -> Vec<Route> {
             .gives::<SubscriptionView>(StatusCode::OK, "Changed."),
         writes(Route::delete(one, "delete_subscription", "Remove a subscription", delete))
             .about("What is still owed to it ends as `cancelled`. Its history stays as long as any.")
+            .query(&[("pending", "`cancel`, which is what happens in any case.")])
             .conditional(),
         admins(Route::get(&at("/secret"), "get_subscription_secret", "Read the signing secret", secret))
             .about("This is logged.")

@@ -57,7 +57,7 @@ pub(super) fn routes() -> Vec<Route> {
                 ("limit", "How many, 1 to 200; all there are unless given."),
             ])
             .about("Newest first, at most the last 100 and 8 MiB of them.")
-            .lists::<RequestView>(),
+            .lists_all::<RequestView>(),
         Route::post("/inbox/{token}/answer", "set_inbox_answer", "Choose the answer", choose)
             .tag(Tag::Inboxes)
             .needs(Access::Public)

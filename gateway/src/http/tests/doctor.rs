@@ -46,7 +46,11 @@ async fn what_was_pasted_is_compared_with_what_was_sent() {
     let found = diagnose(json!({"headers": headers, "body": body})).await.expect(200);
     assert_eq!(found["code"], "genuine", "both count: {found}");
     world.clock.advance(Duration::from_secs(61));
-    for change in [json!({"secret": null}), json!({"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})] {
+    let cleared = world.patch(&path, &tenant.editor, json!({"secret": null})).await;
+    let refused = cleared.problem(422, "invalid");
+    assert_eq!(refused["errors"][0]["pointer"], "#/secret", "no receiver would know the one that came instead");
+    let secrets = ["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+    for change in secrets.map(|secret| json!({"secret": secret})) {
         let found = diagnose(json!({"headers": headers, "body": body})).await.expect(200);
         assert_eq!(found["code"], "old_secret", "{found}");
         assert!(text(&found, "/detail").contains("until 2026-01-01T00:01:00.000Z"), "{found}");
@@ -59,7 +63,7 @@ async fn what_was_pasted_is_compared_with_what_was_sent() {
         world.patch(&path, &tenant.editor, json!({"name": number.to_string()})).await.expect(200);
     }
     assert_eq!(diagnose(json!({"headers": headers, "body": body})).await.expect(200)["code"], "old_secret");
-    world.patch(&path, &tenant.editor, json!({"secret": null})).await.expect(200);
+    world.post(&format!("{path}/rotate-secret"), &tenant.admin, json!({"overlap": "0s"})).await.expect(200);
     let found = diagnose(json!({"headers": headers, "body": body})).await.expect(200);
     assert_eq!(found["code"], "unexplained", "the fourth back is forgotten: {found}");
 }

@@ -52,7 +52,7 @@ async fn an_idempotency_key_makes_duplicates() {
     world
         .raw("POST", "/v1/events", &tenant.ingest, &key, r#"{"type":"a","data":2}"#)
         .await
-        .problem(409, "duplicate-differs");
+        .problem(422, "idempotency-key-reused");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn batches_are_answered_item_by_item() {
     let before = world.get("/v1/events", &tenant.viewer).await.expect(200)["data"].as_array().unwrap().len();
     let refused = world.post("/v1/events?atomic=true", &tenant.ingest, batch).await.problem(422, "invalid");
     let pointers: Vec<&Value> = refused["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
-    assert_eq!(pointers, ["#/1/type", "#/2/type", "#/5/extra"]);
+    assert_eq!(pointers, ["#/1/type", "#/2/type", "#/4/id", "#/5/extra"]);
     let after = world.get("/v1/events", &tenant.viewer).await.expect(200)["data"].as_array().unwrap().len();
     assert_eq!(before, after, "nothing of it was accepted");
 

@@ -5,6 +5,9 @@ use axum::http::Request;
 use serde_json::json;
 
 use super::world::{MAX_BODY, OPERATOR, World, text};
+use crate::domain::Role;
+use crate::http::guard::Access;
+use crate::http::route;
 
 /// The table of mistakes: body, and the place that is named.
 #[tokio::test]
@@ -15,7 +18,7 @@ async fn mistakes_in_a_subscription_are_named_with_their_place() {
     let mut missed = Vec::new();
     for (with, pointer, says) in [
         (json!({"events": null}), "", "missing field `events`"),
-        (json!({"events": "a"}), "/events", "invalid type"),
+        (json!({"events": "a"}), "/events", "an array is wanted here, not a text"),
         (json!({"events": []}), "/events", "1 to 200"),
         (json!({"events": ["a b"]}), "/events/0", ""),
         (json!({"evnts": ["a"]}), "/evnts", "unknown field `evnts`"),
@@ -41,7 +44,21 @@ async fn mistakes_in_a_subscription_are_named_with_their_place() {
         (json!({"retry_policy": {"backoff": "never"}}), "/retry_policy/backoff", ""),
         (json!({"retry_policy": {"schedule": ["soon"]}}), "/retry_policy/schedule", "duration"),
         (json!({"timeout": "2m"}), "/timeout", "60s"),
-        (json!({"timeout": 30}), "/timeout", "invalid type"),
+        (json!({"timeout": 30}), "/timeout", "a text is wanted here, not `30`"),
+        (json!({"transforms": ["redact"]}), "/transforms/0", "an object (fields: `plugin`, `config`, `candidate`)"),
+        (json!({"transforms": [["redact", {}]]}), "/transforms/0", "is wanted here, not an array"),
+        (
+            json!({"transforms": [{"plugin": "redact", "candidate": {"plugin": "redact", "percent": 10.5}}]}),
+            "/transforms/0/candidate/percent",
+            "a whole number from 0 to 255 is wanted here, not `10.5`",
+        ),
+        (json!({"connector": ["slack"]}), "/connector", "is wanted here, not an array"),
+        (json!({"auth": ["bearer", "t"]}), "/auth", "an object is wanted here, not an array"),
+        (json!({"auth": "bearer"}), "/auth", "an object is wanted here, not a text"),
+        (json!({"signing": ["hmac"]}), "/signing", "is wanted here, not an array"),
+        (json!({"retry_policy": [["0s"]]}), "/retry_policy", "is wanted here, not an array"),
+        (json!({"envelope": {"none": null}}), "/envelope", "one of `standard`, `none`"),
+        (json!({"envelope": 1}), "/envelope", "is wanted here, not `1`"),
         (json!({"transforms": [{"plugin": "nope"}]}), "/transforms/0/plugin", "no plugin `nope`"),
         (json!({"connector": {"name": "nope"}}), "/connector/name", "no plugin `nope`"),
         (json!({"source_ids": ["src_0190f000000070008000000000000000"]}), "/source_ids/0", "no such source"),
@@ -104,6 +121,97 @@ async fn bodies_that_are_no_json_and_bodies_of_another_type() {
     world.raw("POST", "/v1/events", &tenant.ingest, &gzip, "x").await.problem(415, "unsupported-content-encoding");
 }
 
+/// Where an object is documented nothing else is one, and what is wrong is said in words of JSON.
+#[tokio::test]
+async fn objects_are_objects() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let id = world.paused(&tenant, &["a"]).await;
+    let source = text(&world.post("/v1/sources", &tenant.editor, json!({"name": "s"})).await.expect(201), "/id");
+    let subscription = |rest: &str| format!("/v1/subscriptions/{id}/{rest}");
+    let paths = [
+        ("/v1/keys".to_owned(), tenant.admin.as_str()),
+        ("/v1/tenants".to_owned(), OPERATOR),
+        (format!("/v1/tenants/{}/keys", tenant.id), OPERATOR),
+        ("/v1/sources".to_owned(), &tenant.editor),
+        (format!("/v1/sources/{source}/try"), &tenant.editor),
+        (format!("/v1/sources/{source}/rotate-secret"), &tenant.editor),
+        ("/v1/subscriptions".to_owned(), &tenant.editor),
+        ("/v1/subscriptions/preview".to_owned(), &tenant.editor),
+        (subscription("test"), &tenant.editor),
+        (subscription("diagnose"), &tenant.editor),
+        (subscription("rotate-secret"), &tenant.admin),
+        ("/v1/plugins/redact/run".to_owned(), &tenant.editor),
+        ("/v1/deliveries/dlv_0190f000000070008000000000000000/run".to_owned(), &tenant.editor),
+        ("/v1/replays".to_owned(), &tenant.editor),
+        ("/v1/event-types".to_owned(), &tenant.editor),
+    ];
+    for (path, key) in &paths {
+        for (body, found) in [
+            (json!([]), "an array"),
+            (json!(["viewer", "x"]), "an array"),
+            (json!([{"type": "a", "data": {}}, {"minimum": 50}]), "an array"),
+            (json!(null), "`null`"),
+            (json!(1), "`1`"),
+            (json!("viewer"), "a text"),
+        ] {
+            let problem = world.post(path, key, body.clone()).await.problem(422, "invalid");
+            assert_eq!(problem["errors"][0]["pointer"], "#", "{path} {body}: {problem}");
+            let detail = text(&problem, "/errors/0/detail");
+            assert!(detail.starts_with("an object"), "{path} {body}: {detail}");
+            assert!(detail.ends_with(&format!("is wanted here, not {found}")), "{path} {body}: {detail}");
+        }
+    }
+    for (path, key, body, pointer, says) in [
+        ("/v1/keys", tenant.admin.as_str(), json!({"role": ["viewer"]}), "/role", "one of `ingest`, `viewer`"),
+        ("/v1/keys", &tenant.admin, json!({"role": {"viewer": null}}), "/role", "not an object"),
+        ("/v1/keys", &tenant.admin, json!({"role": "viewer", "expires_at": 1}), "/expires_at", "a time (RFC 3339"),
+        ("/v1/plugins/redact/run", &tenant.editor, json!({"event": []}), "/event", "an object (fields: `id`, `type`"),
+        ("/v1/plugins/redact/run", &tenant.editor, json!({"event": null}), "/event", "not `null`"),
+        (
+            "/v1/subscriptions/preview",
+            &tenant.editor,
+            json!({"subscription": id, "event": ["a"]}),
+            "/event",
+            "an object (fields: `id`, `type`",
+        ),
+        (
+            "/v1/tenants",
+            OPERATOR,
+            json!({"name": "x", "limits": {"plugins": -2}}),
+            "/limits/plugins",
+            "a whole number from 0 to 4294967295 is wanted here, not `-2`",
+        ),
+        ("/v1/tenants", OPERATOR, json!({"name": "x", "limits": [1]}), "/limits", "not an array"),
+        ("/v1/event-types", &tenant.editor, json!({"name": "a", "samples": [["s", 1]]}), "/samples/0", "not an array"),
+        (
+            "/v1/sources",
+            &tenant.editor,
+            json!({"name": "x", "verification": [["hmac"]]}),
+            "/verification/0",
+            "an object",
+        ),
+        ("/v1/sources", &tenant.editor, json!({"name": "x", "response": [200, "ok"]}), "/response", "not an array"),
+        ("/v1/sources", &tenant.editor, json!({"name": "x", "max_body": 0.5}), "/max_body", "a whole number from 0"),
+        (
+            "/v1/replays",
+            &tenant.editor,
+            json!({"since": "2026-01-01T00:00:00Z", "only": 1}),
+            "/only",
+            "one of `missing`",
+        ),
+    ] {
+        let problem = world.post(path, key, body.clone()).await.problem(422, "invalid");
+        assert_eq!(problem["errors"][0]["pointer"], format!("#{pointer}"), "{body}: {problem}");
+        assert!(text(&problem, "/errors/0/detail").contains(says), "{body}: {problem}");
+        for word in ["struct", "sequence", "expected u", "enum"] {
+            assert!(!problem.to_string().contains(word), "`{word}` is no word of the API: {problem}");
+        }
+    }
+    let keys = world.get("/v1/keys", &tenant.admin).await.expect(200);
+    assert_eq!(keys["data"].as_array().unwrap().len(), 4, "no key was made");
+}
+
 #[tokio::test]
 async fn bodies_that_are_too_large() {
     let world = World::new().await;
@@ -160,6 +268,36 @@ async fn queries_are_held_to_their_fields() {
     {
         world.get(&format!("/v1/subscriptions/{id}/stats?{query}"), &tenant.viewer).await.expect(status);
     }
+}
+
+/// A parameter that an operation does not have is refused, whether it has others or none.
+#[tokio::test]
+async fn no_route_passes_over_a_parameter() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let producer = text(&world.post("/v1/keys", OPERATOR, json!({"role": "producer"})).await.expect(201), "/key");
+    let keys = [
+        (tenant.admin.as_str(), Role::Admin, true),
+        (OPERATOR, Role::Operator, false),
+        (producer.as_str(), Role::Producer, false),
+    ];
+    let mut asked = 0;
+    for route in route::all().iter().filter(|route| route.access != Access::Public) {
+        let admits = |(_, role, of_tenant): &&(&str, Role, bool)| route.access.admits(*role, *of_tenant);
+        let (key, ..) = keys.iter().find(admits).unwrap();
+        let path = format!("{}?colour=red", route.path.replace(['{', '}'], "x"));
+        let problem = world.call(route.method.as_str(), &path, key, None).await.problem(422, "invalid");
+        let detail = text(&problem, "/detail");
+        assert!(detail.starts_with("in the query: "), "{} {path}: {detail}", route.method);
+        assert!(detail.contains("unknown field `colour`"), "{} {path}: {detail}", route.method);
+        asked += 1;
+    }
+    assert!(asked > 80, "only {asked} routes were asked");
+    // Nobody means every version with this.
+    world.call("DELETE", "/v1/plugins/late?version=1", &tenant.editor, None).await.problem(422, "invalid");
+    world.call("DELETE", "/v1/plugins/late?", &tenant.editor, None).await.problem(404, "not-found");
+    // Who may not come in is told that first.
+    world.call("DELETE", "/v1/plugins/late?version=1", &tenant.viewer, None).await.problem(403, "forbidden");
 }
 
 #[tokio::test]

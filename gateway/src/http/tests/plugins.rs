@@ -1,6 +1,6 @@
 //! Uploading, with what is compiled in this process.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{Answer, OPERATOR, World, text};
 use crate::engine::fixtures;
@@ -71,6 +71,56 @@ async fn a_form_has_these_fields() {
     assert_eq!(send(&[&other, &component, &end]).await.expect(201)["name"], "other");
     let again = upload(&world, &tenant.editor, fixtures::looping()).await.expect(200);
     assert_eq!(again["name"], "looping", "without a name it is its own");
+}
+
+#[tokio::test]
+async fn what_an_upload_is_must_be_said() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let taken = "send `application/wasm`, or a form (`multipart/form-data`)";
+    for (headers, says) in [
+        (vec![], "the content type is missing"),
+        (vec![("content-type", "")], "the content type is missing"),
+        (vec![("content-type", "Text/Plain; charset=utf-8")], "`text/plain` is not taken here"),
+    ] {
+        let refused = world.raw("POST", "/v1/plugins", &tenant.editor, &headers, fixtures::looping()).await;
+        let problem = refused.problem(415, "unsupported-media-type");
+        assert_eq!(text(&problem, "/detail"), format!("{says}; {taken}"), "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_plugins() {
+    let world = World::new().await;
+    let tenant = world.tenant("a").await;
+    let headers = [("content-type", "multipart/form-data; boundary=b")];
+    for name in ["second", "third", "first"] {
+        let head = format!(
+            "--b\r\ncontent-disposition: form-data; name=\"name\"\r\n\r\n{name}\r\n\
+             --b\r\ncontent-disposition: form-data; name=\"component\"\r\n\r\n"
+        );
+        let form = [head.as_bytes(), &fixtures::looping(), b"\r\n--b--\r\n"].concat();
+        world.raw("POST", "/v1/plugins", &tenant.editor, &headers, form).await.expect(201);
+    }
+    let whole = world.get("/v1/plugins", &tenant.viewer).await.expect(200);
+    let names = |page: &Value| -> Vec<String> {
+        page["data"].as_array().unwrap().iter().map(|plugin| text(plugin, "/name")).collect()
+    };
+    assert_eq!((names(&whole), &whole["next"]), (vec!["first".into(), "second".into(), "third".into()], &json!(null)));
+    let first = world.get("/v1/plugins?limit=2", &tenant.viewer).await.expect(200);
+    assert_eq!(names(&first), ["first", "second"]);
+    let next = text(&first, "/next");
+    // What a page ended with may be gone by the next.
+    world.call("DELETE", "/v1/plugins/second", &tenant.editor, None).await.expect(204);
+    let second = world.get(&format!("/v1/plugins?limit=2&cursor={next}"), &tenant.viewer).await.expect(200);
+    assert_eq!((names(&second), &second["next"]), (vec!["third".into()], &json!(null)));
+    assert_eq!(names(&world.get("/v1/connectors?limit=1", &tenant.viewer).await.expect(200)), [""; 0]);
+    let key = text(&world.get("/v1/keys?limit=1", &tenant.admin).await.expect(200), "/next");
+    for query in ["limit=0", "limit=201", "cursor=!!", &format!("cursor={key}"), "version=1"] {
+        for path in ["/v1/plugins", "/v1/connectors"] {
+            world.get(&format!("{path}?{query}"), &tenant.viewer).await.problem(422, "invalid");
+        }
+    }
 }
 
 #[tokio::test]

@@ -75,6 +75,17 @@ pub(super) struct Permit {
     pub(super) not_before: Option<Timestamp>,
 }
 
+/// Why an endpoint is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Alone {
+    /// It asked for that.
+    Asked,
+    /// Its host did.
+    HostAsked,
+    /// It did not answer, several times in a row.
+    Silent,
+}
+
 /// What is to be done now.
 #[derive(Debug, Default)]
 pub(super) struct Todo {
@@ -435,6 +446,22 @@ impl Lanes {
         let host = host.and_then(|host| core.hosts.get(&(state.tenant, host.clone())));
         let alone = state.leave_alone_until.max(host.and_then(|host| host.leave_alone_until));
         state.is_behind(now) && alone.is_none_or(|until| until <= now)
+    }
+
+    /// Until when nothing is sent to an endpoint, and why, if it or its host is left alone.
+    pub(super) fn left_alone(
+        &self,
+        lane: Lane,
+        (tenant, host): (TenantId, Option<&Arc<str>>),
+        now: Timestamp,
+    ) -> Option<(Timestamp, Alone)> {
+        let core = self.core.lock();
+        let own = core.lanes.get(&lane).and_then(|state| {
+            let is_silent = state.timeouts >= core.bounds.breaker_timeouts;
+            Some((state.leave_alone_until?, if is_silent { Alone::Silent } else { Alone::Asked }))
+        });
+        let host = host.and_then(|host| core.hosts.get(&(tenant, host.clone()))?.leave_alone_until);
+        own.max(host.map(|until| (until, Alone::HostAsked))).filter(|(until, _)| *until > now)
     }
 
     /// Attempts under way.

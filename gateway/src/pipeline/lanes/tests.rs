@@ -395,6 +395,30 @@ fn a_host_that_asks_for_peace_gets_it_for_all_of_the_tenants_lanes() {
 }
 
 #[test]
+fn why_an_endpoint_is_left_alone() {
+    let (lanes, tenant) = (Lanes::new(&limits(), vec![]), TenantId::new(at(0)));
+    let (asked, silent) = (lane(), lane());
+    put(&lanes, asked, tenant, 1);
+    put(&lanes, silent, tenant, 2);
+    let hosted = |lane, tenant| Permit { host: Some("h".into()), ..open(lane, tenant) };
+    for work in lanes.next(at(0), hosted).start {
+        let is_asked = work.delivery.lane == asked;
+        let end = if is_asked { End::LeaveAlone { until: at(20), host: false } } else { End::TimedOut };
+        lanes.ended(&work, end, at(1));
+    }
+    let host: Arc<str> = "h".into();
+    let alone = |lane, now| lanes.left_alone(lane, (tenant, Some(&host)), at(now));
+    assert_eq!([alone(asked, 19), alone(asked, 20)], [Some((at(20), Alone::Asked)), None]);
+    assert_eq!(alone(silent, 1), Some((at(30_001), Alone::Silent)));
+    assert_eq!(alone(lane(), 1), None, "of this one nothing is known");
+    put(&lanes, lane(), tenant, 1);
+    let work = lanes.next(at(2), hosted).start.remove(0);
+    lanes.ended(&work, End::LeaveAlone { until: at(50), host: true }, at(2));
+    assert_eq!(alone(asked, 3), Some((at(50), Alone::HostAsked)));
+    assert_eq!(alone(silent, 3), Some((at(30_001), Alone::Silent)), "the longest counts");
+}
+
+#[test]
 fn what_is_noted_while_the_store_is_read_is_not_forgotten() {
     let (lanes, lane, tenant) = (Lanes::new(&limits(), vec![]), lane(), TenantId::new(at(0)));
     lanes.note_due(lane, tenant, at(0));

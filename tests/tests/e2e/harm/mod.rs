@@ -74,7 +74,7 @@ impl Scene {
 
     /// How many plugins the attacker has.
     async fn taken(&self) -> usize {
-        let listed = self.attacker.api.get("/v1/plugins").await.json(200);
+        let listed = self.attacker.api.get("/v1/plugins?limit=200").await.json(200);
         listed["data"].as_array().unwrap().iter().filter(|plugin| plugin["preset"] == false).count()
     }
 }

@@ -71,11 +71,12 @@ impl From<&StoredEvent> for EventDetailView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Explanation)]
 pub(in crate::http) struct ExplanationView {
+    /// It may have been deleted since.
     subscription_id: String,
     subscription_name: Option<String>,
-    /// Whether the subscription as it is now would get it.
+    /// Whether the subscription got the event: when it came in, or by a replay.
     matched: bool,
-    /// Why, or why not.
+    /// Why, or why not; and, where the subscription has changed since, what it says now.
     why: String,
     /// The deliveries there are.
     delivery_ids: Vec<String>,
@@ -83,10 +84,9 @@ pub(in crate::http) struct ExplanationView {
 
 impl From<&Explanation> for ExplanationView {
     fn from(explanation: &Explanation) -> Self {
-        let subscription = &explanation.plan.subscription;
         Self {
-            subscription_id: subscription.id.to_string(),
-            subscription_name: subscription.spec.name.clone(),
+            subscription_id: explanation.subscription_id.to_string(),
+            subscription_name: explanation.name.clone(),
             matched: explanation.matched,
             why: explanation.why.clone(),
             delivery_ids: explanation.deliveries.iter().map(ToString::to_string).collect(),

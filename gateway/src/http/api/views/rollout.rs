@@ -196,9 +196,10 @@ pub(in crate::http) struct DeliveryRunView {
     problem: Option<String>,
     /// What was sent, by the latest attempt that sent anything.
     sent: Option<RequestView>,
-    /// Whether both say the same; `null` where one of them is.
+    /// Whether both say the same, or neither is there; `null` where nothing has been tried yet.
     same: Option<bool>,
-    /// What leads from what was sent to what would be: `/method`, `/url`, `/content_type` and `/body`.
+    /// What leads from what was sent to what would be: `/method`, `/url`, `/content_type` and `/body`. Where one of them is
+    /// not there, it is the whole that is replaced.
     patch: Vec<OperationView>,
     /// Whether operations, or the ends of long values, were left out.
     truncated: bool,

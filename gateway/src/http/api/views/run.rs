@@ -79,7 +79,7 @@ struct FaultView {
     kind: &'static str,
     /// The plugin's own words, or the engine's.
     message: String,
-    /// Whether another run with the same input could end otherwise.
+    /// Whether a delivery that meets it is tried again: unless the plugin reports that it is no use.
     retryable: bool,
 }
 
@@ -143,6 +143,6 @@ impl From<&PluginRequest> for RunRequestView {
 
 impl From<&Fault> for FaultView {
     fn from(fault: &Fault) -> Self {
-        Self { kind: fault.kind.as_str(), message: fault.message.clone(), retryable: fault.retryable }
+        Self { kind: fault.kind.as_str(), message: fault.message.clone(), retryable: fault.is_tried_again() }
     }
 }

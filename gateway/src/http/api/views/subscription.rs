@@ -66,6 +66,12 @@ pub(in crate::http) struct SubscriptionView {
     /// Why it can't be served, if it no longer compiles.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
+    /// The versions that run, `name@version`: of its transforms in order, then of its connector.
+    runs: Vec<String>,
+    /// Where it follows a plugin's name, and does not go together with the newest version: why it stays with the one
+    /// before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<String>,
     /// Counts changes; the `ETag`.
     revision: u64,
     created_at: Time,
@@ -120,6 +126,8 @@ impl SubscriptionView {
             }),
             state_since: subscription.state_since.into(),
             fault: plan.fault.clone(),
+            runs: plan.steps().map(|step| step.reference.clone()).collect(),
+            behind: plan.behind(),
             revision: subscription.revision,
             created_at: subscription.created_at.into(),
             updated_at: subscription.updated_at.into(),
