@@ -198,7 +198,10 @@ impl Control {
             }
         }
         let ids = versions.iter().map(|upload| upload.version.id).collect();
-        Ok(self.registry.remove_plugins(tenant, ids).await?)
+        for id in self.registry.remove_plugins(tenant, ids).await? {
+            self.pipeline.changed(tenant, id).await?;
+        }
+        Ok(())
     }
 }
 

@@ -37,7 +37,7 @@ pub use self::uploads::Followed;
 use crate::clock::Clock;
 use crate::domain::{
     ApiKey, CatalogueEntry, EventType, FieldError, IdMap, Inbox, KeyId, PreviousSecret, Secret, Source, SourceId,
-    Subscription, SubscriptionId, SubscriptionSpec, Tenant, TenantId,
+    State as SubscriptionState, Subscription, SubscriptionId, SubscriptionSpec, Tenant, TenantId,
 };
 use crate::filter::TypeIndex;
 use crate::profiles::Profiles;
@@ -398,7 +398,7 @@ impl Registry {
         }
         match self.compile_with(new.clone(), Meaning::Fitting) {
             Ok(plan) => Ok(plan),
-            Err(_) if held.fault.is_some() => Ok(Plan::broken(new, &errors)),
+            Err(_) if held.fault.is_some() || new.state != SubscriptionState::Active => Ok(Plan::broken(new, &errors)),
             Err(_) => Err(errors),
         }
     }

@@ -63,7 +63,9 @@ impl Sealer<'_> {
                 }
                 give_signing_secret(&mut spec, &signing, &mut errors);
             }
-            Err(found) => errors.extend(found),
+            // A profile may be gone, or another one by now: that is not what a change of something else is refused for.
+            Err(found) if change.is_none_or(|(_, patch)| patch.get("profile").is_some()) => errors.extend(found),
+            Err(_) => {}
         }
         if let Some((old, patch)) = change {
             self.entered_again(tenant, &spec, old, patch, &mut errors);

@@ -13,9 +13,10 @@ use super::shelf::Found;
 use super::{Shelf, plan, schema, seal};
 use crate::domain::pointer::insert;
 use crate::domain::{
-    CandidateSpec, ConnectorSpec, EventId, FieldError, Interprets, Kind, Manifest, PluginRun, Secret, Subscription,
-    TransformSpec,
+    AuthNeed, CandidateSpec, ConnectorSpec, EventId, FieldError, Interprets, Kind, Manifest, PluginRun, Secret,
+    Subscription, TransformSpec,
 };
+use crate::egress;
 use crate::engine::Plugin;
 use crate::vault::Vault;
 
@@ -166,21 +167,35 @@ impl Reading<'_> {
                 return None;
             }
         };
-        let mut config = config.clone();
+        let (mut config, mut secrets) = (config.clone(), Vec::new());
         for (pointer, sealed) in &self.subscription.secrets {
             let Some(field) = pointer.strip_prefix(config_at) else { continue };
             let Ok(secret) = self.vault.open(&seal::context(self.subscription.id, pointer), sealed) else { continue };
             let stand_in = plan::placeholder(sealed);
             insert(&mut config, field, Value::String(stand_in.clone()));
+            secrets.push((field, secret.clone()));
             self.placeholders.push((stand_in, secret));
         }
+        let entered = |field: &str| match secrets.iter().find(|(at, _)| *at == field) {
+            Some((_, secret)) => Some(secret.expose()),
+            None => config.pointer(field).and_then(Value::as_str),
+        };
         let misfits = |found: &Found| {
             let manifest = found.plugin().manifest();
             if manifest.kind != kind {
                 return vec![FieldError::new(name_at, format!("`{}` {otherwise}", manifest.reference()))];
             }
             let schema = serde_json::from_str::<Value>(&manifest.config_schema);
-            schema.map_or_else(|_| Vec::new(), |schema| schema::check(&schema, &config, config_at))
+            let mut errors = schema.map_or_else(|_| Vec::new(), |schema| schema::check(&schema, &config, config_at));
+            // Said by `plan` of the version that is taken; here it is asked which one that is.
+            if self.meaning == Meaning::Fitting
+                && self.subscription.spec.auth.is_none()
+                && let AuthNeed::GoogleServiceAccount { config_field, .. } = &manifest.auth
+                && let Err(detail) = egress::check_service_account(entered(config_field).unwrap_or_default())
+            {
+                errors.push(FieldError::new(format!("{config_at}{config_field}"), detail));
+            }
+            errors
         };
         // Where a reference follows, there may be another version since it was saved.
         let mut errors = misfits(&found);
@@ -230,8 +245,12 @@ impl Reading<'_> {
         let config_at =
             if spec.config.is_some() { format!("{at}/config") } else { at.replace("/candidate", "/config") };
         let name_at = format!("{at}/plugin");
-        let found = self.shelf.find(self.subscription.tenant_id, &spec.plugin);
-        if let Some(detail) = found.ok().and_then(|found| unlike(&step, found.plugin().manifest(), spec)) {
+        // Of what is saved an earlier version may be of the kind that the newest is not: `step` looks for it.
+        let newest = match self.meaning {
+            Meaning::Newest => self.shelf.find(self.subscription.tenant_id, &spec.plugin).ok(),
+            Meaning::Fitting => None,
+        };
+        if let Some(detail) = newest.and_then(|found| unlike(&step, found.plugin().manifest(), spec)) {
             self.errors.push(FieldError::new(name_at, detail));
             return None;
         }

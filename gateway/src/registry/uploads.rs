@@ -207,11 +207,12 @@ impl Registry {
         users.map(|plan| plan.subscription.id).collect()
     }
 
-    /// Deletes versions. Whether anybody uses them is for the caller to ask.
+    /// Deletes versions. Whether anybody uses them is for the caller to ask. Gives those that could not be served, or had
+    /// not followed to one of these, and now are.
     ///
     /// # Errors
     /// If the store refuses.
-    pub async fn remove_plugins(&self, tenant: TenantId, ids: Vec<PluginId>) -> Result<(), Error> {
+    pub async fn remove_plugins(&self, tenant: TenantId, ids: Vec<PluginId>) -> Result<Vec<SubscriptionId>, Error> {
         let mut names: Vec<String> = (self.uploads(tenant).iter())
             .filter(|upload| ids.contains(&upload.version.id))
             .map(|upload| upload.version.name.clone())
@@ -219,13 +220,10 @@ impl Registry {
         names.dedup();
         self.save(Vec::new(), ids.into_iter().map(|id| RecordKey::Plugin(tenant, id)).collect()).await?;
         let writing = self.0.writing.lock().await;
-        for name in names {
-            // Who had not followed to a version that is gone is not behind any more.
-            self.follow(tenant, &name);
-        }
+        let served = names.iter().flat_map(|name| self.follow(tenant, name).by).collect();
         drop(writing);
         self.0.shelf.engine().keep_only(self.0.shelf.digests()).await;
-        Ok(())
+        Ok(served)
     }
 
     /// At the start: finds what was compiled, has made again what is not found, and removes what nobody has any more.

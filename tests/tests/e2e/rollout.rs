@@ -552,3 +552,25 @@ async fn left_behind() {
     assert_eq!(tenant.api.delete("/v1/plugins/stamp@latest").await.problem(422, "invalid"), ["#/version"]);
     tenant.api.delete("/v1/plugins/redact").await.problem(409, "plugin-name-reserved");
 }
+
+/// A name may come to stand for a connector: what tries its newest version as a transform goes on with the one before.
+#[tokio::test]
+async fn a_name_that_becomes_another_kind() {
+    let mut gateway = Gateway::start().await;
+    let endpoint = Receiver::start().await;
+    let tenant = gateway.tenant("acme").await;
+    upload(&tenant, stamp("1.0.0")).await;
+    upload(&tenant, Guest::new("other", "1.0.0").makes(r#"{"made":"other"}"#)).await;
+    let candidate = json!({"plugin": "other@latest", "percent": 100, "config": {}});
+    let path = format!("/v1/subscriptions/{}", subscribe(&tenant, &endpoint, candidate).await);
+    let uploaded = upload(&tenant, Guest::connector("other", "2.0.0").tells(&endpoint.url("/"))).await;
+    assert_eq!(uploaded["not_followed_by"].as_array().map(Vec::len), Some(1), "{uploaded}");
+    gateway.restart().await;
+    let tenant = gateway.again(&tenant);
+    let read = tenant.api.get(&path).await.json(200);
+    assert!(read.get("fault").is_none() && text(&read, "behind").contains("of another kind"), "{read}");
+    tenant.post("a", json!(1)).await;
+    assert_eq!(endpoint.first("/").await.json()["made"], "other");
+    tenant.api.delete("/v1/plugins/other/2.0.0").await.is(204);
+    assert!(tenant.api.get(&path).await.json(200).get("behind").is_none());
+}

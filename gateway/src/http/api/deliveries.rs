@@ -43,7 +43,7 @@ pub(super) fn routes() -> Vec<Route> {
         writes(Route::post("/v1/deliveries/{delivery}/retry", "retry_delivery", "Send it again", retry))
             .about(
                 "A delivery that is finished, held or waits for its time is made due now. The transforms run anew. One \
-                 that has been delivered stays so, whatever comes of it.",
+                 that has been delivered stays so if it fails this time.",
             )
             .gives::<DeliveryView>(StatusCode::OK, "It is due."),
         writes(Route::post("/v1/deliveries/{delivery}/cancel", "cancel_delivery", "End it", cancel))
