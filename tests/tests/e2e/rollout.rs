@@ -563,7 +563,7 @@ async fn a_name_that_becomes_another_kind() {
     upload(&tenant, Guest::new("other", "1.0.0").makes(r#"{"made":"other"}"#)).await;
     let candidate = json!({"plugin": "other@latest", "percent": 100, "config": {}});
     let path = format!("/v1/subscriptions/{}", subscribe(&tenant, &endpoint, candidate).await);
-    let uploaded = upload(&tenant, Guest::connector("other", "2.0.0").tells(&endpoint.url("/"))).await;
+    let uploaded = upload(&tenant, Guest::connector("other", "2.0.0").makes(r#"{"n": 1}"#)).await;
     assert_eq!(uploaded["not_followed_by"].as_array().map(Vec::len), Some(1), "{uploaded}");
     gateway.restart().await;
     let tenant = gateway.again(&tenant);
